@@ -1,0 +1,86 @@
+# The commands of this checkout; `make` alone lists them.
+# CARGO_TARGET_DIR is respected. Tools that are installed go to $(TOOLS) and nowhere else.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.PHONY: help setup tools run test lint fmt bench bench-quick audit clean
+.PHONY: lint-format lint-rust lint-python lint-types lint-house
+
+CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/par
+TOOLS := $(CACHE)/tools
+PYTHON := $(TOOLS)/venv/bin/python3
+export CARGO_TARGET_DIR ?= $(CURDIR)/target
+export PATH := $(TOOLS)/bin:$(PATH)
+# Use what is installed; an interpreter is never fetched behind the user's back.
+export UV_PYTHON_DOWNLOADS := never
+export PYTHONDONTWRITEBYTECODE := 1
+
+# Example packages that `make run` serves; none needs an install.
+AGENTS ?= tests/agents/hello tests/agents/echo
+# Further arguments of the bench, e.g. BENCH='--only echo --peer mosec'.
+BENCH ?=
+
+help: ## this list
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
+
+setup: ## install what is missing to build and run (cmake, a C compiler, Python, uv)
+	@scripts/setup '$(TOOLS)'
+
+# The development tools, pinned. Reinstalled when one of the lists has changed.
+REQUIREMENTS := $(wildcard scripts/requirements.txt pool/worker/requirements-dev.txt tests/interop/requirements.txt)
+tools: setup
+	@cat $(REQUIREMENTS) | cmp -s - '$(TOOLS)/venv/requirements.txt' || { \
+	  echo 'tools: install $(REQUIREMENTS)'; \
+	  uv pip install --quiet --python '$(PYTHON)' $(addprefix -r ,$(REQUIREMENTS)); \
+	  cat $(REQUIREMENTS) > '$(TOOLS)/venv/requirements.txt'; }
+
+run: setup ## build, then serve example agents on http://127.0.0.1:8000 (PORT, AGENTS)
+	cargo build -p par-gateway
+	@PYTHON='$(PYTHON)' scripts/run '$(CARGO_TARGET_DIR)/debug/par' $(AGENTS)
+
+test: tools ## run every test: Rust, the real binary, the Python worker, real clients
+	@'$(PYTHON)' scripts/run_tests.py
+
+# `make -k lint` tells all that is wrong at once.
+lint: lint-format lint-rust lint-python lint-types lint-house audit ## formatting, lints, types, rules of the house
+
+lint-format: tools
+	cargo fmt --all --check
+	'$(PYTHON)' -m ruff format --check --quiet .
+
+lint-rust:
+	cargo clippy --workspace --all-targets --quiet -- -D warnings
+
+lint-python: tools
+	'$(PYTHON)' -m ruff check --quiet .
+
+lint-types: tools
+	cd pool/worker && '$(PYTHON)' -m mypy --strict pixell_runtime
+	'$(PYTHON)' -m mypy --strict scripts
+	cd loadtest && '$(PYTHON)' -m mypy --strict --exclude 'bench/(peers|agents)/' bench
+
+lint-house: tools
+	'$(PYTHON)' scripts/house.py
+
+# Advisories come from outside: without the tools or their source this says so and goes on.
+audit: setup ## known vulnerabilities of dependencies, where cargo-audit and pip-audit are installed
+	@if command -v cargo-audit >/dev/null; then cargo audit || exit 1; \
+	  else echo 'audit: SKIPPED: cargo-audit is not installed, Rust dependencies were NOT audited'; fi
+	@if command -v pip-audit >/dev/null; then pip-audit $(addprefix -r ,$(REQUIREMENTS)) || exit 1; \
+	  else echo 'audit: SKIPPED: pip-audit is not installed, Python tools were NOT audited'; fi
+
+fmt: tools ## format everything
+	cargo fmt --all
+	'$(PYTHON)' -m ruff check --fix --quiet . || true
+	'$(PYTHON)' -m ruff format --quiet .
+
+bench: setup ## measure side by side with peers (under 25 minutes after the build; BENCH='…')
+	cargo build --release -p par-gateway
+	cd loadtest && uv run --quiet --no-project --python 3.11 python -m bench $(BENCH)
+
+bench-quick: ## the same in under 4 minutes: shows that it runs, proves nothing
+	@$(MAKE) --no-print-directory bench BENCH='--quick $(BENCH)'
+
+clean: ## remove what was built here (not the tools in the cache)
+	cargo clean

@@ -1,0 +1,256 @@
+//! `par serve`: a checked configuration in, a process that runs until it is told to stop.
+
+use std::{
+    fs, io,
+    net::TcpListener,
+    os::unix::fs::PermissionsExt as _,
+    path::PathBuf,
+    process::ExitCode,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use anyhow::Context as _;
+use axum::{Router, http::header::CONTENT_TYPE, routing::get};
+use par_pool::{
+    fleet::Pool,
+    process::{OutputLine, OutputSink},
+};
+use pingora_core::server::RunArgs;
+use prometheus::{IntCounter, Registry, TextEncoder};
+use rustix::fs::{FlockOperation, flock};
+
+use crate::{
+    auth::operator::OperatorToken,
+    config::Config,
+    control::{ControlState, router},
+    edge::{Edge, InFlight, RequestIds, server},
+    inner,
+    lifecycle::Lifecycle,
+    observe::{LogSink, line, log::Logging, metrics::EdgeMetrics},
+    watch,
+};
+
+/// Exit code when a surface or we ourselves failed.
+const FAILED: u8 = 70;
+
+/// Threads for everything that is not a call: packages, supervisors, management.
+const BACKGROUND_THREADS: usize = 2;
+
+/// Runs until the process is told to stop.
+pub(crate) fn serve(config: Config) -> ExitCode {
+    let logging = match crate::observe::log::start(&config.log) {
+        Ok(logging) => logging,
+        Err(error) => {
+            io::Write::write_fmt(&mut io::stderr(), format_args!("par: logging cannot be started: {error}\n")).ok();
+            return ExitCode::from(FAILED);
+        }
+    };
+    let sink = logging.sink.clone();
+    let ended = run(config, logging);
+    let code = match ended {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!(event = "start_failed", "{error:#}");
+            ExitCode::from(FAILED)
+        }
+    };
+    sink.flush(Duration::from_secs(1));
+    code
+}
+
+fn run(config: Config, logging: Logging) -> anyhow::Result<()> {
+    let config = Arc::new(config);
+    // Whoever installs first wins; pingora would install the same.
+    drop(rustls::crypto::ring::default_provider().install_default());
+    announce(&config);
+    let _lock = claim(&config)?;
+    // pingora panics on a port that is taken; this says which.
+    drop(TcpListener::bind(config.http).with_context(|| format!("listening on {}", config.http))?);
+    let metrics_port =
+        TcpListener::bind(config.metrics).with_context(|| format!("listening on {}", config.metrics))?;
+    metrics_port.set_nonblocking(true)?;
+
+    let background = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(BACKGROUND_THREADS)
+        .thread_name("par-background")
+        .enable_all()
+        .build()?;
+    let entered = background.enter();
+    par_pool::process::adopt_orphans().context("becoming the reaper of orphaned processes")?;
+    let registry = Registry::new();
+    let edge_metrics = EdgeMetrics::register(&registry)?;
+    let pool = Pool::new((&*config).into(), &registry, output(&logging)).context("starting the pool")?;
+    let metrics =
+        metrics_text(registry, Arc::clone(&pool), logging.sink.clone(), edge_metrics.log_dropped.clone());
+    let operator = operator_token(&config, &logging.sink)?;
+    let lifecycle = Lifecycle::new();
+    lifecycle.watch_pool(Arc::clone(&pool));
+    let routes = router(ControlState {
+        pool: Arc::clone(&pool) as Arc<dyn crate::control::Fleet>,
+        config: Arc::clone(&config),
+        recent: Arc::clone(&logging.recent),
+        lifecycle: Arc::clone(&lifecycle) as Arc<dyn crate::control::ShutdownSwitch>,
+        metrics: Arc::clone(&metrics),
+        started: SystemTime::now(),
+    });
+    let (control, control_path) = inner::control(&config.data_dir.join("run")).context("the control socket")?;
+    let local = inner::local(&config.socket)
+        .with_context(|| format!("listening on {}", config.socket.display()))?;
+    let metrics_port = tokio::net::TcpListener::from_std(metrics_port)?;
+    background.spawn(serving("control", axum::serve(control, routes.clone()).into_future()));
+    background.spawn(serving("local", axum::serve(local, inner::for_operators(routes)).into_future()));
+    background.spawn(serving("metrics", axum::serve(metrics_port, metrics_routes(metrics)).into_future()));
+
+    let in_flight = InFlight::default();
+    let edge = Edge {
+        pool: Arc::clone(&pool),
+        limits: config.limits,
+        dev: config.dev,
+        expose_errors: config.expose_errors,
+        operator,
+        control: control_path.clone(),
+        metrics: edge_metrics,
+        sink: logging.sink.clone(),
+        identity: Arc::clone(&logging.identity),
+        ids: RequestIds::new()?,
+        in_flight: in_flight.clone(),
+    };
+    let (server, started) = server(edge, config.http, config.threads, config.shutdown.grace);
+    background.spawn(Arc::clone(&lifecycle).obey_signals());
+    let leftovers = leftovers(&config, control_path);
+    let end = Arc::clone(&lifecycle).end(config.shutdown, Arc::clone(&pool), in_flight, logging.sink, leftovers);
+    background.spawn(end);
+    background.spawn(boot(Arc::clone(&config), pool, started));
+    drop(entered);
+    server.run(RunArgs { shutdown_signal: lifecycle.signal() });
+    // The lifecycle ends the process; pingora is through first only if the grace is over.
+    std::thread::sleep(Duration::from_secs(1));
+    Ok(())
+}
+
+fn announce(config: &Config) {
+    for warning in &config.warnings {
+        tracing::warn!(event = "configuration", "{warning}");
+    }
+    if config.is_public() {
+        tracing::warn!(
+            event = "identity_off",
+            address = %config.http,
+            "identity is off: everybody who reaches this address may call agents"
+        );
+    }
+    tracing::info!(
+        event = "config_read",
+        data_dir = %config.data_dir.display(),
+        sources = config.sources.len(),
+        version = env!("CARGO_PKG_VERSION")
+    );
+}
+
+/// Makes the data directory ours: two processes on one would overwrite each other's state.
+fn claim(config: &Config) -> anyhow::Result<fs::File> {
+    let directory = &config.data_dir;
+    fs::create_dir_all(directory).with_context(|| format!("making {}", directory.display()))?;
+    fs::set_permissions(directory, fs::Permissions::from_mode(0o700))?;
+    let file = fs::File::create(directory.join("lock"))?;
+    flock(&file, FlockOperation::NonBlockingLockExclusive)
+        .map_err(io::Error::from)
+        .with_context(|| format!("another par uses {}", directory.display()))?;
+    match fs::remove_dir_all(directory.join("run")) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error.into()),
+        Ok(()) | Err(_) => Ok(file),
+    }
+}
+
+fn operator_token(config: &Config, sink: &LogSink) -> anyhow::Result<OperatorToken> {
+    let token = match &config.operator_token {
+        Some(secret) => OperatorToken::given(secret.reveal()),
+        None => OperatorToken::create(&config.operator_token_file()).context("writing the operator token")?,
+    };
+    sink.redact(token.reveal());
+    Ok(token)
+}
+
+/// What agents print becomes log lines.
+fn output(logging: &Logging) -> OutputSink {
+    let sink = logging.sink.clone();
+    let identity = Arc::clone(&logging.identity);
+    OutputSink(Arc::new(move |printed: &OutputLine<'_>| {
+        sink.line(|out| {
+            identity.open(out, "INFO", "agent_output");
+            line::key(out, "request_id");
+            match &printed.request_id {
+                Some(id) => line::string(out, id),
+                None => out.extend_from_slice(b"null"),
+            }
+            let details = serde_json::json!({
+                "package": &*printed.origin.package,
+                "role": printed.origin.role,
+                "worker": printed.origin.pid,
+                "stream": printed.stream,
+                "message": printed.text,
+            });
+            line::key(out, "details");
+            out.extend_from_slice(details.to_string().as_bytes());
+            out.push(b'}');
+        });
+    }))
+}
+
+type MetricsText = Arc<dyn Fn() -> String + Send + Sync>;
+
+fn metrics_text(registry: Registry, pool: Arc<Pool>, sink: LogSink, dropped: IntCounter) -> MetricsText {
+    Arc::new(move || {
+        pool.refresh_metrics();
+        dropped.inc_by(sink.dropped().saturating_sub(dropped.get()));
+        // Families that were registered always have a text form.
+        TextEncoder::new().encode_to_string(&registry.gather()).unwrap_or_default()
+    })
+}
+
+fn metrics_routes(metrics: MetricsText) -> Router {
+    let answer = move || {
+        let text = metrics();
+        async move { ([(CONTENT_TYPE, "text/plain; version=0.0.4")], text) }
+    };
+    Router::new().route("/metrics", get(answer))
+}
+
+async fn serving(name: &'static str, server: impl Future<Output = io::Result<()>>) {
+    if let Err(error) = server.await {
+        tracing::error!(event = "inner_server_failed", name, %error);
+    }
+}
+
+fn leftovers(config: &Config, control: PathBuf) -> Vec<PathBuf> {
+    vec![config.socket.clone(), control]
+}
+
+/// Mounts the sources of the start once the edge answers.
+async fn boot(config: Arc<Config>, pool: Arc<Pool>, started: tokio::sync::oneshot::Receiver<()>) {
+    if started.await.is_err() {
+        return;
+    }
+    let begin = std::time::Instant::now();
+    pool.boot(config.sources.clone()).await;
+    let (agents, failed) = (pool.agents(), pool.failures().len());
+    let example = agents
+        .iter()
+        .find(|agent| !agent.private && agent.role_required.is_none())
+        .map(|agent| format!("curl -d '{{}}' http://{}/agents/{}/invoke", config.http, agent.id));
+    tracing::info!(
+        event = "ready",
+        address = %config.http,
+        metrics = %config.metrics,
+        packages = pool.directory().mounts().len(),
+        agents = agents.len(),
+        failed,
+        seconds = begin.elapsed().as_secs_f64(),
+        example,
+        "ready"
+    );
+    if config.dev {
+        watch::watch(&pool, &config.sources);
+    }
+}

@@ -1,0 +1,319 @@
+//! Raw to checked: every rule is applied and every fault collected before anything is given back.
+
+use std::{
+    collections::BTreeMap,
+    fmt::Display,
+    net::{IpAddr, Ipv4Addr},
+    path::{Path, PathBuf, absolute},
+    time::Duration,
+};
+
+use par_pool::package::Source;
+
+use super::{
+    Config, Environment, Fault, Faults, Flags, Limits, Log, LogFormat, Origin, Packages, Secret, Shutdown, Workers,
+    listen, offered, parse, pass_env,
+    pool::{find_uv, is_executable},
+    raw::{self, Raw, Setting, Written},
+};
+
+/// Longest path of a Unix socket; the kernel's `sun_path` holds 108 bytes with the terminating zero.
+const SOCKET_PATH: usize = 107;
+
+/// Collects values and faults. A value that is wrong is replaced by its default, which is never used: the faults
+/// end the check.
+struct Check<'a> {
+    raw: Raw,
+    environment: &'a Environment,
+    faults: Vec<Fault>,
+}
+
+pub(super) fn check(flags: &Flags, environment: &Environment) -> Result<Config, Faults> {
+    let mut check = Check::new(flags, environment);
+    let (refusals, mut warnings) = offered::review(flags, environment);
+    check.faults.extend(refusals);
+    check.unoffered_values();
+    check.mode();
+
+    let dev = flags.dev;
+    let loopback = IpAddr::V4(Ipv4Addr::LOCALHOST);
+    let host =
+        check.value(&raw::HOST, if dev { loopback } else { IpAddr::V4(Ipv4Addr::UNSPECIFIED) }, parse::address);
+    let metrics_host = check.value(&raw::METRICS_HOST, host, parse::address);
+    if dev {
+        for (setting, address) in [(&raw::HOST, host), (&raw::METRICS_HOST, metrics_host)] {
+            if !address.is_loopback() {
+                check.fault(setting, format!("--dev serves on loopback only, not on {address}"));
+            }
+        }
+    }
+    let (port, metrics_port) = check.ports(&mut warnings);
+    let data_dir = check.data_dir();
+    let socket = check.socket(&data_dir);
+    let packages = check.packages(&data_dir);
+    let pool = check.workers();
+    let config = Config {
+        dev,
+        http: listen(host, port),
+        metrics: listen(metrics_host, metrics_port),
+        threads: check.value(&raw::THREADS, default_threads(), parse::count),
+        socket,
+        sources: check.sources(&flags.sources),
+        packages,
+        pool,
+        limits: Limits {
+            request_timeout: check.value(&raw::REQUEST_TIMEOUT, Duration::from_secs(30), parse::limit),
+            max_concurrent: check.value(&raw::MAX_CONCURRENT, 500, parse::count),
+            body_bytes: check.value(&raw::BODY_BYTES, 10 << 20, parse::bytes),
+            body_timeout: check.value(&raw::BODY_TIMEOUT, Duration::from_secs(30), parse::limit),
+            header_bytes: check.value(&raw::HEADER_BYTES, 64 << 10, parse::bytes),
+        },
+        shutdown: Shutdown {
+            delay: check.value(&raw::SHUTDOWN_DELAY, Duration::ZERO, parse::time),
+            grace: check.value(&raw::SHUTDOWN_GRACE, Duration::from_secs(30), parse::time),
+        },
+        log: check.log(dev),
+        expose_errors: check.value(&raw::EXPOSE_ERRORS, true, parse::boolean),
+        operator_token: check.operator_token(),
+        data_dir,
+        warnings: Vec::new(),
+    };
+    if config.is_public() {
+        warnings.push(format!(
+            "identity is off and {} can be reached from other machines: everybody may call every agent without a role",
+            config.http
+        ));
+    }
+    if check.faults.is_empty() { Ok(Config { warnings, ..config }) } else { Err(Faults(check.faults)) }
+}
+
+pub(super) fn socket(flags: &Flags, environment: &Environment) -> Result<PathBuf, Faults> {
+    let mut check = Check::new(flags, environment);
+    check.faults.clear();
+    let data_dir = check.data_dir();
+    let socket = check.socket(&data_dir);
+    if check.faults.is_empty() { Ok(socket) } else { Err(Faults(check.faults)) }
+}
+
+/// A quarter of the cores: the edge needs about 15 µs a call where a worker needs 25 or more.
+fn default_threads() -> usize {
+    std::thread::available_parallelism().map_or(1, |cores| (cores.get() / 4).max(1))
+}
+
+impl<'a> Check<'a> {
+    fn new(flags: &Flags, environment: &'a Environment) -> Self {
+        let mut raw = Raw::gather(flags, environment);
+        let faults = std::mem::take(&mut raw.faults);
+        Self { raw, environment, faults }
+    }
+
+    /// Notes what is wrong with a setting, under the name it was given by. One that was not given is blamed by its
+    /// variable.
+    fn fault(&mut self, setting: &Setting, problem: impl Display) {
+        let origin = self.raw.get(setting).map_or(Origin::Environment, |(_, origin)| origin.clone());
+        let name = origin.name(setting).to_owned();
+        self.faults.push(Fault { name, origin, problem: problem.to_string() });
+    }
+
+    fn parsed<T>(&mut self, setting: &Setting, parse: impl Fn(&str) -> Result<T, String>) -> Option<T> {
+        let parsed = match self.raw.get(setting)? {
+            (Written::One(text), _) => parse(text.trim()),
+            (Written::Many(_), _) => Err("must be one value, not a list".to_owned()),
+        };
+        parsed.map_err(|problem| self.fault(setting, problem)).ok()
+    }
+
+    fn value<T>(&mut self, setting: &Setting, default: T, parse: impl Fn(&str) -> Result<T, String>) -> T {
+        self.parsed(setting, parse).unwrap_or(default)
+    }
+
+    /// A text of which an empty one counts as not given, as container tools write unset variables.
+    fn text(&mut self, setting: &Setting) -> Option<String> {
+        self.parsed(setting, |text| Ok(text.to_owned())).filter(|text| !text.is_empty())
+    }
+
+    /// A list: a sequence in the file, separated by commas elsewhere.
+    fn list<T>(&mut self, setting: &Setting, parse: impl Fn(&str) -> Result<T, String>) -> Vec<T> {
+        let items = match self.raw.get(setting) {
+            None => return Vec::new(),
+            Some((Written::Many(items), _)) => items.clone(),
+            Some((Written::One(text), _)) => text.split(',').map(str::to_owned).collect(),
+        };
+        let mut values = Vec::new();
+        for item in items.iter().map(|item| item.trim()).filter(|item| !item.is_empty()) {
+            match parse(item) {
+                Ok(value) => values.push(value),
+                Err(problem) => self.fault(setting, problem),
+            }
+        }
+        values
+    }
+
+    /// A path, made absolute.
+    fn path(&mut self, setting: &Setting) -> Option<PathBuf> {
+        let text = self.text(setting)?;
+        absolute(&text).map_err(|error| self.fault(setting, format!("{text:?}: {error}"))).ok()
+    }
+
+    /// Settings of features that are missing, where only some values ask for them.
+    fn unoffered_values(&mut self) {
+        if let Some(given) = self.text(&raw::VERIFY_SIGNATURES) {
+            match given.as_str() {
+                "auto" | "off" => {}
+                "require" => self.fault(&raw::VERIFY_SIGNATURES, "signatures is not offered by this version"),
+                other => self.fault(
+                    &raw::VERIFY_SIGNATURES,
+                    format!("{other:?} is not one of auto, require, off"),
+                ),
+            }
+        }
+        if !self.list(&raw::TRUSTED_KEYS, |text| Ok(text.to_owned())).is_empty() {
+            self.fault(&raw::TRUSTED_KEYS, "signatures is not offered by this version");
+        }
+    }
+
+    /// A mode that nobody knows is a typing error, and would silently be host mode.
+    fn mode(&mut self) {
+        let known = ["", "single", "host", "multi", "multi-agent"];
+        let Some(mode) = self.environment.get("RUNTIME_MODE") else { return };
+        if !known.contains(&mode.to_ascii_lowercase().as_str()) {
+            self.faults.push(Fault {
+                name: "RUNTIME_MODE".to_owned(),
+                origin: Origin::Environment,
+                problem: format!("{mode:?} is not one of single, host"),
+            });
+        }
+    }
+
+    fn ports(&mut self, warnings: &mut Vec<String>) -> (u16, u16) {
+        let port = self.value(&raw::PORT, 8000, parse::port);
+        let metrics = self.value(&raw::METRICS_PORT, 9090, parse::port);
+        if port == metrics {
+            let blamed = if self.raw.get(&raw::METRICS_PORT).is_some() { &raw::METRICS_PORT } else { &raw::PORT };
+            self.fault(blamed, format!("HTTP and metrics cannot both be on port {port}; ports must be distinct"));
+        }
+        if let Some(a2a) = self.parsed(&raw::A2A_PORT, parse::port) {
+            if a2a == port || a2a == metrics {
+                self.fault(&raw::A2A_PORT, format!("{a2a} is taken by another port; ports must be distinct"));
+            }
+            warnings.push("A2A_PORT has no effect: gRPC is not offered by this version".to_owned());
+        }
+        (port, metrics)
+    }
+
+    fn data_dir(&mut self) -> PathBuf {
+        if let Some(given) = self.path(&raw::DATA_DIR) {
+            return given;
+        }
+        let directory = |name: &str| {
+            self.environment.get(name).map(PathBuf::from).filter(|directory| directory.is_absolute())
+        };
+        if let Some(state) = directory("XDG_STATE_HOME") {
+            return state.join("par");
+        }
+        directory("HOME").map_or_else(|| PathBuf::from("/var/lib/par"), |home| home.join(".local/state/par"))
+    }
+
+    fn socket(&mut self, data_dir: &Path) -> PathBuf {
+        let socket = self.path(&raw::SOCKET).unwrap_or_else(|| data_dir.join("par.sock"));
+        let length = socket.as_os_str().len();
+        if length > SOCKET_PATH {
+            self.fault(
+                &raw::SOCKET,
+                format!("{} has {length} bytes; the path of a socket may have {SOCKET_PATH}", socket.display()),
+            );
+        }
+        socket
+    }
+
+    fn sources(&mut self, arguments: &[String]) -> Vec<Source> {
+        let expand = |text: &str| Source::expand(text).map_err(|error| error.to_string());
+        let mut sources = Vec::new();
+        for argument in arguments {
+            match expand(argument) {
+                Ok(found) => sources.extend(found),
+                Err(problem) => self.faults.push(Fault { name: "SOURCE".to_owned(), origin: Origin::Flag, problem }),
+            }
+        }
+        sources.extend(self.list(&raw::SOURCES, expand).into_iter().flatten());
+        sources
+    }
+
+    fn packages(&mut self, data_dir: &Path) -> Packages {
+        let wheelhouse = self.path(&raw::WHEELHOUSE);
+        if let Some(missing) = wheelhouse.as_deref().filter(|directory| !directory.is_dir()) {
+            self.fault(&raw::WHEELHOUSE, format!("{} is not a directory", missing.display()));
+        }
+        let root = |text: &str| absolute(text).map_err(|error| format!("{text:?}: {error}"));
+        Packages {
+            cache_dir: self.path(&raw::CACHE_DIR).unwrap_or_else(|| data_dir.join("packages")),
+            max_cache_bytes: self.value(&raw::MAX_CACHE_MB, 1024 << 20, parse::mebibytes),
+            max_packages: self.value(&raw::MAX_PACKAGES, 100, parse::count),
+            max_package_bytes: self.value(&raw::MAX_PACKAGE_MB, 100 << 20, parse::mebibytes),
+            download_timeout: self.value(&raw::DOWNLOAD_TIMEOUT, Duration::from_secs(60), parse::limit),
+            install_timeout: self.value(&raw::INSTALL_TIMEOUT, Duration::from_secs(300), parse::limit),
+            wheelhouse,
+            load_roots: self.list(&raw::LOAD_ROOTS, root),
+        }
+    }
+
+    fn workers(&mut self) -> Workers {
+        let program = |text: &str| {
+            let path = absolute(text).map_err(|error| format!("{text:?}: {error}"))?;
+            if is_executable(&path) { Ok(path) } else { Err(format!("{text:?} is not a program")) }
+        };
+        let pythons = self.list(&raw::PYTHON, program);
+        let uv = match self.text(&raw::UV) {
+            Some(_) => self.parsed(&raw::UV, program),
+            None => find_uv(&pythons, self.environment),
+        };
+        let globs = self.list(&raw::PASS_ENV, pass_env::glob);
+        let pass_env: BTreeMap<_, _> = pass_env::select(&globs, self.environment);
+        Workers {
+            idle_ttl: self.value(&raw::IDLE_TTL, Duration::from_secs(60), parse::limit),
+            pythons,
+            uv,
+            pass_env,
+        }
+    }
+
+    fn log(&mut self, dev: bool) -> Log {
+        let format = |text: &str| match text.to_ascii_lowercase().as_str() {
+            "json" => Ok(LogFormat::Json),
+            "text" => Ok(LogFormat::Text),
+            _ => Err(format!("{text:?} is not json or text")),
+        };
+        Log {
+            level: self.value(&raw::LOG_LEVEL, tracing::Level::INFO, parse::level),
+            format: self.value(&raw::LOG_FORMAT, if dev { LogFormat::Text } else { LogFormat::Json }, format),
+            recent_lines: self.value(&raw::LOG_RECENT, 2000, parse::count),
+            agent_app_id: None,
+            deployment_id: self.text(&raw::DEPLOYMENT_ID),
+        }
+    }
+
+    /// In the environment the token itself, in the file the name of a file that holds it.
+    fn operator_token(&mut self) -> Option<Secret> {
+        let given = self.text(&raw::OPERATOR_TOKEN)?;
+        let from_file = matches!(self.raw.get(&raw::OPERATOR_TOKEN), Some((_, Origin::File(_))));
+        let token = if from_file {
+            match std::fs::read_to_string(&given) {
+                Ok(text) => text.trim().to_owned(),
+                Err(error) => {
+                    self.fault(&raw::OPERATOR_TOKEN, format!("{given:?} cannot be read: {error}"));
+                    return None;
+                }
+            }
+        } else {
+            given
+        };
+        if token.is_empty() || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
+            self.fault(&raw::OPERATOR_TOKEN, "the token must be visible ASCII characters without spaces");
+            return None;
+        }
+        Some(Secret::new(token))
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,169 @@
+//! Command line, environment and file in; one checked [`Config`] out, or every fault at once.
+//!
+//! `raw.rs` knows the names, `parse.rs` the texts, `check.rs` the rules, `offered.rs` what is missing yet.
+
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+    time::Duration,
+};
+
+use par_pool::package::Source;
+
+mod check;
+mod fault;
+mod offered;
+mod parse;
+mod pass_env;
+mod pool;
+pub(crate) mod raw;
+mod secret;
+
+pub(crate) use fault::{Fault, Faults, Origin};
+pub(crate) use raw::{Environment, Flags};
+pub(crate) use secret::Secret;
+
+/// Everything that is decided before the start. Nothing in it changes later.
+#[derive(Debug, Clone)]
+pub(crate) struct Config {
+    /// `--dev`: loopback only, readable logs, errors and tracebacks shown, any path may be loaded.
+    pub(crate) dev: bool,
+    /// Where calls arrive.
+    pub(crate) http: SocketAddr,
+    /// Where metrics are read.
+    pub(crate) metrics: SocketAddr,
+    /// Threads of the edge.
+    pub(crate) threads: usize,
+    /// State that survives a restart; absolute.
+    pub(crate) data_dir: PathBuf,
+    /// The local socket of the management API; absolute.
+    pub(crate) socket: PathBuf,
+    /// What is mounted at the start: arguments, then `PACKAGES_URLS`; directories of packages are already listed.
+    pub(crate) sources: Vec<Source>,
+    /// For the street from source to installed package.
+    pub(crate) packages: Packages,
+    /// For workers.
+    pub(crate) pool: Workers,
+    /// What a request may take.
+    pub(crate) limits: Limits,
+    /// How the end goes.
+    pub(crate) shutdown: Shutdown,
+    /// What is logged, and how.
+    pub(crate) log: Log,
+    /// Whether callers see the messages of their agents' errors.
+    pub(crate) expose_errors: bool,
+    /// An operator token that was given; none: one is made at the start.
+    pub(crate) operator_token: Option<Secret>,
+    /// What is odd but not wrong, one sentence each.
+    pub(crate) warnings: Vec<String>,
+}
+
+/// Limits and places of packages.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Packages {
+    /// Content-addressed packages.
+    pub(crate) cache_dir: PathBuf,
+    /// Size from which unused packages are collected.
+    pub(crate) max_cache_bytes: u64,
+    /// Most mounted packages.
+    pub(crate) max_packages: usize,
+    /// Largest package, as downloaded or uploaded.
+    pub(crate) max_package_bytes: u64,
+    /// Whole time of one download.
+    pub(crate) download_timeout: Duration,
+    /// Whole time of one environment.
+    pub(crate) install_timeout: Duration,
+    /// Wheels for installs without a network.
+    pub(crate) wheelhouse: Option<PathBuf>,
+    /// Directories below which `load {"path"}` may read outside `--dev`; absolute.
+    pub(crate) load_roots: Vec<PathBuf>,
+}
+
+/// How workers are run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Workers {
+    /// Idle workers beyond the minimum end after this time.
+    pub(crate) idle_ttl: Duration,
+    /// Interpreters to choose from; empty: those on PATH.
+    pub(crate) pythons: Vec<PathBuf>,
+    /// The installer, if one was found; none: pip.
+    pub(crate) uv: Option<PathBuf>,
+    /// Variables of our own environment that agents get.
+    pub(crate) pass_env: BTreeMap<String, String>,
+}
+
+/// What a request may take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Limits {
+    /// Longest call unless the export says otherwise.
+    pub(crate) request_timeout: Duration,
+    /// Most calls that run or wait.
+    pub(crate) max_concurrent: usize,
+    /// Largest body of a call.
+    pub(crate) body_bytes: u64,
+    /// Whole time in which a body must arrive.
+    pub(crate) body_timeout: Duration,
+    /// Largest head of a request.
+    pub(crate) header_bytes: u64,
+}
+
+/// How the end goes: 503 and still accepting for `delay`, then no more accepting and at most `grace` for the rest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Shutdown {
+    /// Time in which load balancers notice.
+    pub(crate) delay: Duration,
+    /// Time for calls that run.
+    pub(crate) grace: Duration,
+}
+
+/// What is logged.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Log {
+    /// The least level.
+    pub(crate) level: tracing::Level,
+    /// The form on stdout.
+    pub(crate) format: LogFormat,
+    /// Lines that `GET /runtime/logs` can go back.
+    pub(crate) recent_lines: usize,
+    /// `agentAppId` of every line.
+    pub(crate) agent_app_id: Option<String>,
+    /// `deploymentId` of every line.
+    pub(crate) deployment_id: Option<String>,
+}
+
+/// The form of log lines on stdout.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum LogFormat {
+    /// One JSON object a line.
+    Json,
+    /// For people.
+    Text,
+}
+
+impl Config {
+    /// Reads and checks everything. The file system is asked for directories that must exist, nothing is created.
+    pub(crate) fn load(flags: &Flags, environment: &Environment) -> Result<Self, Faults> {
+        check::check(flags, environment)
+    }
+
+    /// Whether somebody beyond this machine can reach the HTTP port.
+    pub(crate) fn is_public(&self) -> bool {
+        !self.http.ip().is_loopback()
+    }
+
+    /// Where the generated operator token is kept.
+    pub(crate) fn operator_token_file(&self) -> PathBuf {
+        self.data_dir.join("operator.token")
+    }
+}
+
+/// The local socket of a running `par`, for the commands that talk to it: only the settings that name it are read,
+/// so that another fault of the configuration does not stop them.
+pub(crate) fn socket(flags: &Flags, environment: &Environment) -> Result<PathBuf, Faults> {
+    check::socket(flags, environment)
+}
+
+const fn listen(host: IpAddr, port: u16) -> SocketAddr {
+    SocketAddr::new(host, port)
+}

@@ -1,0 +1,92 @@
+//! `PAR_PASS_ENV`: which of our own variables agents may see. PAR's secrets are never among them.
+
+use std::collections::BTreeMap;
+
+use super::raw::Environment;
+
+/// Never passed on, whatever a glob says: who holds one of these can act as PAR or as its operator.
+const SECRETS: &[&str] = &[
+    "PAR_OPERATOR_TOKEN",
+    "PAR_RUNTIME_SECRET",
+    "REGISTRY_WEBHOOK_SECRET",
+    "STRIPE_API_KEY",
+    "STRIPE_KEY",
+    "TLS_KEY",
+    "WEBHOOK_SECRET",
+];
+
+/// The variables whose name one of the globs matches (`*`: any run of characters, `?`: one), secrets excepted.
+pub(super) fn select(globs: &[String], environment: &Environment) -> BTreeMap<String, String> {
+    environment
+        .iter()
+        .filter(|(name, _)| !SECRETS.contains(name) && globs.iter().any(|glob| matches(glob, name)))
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .collect()
+}
+
+/// A glob as it may be written: what can stand in a variable's name, `*` and `?`.
+pub(super) fn glob(text: &str) -> Result<String, String> {
+    let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '*' | '?' | '.' | '-');
+    if text.is_empty() || !text.chars().all(fits) {
+        return Err(format!("{text:?} is not a variable's name or a glob like AWS_*"));
+    }
+    Ok(text.to_owned())
+}
+
+/// Linear in time even for hostile globs: only the last `*` is ever tried again.
+fn matches(glob: &str, name: &str) -> bool {
+    let (glob, name) = (glob.as_bytes(), name.as_bytes());
+    let (mut at, mut read) = (0, 0);
+    let mut star: Option<(usize, usize)> = None;
+    while let Some(byte) = name.get(read) {
+        match glob.get(at) {
+            Some(b'*') => {
+                star = Some((at, read));
+                at += 1;
+            }
+            Some(wanted) if wanted == byte || *wanted == b'?' => {
+                at += 1;
+                read += 1;
+            }
+            Some(_) | None => {
+                let Some((behind, from)) = star else { return false };
+                star = Some((behind, from + 1));
+                at = behind + 1;
+                read = from + 1;
+            }
+        }
+    }
+    glob.iter().skip(at).all(|byte| *byte == b'*')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn globs_match_whole_names() {
+        for (glob, name, wanted) in [
+            ("A", "A", true),
+            ("A", "AB", false),
+            ("A*", "A", true),
+            ("A*", "AB", true),
+            ("*_KEY", "X_KEY", true),
+            ("*_KEY", "X_KEYS", false),
+            ("A?C", "ABC", true),
+            ("A?C", "AC", false),
+            ("*A*B*", "xAyBz", true),
+            ("*A*B*", "xByAz", false),
+            ("*", "", true),
+        ] {
+            assert_eq!(matches(glob, name), wanted, "{glob} {name}");
+        }
+    }
+
+    #[test]
+    fn secrets_are_never_passed_on() {
+        let environment =
+            [("PAR_OPERATOR_TOKEN", "t"), ("STRIPE_KEY", "k"), ("OPENAI_API_KEY", "o")].into_iter().collect();
+        let passed = select(&["*".to_owned(), "STRIPE_KEY".to_owned()], &environment);
+        assert_eq!(passed.keys().collect::<Vec<_>>(), ["OPENAI_API_KEY"]);
+    }
+}

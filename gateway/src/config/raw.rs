@@ -1,0 +1,304 @@
+//! Settings as written: command line, environment and file in, one text per setting out, with its origin.
+//!
+//! [`ALL`] is the one list of names. A key of the file that is not in it is a fault; nothing is parsed here.
+
+use std::{collections::BTreeMap, ffi::OsString, path::PathBuf};
+
+use serde_yaml::Value;
+
+use super::fault::{Fault, Origin};
+
+/// One setting by all of its names. What it means, its unit and its default are told in `conf/par.yaml`.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Setting {
+    /// Key of the file, sections joined by dots.
+    pub(crate) key: &'static str,
+    /// Variable of the environment.
+    pub(crate) variable: Option<&'static str>,
+    /// Flag of `par serve`.
+    pub(crate) flag: Option<&'static str>,
+}
+
+macro_rules! settings {
+    ($($name:ident = $key:literal $(, $variable:literal $(, $flag:literal)?)?;)*) => {
+        $(#[allow(missing_docs, reason = "the key says it; conf/par.yaml explains it")]
+        pub(crate) const $name: Setting = Setting {
+            key: $key,
+            variable: settings!(@option $($variable)?),
+            flag: settings!(@option $($($flag)?)?),
+        };)*
+
+        /// Every setting.
+        pub(crate) const ALL: &[Setting] = &[$($name),*];
+    };
+    (@option) => { None };
+    (@option $text:literal) => { Some($text) };
+}
+
+settings! {
+    HOST = "server.host", "HOST", "--host";
+    PORT = "server.port", "PORT", "--port";
+    THREADS = "server.threads";
+    A2A_PORT = "server.a2a_port", "A2A_PORT";
+    METRICS_HOST = "metrics.host", "METRICS_HOST";
+    METRICS_PORT = "metrics.port", "METRICS_PORT", "--metrics-port";
+    DATA_DIR = "data_dir", "PAR_DATA_DIR", "--data-dir";
+    SOCKET = "socket", "PAR_SOCKET";
+    SOURCES = "packages.sources", "PACKAGES_URLS";
+    CACHE_DIR = "packages.cache_dir", "PACKAGE_CACHE_DIR";
+    MAX_CACHE_MB = "packages.max_cache_mb", "MAX_CACHE_SIZE_MB";
+    MAX_PACKAGES = "packages.max_packages", "MAX_PACKAGES";
+    MAX_PACKAGE_MB = "packages.max_package_mb", "MAX_PACKAGE_SIZE_MB";
+    DOWNLOAD_TIMEOUT = "packages.download_timeout", "DOWNLOAD_TIMEOUT_SECONDS";
+    INSTALL_TIMEOUT = "packages.install_timeout", "INSTALL_TIMEOUT_SECONDS";
+    WHEELHOUSE = "packages.wheelhouse", "WHEELHOUSE_DIR";
+    LOAD_ROOTS = "packages.load_roots";
+    VERIFY_SIGNATURES = "packages.verify_signatures", "VERIFY_SIGNATURES";
+    TRUSTED_KEYS = "packages.trusted_keys", "TRUSTED_KEYS";
+    IDLE_TTL = "pool.idle_ttl";
+    PYTHON = "pool.python";
+    UV = "pool.uv";
+    PASS_ENV = "pool.pass_env", "PAR_PASS_ENV";
+    REQUEST_TIMEOUT = "limits.request_timeout", "REQUEST_TIMEOUT_SECONDS";
+    MAX_CONCURRENT = "limits.max_concurrent", "MAX_CONCURRENT_INVOCATIONS";
+    BODY_BYTES = "limits.body_bytes";
+    BODY_TIMEOUT = "limits.body_timeout";
+    HEADER_BYTES = "limits.header_bytes";
+    SHUTDOWN_DELAY = "shutdown.delay", "SHUTDOWN_DELAY_SEC";
+    SHUTDOWN_GRACE = "shutdown.grace", "GRACEFUL_SHUTDOWN_TIMEOUT_SEC";
+    OPERATOR_TOKEN = "operator_token_file", "PAR_OPERATOR_TOKEN";
+    EXPOSE_ERRORS = "expose_errors";
+    LOG_LEVEL = "log.level", "LOG_LEVEL";
+    LOG_FORMAT = "log.format", "LOG_FORMAT";
+    LOG_RECENT = "log.recent_lines";
+    DEPLOYMENT_ID = "deployment_id", "DEPLOYMENT_ID";
+}
+
+/// The variables of the process, as text.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Environment(BTreeMap<String, String>);
+
+impl Environment {
+    /// Those of this process. Names and values that are no Unicode are left out, except the values of our own
+    /// settings: those are kept with replacement characters, so that a check can refuse them.
+    pub(crate) fn of_process() -> Self {
+        Self::from_os(std::env::vars_os())
+    }
+
+    fn from_os(variables: impl Iterator<Item = (OsString, OsString)>) -> Self {
+        Self(
+            variables
+                .filter_map(|(name, value)| {
+                    let name = name.into_string().ok()?;
+                    let ours = ALL.iter().any(|setting| setting.variable == Some(name.as_str()));
+                    match value.into_string() {
+                        Ok(value) => Some((name, value)),
+                        Err(value) if ours => Some((name, value.to_string_lossy().into_owned())),
+                        Err(_) => None,
+                    }
+                })
+                .collect(),
+        )
+    }
+
+    /// The value of a variable.
+    pub(crate) fn get(&self, name: &str) -> Option<&str> {
+        self.0.get(name).map(String::as_str)
+    }
+
+    /// All of them, by name.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0.iter().map(|(name, value)| (name.as_str(), value.as_str()))
+    }
+}
+
+impl<N: Into<String>, V: Into<String>> FromIterator<(N, V)> for Environment {
+    fn from_iter<I: IntoIterator<Item = (N, V)>>(variables: I) -> Self {
+        Self(variables.into_iter().map(|(name, value)| (name.into(), value.into())).collect())
+    }
+}
+
+/// What the command line says.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Flags {
+    /// Settings that were given as flags.
+    pub(crate) settings: Vec<(&'static Setting, String)>,
+    /// `-c`.
+    pub(crate) file: Option<PathBuf>,
+    /// `--dev`.
+    pub(crate) dev: bool,
+    /// `--tls`.
+    pub(crate) tls: Option<String>,
+    /// Sources, in order.
+    pub(crate) sources: Vec<String>,
+}
+
+/// One value as written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Written {
+    /// A scalar.
+    One(String),
+    /// A sequence of scalars; only files have them.
+    Many(Vec<String>),
+}
+
+/// The strongest value of every setting that was given at all.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Raw {
+    given: BTreeMap<&'static str, (Written, Origin)>,
+    /// Keys that do not exist, and values that are no text.
+    pub(crate) faults: Vec<Fault>,
+}
+
+impl Raw {
+    /// Collects: flag over environment over file.
+    pub(crate) fn gather(flags: &Flags, environment: &Environment) -> Self {
+        let mut raw = Self::default();
+        if let Some(path) = flags.file.clone().or_else(|| environment.get("PAR_CONFIG").map(PathBuf::from)) {
+            raw.read_file(path);
+        }
+        for setting in ALL {
+            let Some(text) = setting.variable.and_then(|name| environment.get(name)) else { continue };
+            raw.given.insert(setting.key, (Written::One(text.to_owned()), Origin::Environment));
+        }
+        for (setting, text) in &flags.settings {
+            raw.given.insert(setting.key, (Written::One(text.clone()), Origin::Flag));
+        }
+        raw
+    }
+
+    /// What was written for a setting.
+    pub(crate) fn get(&self, setting: &Setting) -> Option<&(Written, Origin)> {
+        self.given.get(setting.key)
+    }
+
+    fn read_file(&mut self, path: PathBuf) {
+        let read = std::fs::read_to_string(&path).map_err(|error| error.to_string());
+        let tree = read.and_then(|text| serde_yaml::from_str(&text).map_err(|error| error.to_string()));
+        let origin = Origin::File(path);
+        match tree {
+            Ok(tree) => self.take(String::new(), tree, &origin),
+            Err(problem) => self.faults.push(Fault { name: "-c".to_owned(), origin, problem }),
+        }
+    }
+
+    /// Walks a tree; `prefix` is the path to it. An empty value means "not given".
+    fn take(&mut self, prefix: String, tree: Value, origin: &Origin) {
+        let setting = ALL.iter().find(|setting| setting.key == prefix);
+        let problem = match (tree, setting) {
+            (Value::Null, _) if setting.is_some() || prefix.is_empty() || is_section(&prefix) => return,
+            (Value::Mapping(entries), None) if prefix.is_empty() || is_section(&prefix) => {
+                for (key, value) in entries {
+                    let key = scalar(&key).unwrap_or_else(|| format!("{key:?}"));
+                    let path = if prefix.is_empty() { key } else { format!("{prefix}.{key}") };
+                    self.take(path, value, origin);
+                }
+                return;
+            }
+            (value, Some(setting)) => match written(&value) {
+                Some(written) => {
+                    self.given.insert(setting.key, (written, origin.clone()));
+                    return;
+                }
+                None => "must be a plain value or a list of plain values".to_owned(),
+            },
+            (_, None) if prefix.is_empty() => "the file must hold a mapping of keys".to_owned(),
+            (_, None) if is_section(&prefix) => "is a section and must hold a mapping of keys".to_owned(),
+            (_, None) => unknown(&prefix),
+        };
+        let name = if prefix.is_empty() { "-c".to_owned() } else { prefix };
+        self.faults.push(Fault { name, origin: origin.clone(), problem });
+    }
+}
+
+fn is_section(path: &str) -> bool {
+    ALL.iter().any(|setting| setting.key.split_once('.').is_some_and(|(section, _)| section == path))
+}
+
+fn unknown(key: &str) -> String {
+    let leaf = key.rsplit('.').next().unwrap_or(key);
+    let near = ALL.iter().find(|setting| setting.key.rsplit('.').next() == Some(leaf));
+    match near {
+        Some(setting) => format!("there is no such key; did you mean {}?", setting.key),
+        None => "there is no such key".to_owned(),
+    }
+}
+
+fn scalar(value: &Value) -> Option<String> {
+    match value {
+        Value::String(text) => Some(text.clone()),
+        Value::Bool(flag) => Some(flag.to_string()),
+        Value::Number(number) => Some(number.to_string()),
+        Value::Null | Value::Sequence(_) | Value::Mapping(_) | Value::Tagged(_) => None,
+    }
+}
+
+fn written(value: &Value) -> Option<Written> {
+    match value {
+        Value::Sequence(items) => items.iter().map(scalar).collect::<Option<_>>().map(Written::Many),
+        other => scalar(other).map(Written::One),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(yaml: &str) -> Raw {
+        let mut raw = Raw::default();
+        raw.take(String::new(), serde_yaml::from_str(yaml).unwrap(), &Origin::File("par.yaml".into()));
+        raw
+    }
+
+    #[test]
+    fn every_unknown_key_is_told_at_once() {
+        let raw = of("port: 1\nserver: {hots: x, port: 9}\nnothing: {a: 1}\n");
+        let faults: Vec<_> = raw.faults.iter().map(ToString::to_string).collect();
+        assert_eq!(
+            faults,
+            [
+                "port (par.yaml): there is no such key; did you mean server.port?",
+                "server.hots (par.yaml): there is no such key",
+                "nothing (par.yaml): there is no such key",
+            ]
+        );
+        assert_eq!(raw.get(&PORT).unwrap().0, Written::One("9".to_owned()));
+    }
+
+    #[test]
+    fn flags_beat_variables_beat_the_file() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), "server: {port: 1, host: \"::1\"}\nmetrics: {port: 3}\nlog:\n").unwrap();
+        let flags = Flags {
+            settings: vec![(&PORT, "5".to_owned())],
+            file: Some(file.path().to_owned()),
+            ..Flags::default()
+        };
+        let environment = [("PORT", "4"), ("METRICS_PORT", "6")].into_iter().collect();
+        let raw = Raw::gather(&flags, &environment);
+        assert!(raw.faults.is_empty());
+        let origin = |setting| raw.get(setting).unwrap().clone();
+        assert_eq!(origin(&PORT), (Written::One("5".to_owned()), Origin::Flag));
+        assert_eq!(origin(&METRICS_PORT), (Written::One("6".to_owned()), Origin::Environment));
+        assert_eq!(origin(&HOST).1, Origin::File(file.path().to_owned()));
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_understood_is_one_fault() {
+        assert_eq!(of("[1]").faults.len(), 1);
+        assert_eq!(of("server: 5").faults.len(), 1);
+        assert_eq!(of("server: {port: {a: 1}}").faults.len(), 1);
+        assert!(of("server:").faults.is_empty());
+        let flags = Flags { file: Some("/nowhere/par.yaml".into()), ..Flags::default() };
+        assert_eq!(Raw::gather(&flags, &Environment::default()).faults.len(), 1);
+    }
+
+    #[test]
+    fn no_name_is_used_twice() {
+        let mut names: Vec<_> = ALL.iter().flat_map(|s| [Some(s.key), s.variable, s.flag]).flatten().collect();
+        let count = names.len();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), count);
+    }
+}

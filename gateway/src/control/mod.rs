@@ -1,0 +1,103 @@
+//! The management side: health, packages, agents, logs. Served on inner sockets only; the edge and the acceptor of
+//! `PAR_SOCKET` decide who asks and say so in `x-par-role`.
+
+use std::{sync::Arc, time::SystemTime};
+
+use axum::{
+    Router,
+    extract::DefaultBodyLimit,
+    http::Uri,
+    middleware,
+    routing::{delete, get, post},
+};
+use par_proto::code::Code;
+
+mod agents;
+mod asker;
+mod body;
+mod fleet;
+mod health;
+mod load;
+mod logs;
+mod openapi;
+mod packages;
+mod refusal;
+mod runtime;
+mod upload;
+
+#[cfg(test)]
+mod tests;
+
+pub(crate) use fleet::Fleet;
+
+use self::refusal::Refusal;
+use crate::{config::Config, observe::RecentLines};
+
+/// Whether calls are taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Readiness {
+    /// Sources named at the start are still on their way.
+    Starting,
+    /// Every source is mounted or has failed.
+    Ready,
+    /// Calls are drained.
+    Stopping,
+}
+
+/// The life of the process, as the management side sees and ends it.
+pub(crate) trait ShutdownSwitch: Send + Sync {
+    /// Begins the graceful stop; once is enough, more often is harmless.
+    fn begin(&self);
+    /// Whether calls are taken now.
+    fn ready(&self) -> Readiness;
+}
+
+/// What the routes work on.
+#[derive(Clone)]
+pub(crate) struct ControlState {
+    /// The packages.
+    pub(crate) pool: Arc<dyn Fleet>,
+    /// The configuration.
+    pub(crate) config: Arc<Config>,
+    /// The last log lines.
+    pub(crate) recent: Arc<RecentLines>,
+    /// The life of the process.
+    pub(crate) lifecycle: Arc<dyn ShutdownSwitch>,
+    /// Prometheus text of everything.
+    pub(crate) metrics: Arc<dyn Fn() -> String + Send + Sync>,
+    /// Start of the process.
+    pub(crate) started: SystemTime,
+}
+
+/// Every route of the management side.
+pub(crate) fn router(state: ControlState) -> Router {
+    Router::new()
+        .route("/health", get(health::ready_in_milliseconds))
+        .route("/runtime/health", get(health::ready))
+        .route("/runtime/live", get(health::live))
+        .route("/runtime/info", get(runtime::info))
+        .route("/runtime/packages", get(packages::list))
+        .route("/runtime/packages/load", post(load::load))
+        .route("/runtime/packages/upload", post(upload::upload).layer(DefaultBodyLimit::disable()))
+        .route("/runtime/packages/{id}", delete(packages::unload))
+        .route("/agents", get(agents::list))
+        .route("/runtime/agents", get(agents::list))
+        .route("/agents/{*rest}", get(agents::one))
+        .route("/runtime/agents/{*rest}", post(agents::enable))
+        .route("/runtime/logs", get(logs::logs))
+        .route("/runtime/shutdown", post(runtime::shutdown))
+        .route("/runtime/openapi.json", get(openapi::document))
+        .route("/metrics", get(runtime::metrics))
+        .fallback(not_found)
+        .method_not_allowed_fallback(method_not_allowed)
+        .layer(middleware::from_fn(refusal::finish))
+        .with_state(Arc::new(state))
+}
+
+async fn not_found(uri: Uri) -> Refusal {
+    Refusal::new(Code::NotFound, format!("there is nothing at {}", uri.path()))
+}
+
+async fn method_not_allowed(uri: Uri) -> Refusal {
+    Refusal::new(Code::MethodNotAllowed, format!("{} does not take this method", uri.path()))
+}

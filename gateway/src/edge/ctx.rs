@@ -1,0 +1,131 @@
+//! What one request carries through pingora's phases.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use par_pool::fleet::Agent;
+use par_proto::{code::Code, ids::is_request_id};
+
+use crate::auth::Role;
+
+/// State of one request.
+#[derive(Debug)]
+pub(crate) struct Ctx {
+    pub(crate) begin: Instant,
+    pub(crate) request_id: Arc<str>,
+    pub(crate) trace_id: Option<Box<str>>,
+    pub(crate) role: Role,
+    pub(crate) agent: Option<Arc<Agent>>,
+    pub(crate) queued: Duration,
+    pub(crate) worker: Duration,
+    pub(crate) pid: u32,
+    pub(crate) status: u16,
+    pub(crate) code: Option<Code>,
+    pub(crate) bytes_in: usize,
+    pub(crate) bytes_out: usize,
+    pub(crate) cause: Option<String>,
+    _flight: Flight,
+}
+
+/// Requests that are being answered; kept by the edge, read by the shutdown.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct InFlight(Arc<AtomicUsize>);
+
+impl InFlight {
+    /// How many.
+    pub(crate) fn count(&self) -> usize {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+#[derive(Debug)]
+struct Flight(InFlight);
+
+impl Drop for Flight {
+    fn drop(&mut self) {
+        self.0.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Ctx {
+    pub(crate) fn new(in_flight: &InFlight) -> Self {
+        in_flight.0.fetch_add(1, Ordering::Relaxed);
+        Self {
+            begin: Instant::now(),
+            request_id: Arc::from(""),
+            trace_id: None,
+            role: Role::None,
+            agent: None,
+            queued: Duration::ZERO,
+            worker: Duration::ZERO,
+            pid: 0,
+            status: 0,
+            code: None,
+            bytes_in: 0,
+            bytes_out: 0,
+            cause: None,
+            _flight: Flight(in_flight.clone()),
+        }
+    }
+
+    /// The time at which the request began; idle time of a kept connection is not part of it.
+    pub(crate) fn restart(&mut self) {
+        self.begin = Instant::now();
+    }
+}
+
+/// Request ids that cannot collide between processes and cost no system call: 64 random bits of this process and a
+/// counter.
+#[derive(Debug)]
+pub(crate) struct RequestIds {
+    process: String,
+    next: AtomicU64,
+}
+
+impl RequestIds {
+    /// Draws the random bits.
+    pub(crate) fn new() -> std::io::Result<Self> {
+        let mut bytes = [0; 8];
+        getrandom::fill(&mut bytes).map_err(std::io::Error::other)?;
+        Ok(Self { process: hex::encode(bytes), next: AtomicU64::new(1) })
+    }
+
+    /// The client's id if it may stand, else a new one.
+    pub(crate) fn choose(&self, given: Option<&[u8]>) -> Arc<str> {
+        match given.filter(|given| is_request_id(given)).and_then(|given| std::str::from_utf8(given).ok()) {
+            Some(given) => Arc::from(given),
+            None => {
+                let number = self.next.fetch_add(1, Ordering::Relaxed);
+                Arc::from(format!("{}-{number:012x}", self.process))
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_good_request_id_is_kept_and_a_bad_one_replaced() {
+        let ids = RequestIds::new().unwrap();
+        assert_eq!(&*ids.choose(Some(b"abc-1")), "abc-1");
+        let made = ids.choose(Some(b"a b"));
+        assert!(is_request_id(made.as_bytes()));
+        assert_ne!(made, ids.choose(None));
+    }
+
+    #[test]
+    fn a_dropped_request_is_counted_out() {
+        let in_flight = InFlight::default();
+        let ctx = Ctx::new(&in_flight);
+        assert_eq!(in_flight.count(), 1);
+        drop(ctx);
+        assert_eq!(in_flight.count(), 0);
+    }
+}

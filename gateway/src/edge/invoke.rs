@@ -1,0 +1,325 @@
+//! The hot path: admitted request in, answer out. Nothing here is proxied.
+
+use std::{
+    borrow::Cow,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use base64::Engine as _;
+use bytes::{BufMut, Bytes, BytesMut};
+use http::{Method, header::CONTENT_TYPE};
+use par_pool::fleet::{Agent, Answer, Call, Directory, Outcome};
+use par_proto::{code::Code, frames::FLAG_OCTETS};
+use pingora_proxy::Session;
+use serde::{Deserialize, de::IgnoredAny};
+use serde_json::value::RawValue;
+
+use super::{Edge, body, ctx::Ctx, refusal::Refusal};
+
+/// A result, ready to be written.
+#[derive(Debug)]
+pub(crate) struct Success {
+    pub(crate) content_type: Cow<'static, str>,
+    pub(crate) body: Bytes,
+}
+
+/// What the envelope route takes.
+#[derive(Debug, Deserialize)]
+struct Envelope<'a> {
+    #[serde(borrow)]
+    input: Option<&'a RawValue>,
+    #[serde(default)]
+    trace_id: Option<String>,
+    #[serde(default)]
+    session_id: Option<String>,
+    #[serde(default)]
+    context: Option<IgnoredAny>,
+}
+
+/// What the envelope says beside the input.
+#[derive(Debug, Default)]
+struct Wrapping {
+    trace_id: Option<String>,
+    session_id: Option<String>,
+}
+
+const JSON: &str = "application/json";
+
+impl Edge {
+    /// Answers `POST /agents/{id}/invoke` and the envelope route.
+    pub(crate) async fn invoke(
+        &self,
+        session: &mut Session,
+        ctx: &mut Ctx,
+        agent: Arc<Agent>,
+        envelope: bool,
+    ) -> Result<Success, Refusal> {
+        ctx.agent = Some(Arc::clone(&agent));
+        if session.req_header().method != Method::POST {
+            let mut refusal = Refusal::new(Code::MethodNotAllowed, "agents are called with POST");
+            refusal.allow = Some("POST");
+            return Err(refusal);
+        }
+        let deadline = self.deadline(session, &agent, ctx.begin)?;
+        accept_json(session)?;
+        let body = body::read(session, &self.limits).await?;
+        ctx.bytes_in = body.len();
+        let (input, wrapping) = if envelope { unwrap(&body)? } else { (plain(body)?, Wrapping::default()) };
+        let call = Call {
+            export: agent.export,
+            meta: meta(session, ctx, &agent, &wrapping),
+            payload: input,
+            request_id: Arc::clone(&ctx.request_id),
+            deadline,
+        };
+        let answer = tokio::select! {
+            biased;
+            answer = self.pool.call(&agent, call) => answer,
+            () = left(session) => {
+                return Err(Refusal::new(Code::ClientClosed, "the client left before the answer").closing());
+            }
+        };
+        ctx.queued = answer.queued;
+        ctx.worker = answer.worker;
+        ctx.pid = answer.pid;
+        let success = outcome(answer, &agent)?;
+        if envelope { Ok(wrap(&success, ctx, &agent, &wrapping)) } else { Ok(success) }
+    }
+
+    /// The agent that may be called, or why not.
+    pub(crate) fn admit(&self, directory: &Directory, id: &str) -> Result<Arc<Agent>, Refusal> {
+        let Some(agent) = directory.find(id).filter(|agent| !agent.is_private()) else {
+            if !self.pool.is_settled() {
+                return Err(Refusal::new(Code::NotReady, "packages are still being mounted")
+                    .retry_after(Duration::from_secs(1)));
+            }
+            return Err(Refusal::new(Code::AgentNotFound, format!("there is no agent {id:?}")));
+        };
+        if !agent.is_enabled() {
+            return Err(Refusal::new(Code::AgentDisabled, "an operator has disabled this agent"));
+        }
+        if agent.export().is_some_and(|export| export.role_required.is_some()) {
+            return Err(Refusal::new(
+                Code::Unauthenticated,
+                "this agent needs a role, and nobody has one while identity is off",
+            ));
+        }
+        Ok(Arc::clone(agent))
+    }
+
+    fn deadline(&self, session: &Session, agent: &Agent, begin: Instant) -> Result<Instant, Refusal> {
+        let longest =
+            agent.export().and_then(|export| export.timeout).unwrap_or_else(|| self.pool.request_timeout());
+        let Some(value) = session.req_header().headers.get("x-par-timeout-ms") else {
+            return Ok(begin + longest);
+        };
+        let milliseconds = value.to_str().ok().and_then(|text| text.parse().ok()).filter(|ms| *ms > 0);
+        match milliseconds {
+            Some(ms) => Ok(begin + longest.min(Duration::from_millis(ms))),
+            None => Err(Refusal::new(Code::BadRequest, "X-PAR-Timeout-Ms is not a number of milliseconds")),
+        }
+    }
+}
+
+/// Ends when the client leaves.
+async fn left(session: &mut Session) {
+    if session.as_downstream_mut().read_body_or_idle(true).await.is_ok() {
+        // Bytes of a pipelined request: the client is still there.
+        std::future::pending::<()>().await;
+    }
+}
+
+fn accept_json(session: &Session) -> Result<(), Refusal> {
+    let Some(value) = session.req_header().headers.get(CONTENT_TYPE) else { return Ok(()) };
+    let text = value.to_str().unwrap_or_default();
+    let essence = text.split(';').next().unwrap_or_default().trim();
+    if essence.is_empty() || essence.eq_ignore_ascii_case(JSON) || essence.to_ascii_lowercase().ends_with("+json") {
+        return Ok(());
+    }
+    Err(Refusal::new(
+        Code::UnsupportedMediaType,
+        format!("the body is {essence:?}; send JSON with Content-Type: application/json"),
+    ))
+}
+
+fn bad_json(error: &serde_json::Error) -> Refusal {
+    Refusal::new(Code::BadJson, format!("the body is not valid JSON: {error}"))
+}
+
+/// The body as input; an empty one is `{}`.
+fn plain(body: Bytes) -> Result<Bytes, Refusal> {
+    if body.iter().all(u8::is_ascii_whitespace) {
+        return Ok(Bytes::from_static(b"{}"));
+    }
+    serde_json::from_slice::<IgnoredAny>(&body).map_err(|error| bad_json(&error))?;
+    Ok(body)
+}
+
+fn unwrap(body: &Bytes) -> Result<(Bytes, Wrapping), Refusal> {
+    if body.iter().all(u8::is_ascii_whitespace) {
+        return Ok((Bytes::from_static(b"{}"), Wrapping::default()));
+    }
+    let envelope: Envelope<'_> = serde_json::from_slice(body).map_err(|error| match error.classify() {
+        serde_json::error::Category::Data => Refusal::new(
+            Code::BadRequest,
+            format!("the body is no envelope {{\"input\", \"context\", \"trace_id\", \"session_id\"}}: {error}"),
+        ),
+        serde_json::error::Category::Io
+        | serde_json::error::Category::Syntax
+        | serde_json::error::Category::Eof => bad_json(&error),
+    })?;
+    let Envelope { input, trace_id, session_id, context: _ } = envelope;
+    let input = input.map_or(Bytes::from_static(b"{}"), |raw| body.slice_ref(raw.get().as_bytes()));
+    Ok((input, Wrapping { trace_id, session_id }))
+}
+
+/// Metadata of the call frame. Ids are checked text and need no escaping.
+fn meta(session: &Session, ctx: &Ctx, agent: &Agent, wrapping: &Wrapping) -> Bytes {
+    let mut out = BytesMut::with_capacity(160);
+    out.put_slice(b"{\"request_id\":\"");
+    out.put_slice(ctx.request_id.as_bytes());
+    out.put_slice(b"\",\"agent_id\":\"");
+    out.put_slice(agent.text.as_bytes());
+    out.put_slice(b"\",\"version\":\"");
+    out.put_slice(agent.id.package.version.as_str().as_bytes());
+    if let Some(parent) = session.req_header().headers.get("traceparent").filter(|value| is_traceparent(value.as_bytes()))
+    {
+        out.put_slice(b"\",\"traceparent\":\"");
+        out.put_slice(parent.as_bytes());
+    }
+    out.put_slice(b"\"");
+    if let Some(id) = &wrapping.session_id {
+        out.put_slice(b",\"session\":{\"id\":");
+        // A string always becomes JSON.
+        out.put_slice(&serde_json::to_vec(id).unwrap_or_default());
+        out.put_slice(b"}");
+    }
+    out.put_slice(b"}");
+    out.freeze()
+}
+
+/// `00-<32 hex>-<16 hex>-<2 hex>` (W3C Trace Context, level 1).
+pub(crate) fn is_traceparent(text: &[u8]) -> bool {
+    let mut parts = text.split(|byte| *byte == b'-');
+    let hex = |part: Option<&[u8]>, length: usize| {
+        part.is_some_and(|part| part.len() == length && part.iter().all(u8::is_ascii_hexdigit))
+    };
+    hex(parts.next(), 2) && hex(parts.next(), 32) && hex(parts.next(), 16) && hex(parts.next(), 2) && parts.next().is_none()
+}
+
+#[derive(Debug, Deserialize)]
+struct ResultMeta {
+    content_type: Option<String>,
+}
+
+fn outcome(answer: Answer, agent: &Agent) -> Result<Success, Refusal> {
+    match answer.outcome {
+        Outcome::Done { flags, meta, payload } if flags & FLAG_OCTETS != 0 => {
+            let declared = serde_json::from_slice::<ResultMeta>(&meta).ok().and_then(|meta| meta.content_type);
+            let content_type = declared.map_or(Cow::Borrowed("application/octet-stream"), Cow::Owned);
+            Ok(Success { content_type, body: payload })
+        }
+        Outcome::Done { payload, .. } => Ok(Success { content_type: Cow::Borrowed(JSON), body: payload }),
+        Outcome::Failed(payload) => Err(failed(&payload)),
+        Outcome::Crashed(death) => Err(Refusal::new(Code::WorkerCrashed, death.to_string())),
+        Outcome::Deadline { started } => Err(Refusal::new(
+            Code::DeadlineExceeded,
+            if started { "the agent did not answer before the deadline" } else { "the call could not start before its deadline" },
+        )),
+        Outcome::QueueFull { retry_after } => {
+            Err(Refusal::new(Code::QueueFull, "more calls wait than can be answered in time").retry_after(retry_after))
+        }
+        Outcome::CrashLoop { retry_after } => Err(Refusal::new(
+            Code::CrashLoop,
+            format!("the workers of {} die before they answer", agent.mount.id),
+        )
+        .retry_after(retry_after)),
+        Outcome::Stopping => Err(Refusal::new(Code::Stopping, "the agent is being stopped")),
+    }
+}
+
+/// The agent's own failure, by its kind.
+fn failed(payload: &[u8]) -> Refusal {
+    let fault: serde_json::Value = serde_json::from_slice(payload).unwrap_or_default();
+    let text = |name: &str| fault.get(name).and_then(serde_json::Value::as_str).unwrap_or_default().to_owned();
+    match text("kind").as_str() {
+        "input" => Refusal::new(Code::InputInvalid, text("message")),
+        "deadline" => Refusal::new(Code::DeadlineExceeded, "the agent did not answer before the deadline"),
+        "result" => {
+            let place = text("place");
+            let place = if place.is_empty() { "the result".to_owned() } else { format!("the result at {place}") };
+            let mut refusal = Refusal::new(Code::AgentError, format!("{place} cannot be sent as JSON"));
+            refusal.fault = Some(fault);
+            refusal
+        }
+        _ => {
+            let mut refusal = Refusal::new(Code::AgentError, "the agent raised an error");
+            refusal.fault = Some(fault);
+            refusal
+        }
+    }
+}
+
+/// `{"agent_id","output","duration_ms","trace_id","metadata"}`; bytes become base64 text.
+fn wrap(success: &Success, ctx: &Ctx, agent: &Agent, wrapping: &Wrapping) -> Success {
+    let mut out = BytesMut::with_capacity(success.body.len() + 320);
+    let head = serde_json::json!({ "agent_id": &*agent.text }).to_string();
+    out.put_slice(head.strip_suffix('}').unwrap_or(&head).as_bytes());
+    out.put_slice(b",\"output\":");
+    if success.content_type == JSON {
+        out.put_slice(&success.body);
+    } else {
+        out.put_slice(b"\"");
+        out.put_slice(base64::engine::general_purpose::STANDARD.encode(&success.body).as_bytes());
+        out.put_slice(b"\"");
+    }
+    let tail = serde_json::json!({
+        "duration_ms": ctx.begin.elapsed().as_secs_f64() * 1e3,
+        "trace_id": wrapping.trace_id,
+        "metadata": {
+            "package_id": agent.mount.id,
+            "version": agent.id.package.version,
+            "generation": agent.mount.generation.number,
+            "session_id": wrapping.session_id,
+            "usage": null,
+        },
+    })
+    .to_string();
+    out.put_slice(b",");
+    out.put_slice(tail.strip_prefix('{').unwrap_or(&tail).as_bytes());
+    Success { content_type: Cow::Borrowed(JSON), body: out.freeze() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_empty_body_is_an_empty_object_and_broken_json_is_refused() {
+        assert_eq!(plain(Bytes::new()).unwrap(), "{}");
+        assert_eq!(plain(Bytes::from_static(b" \n")).unwrap(), "{}");
+        assert_eq!(plain(Bytes::from_static(b"[1]")).unwrap(), "[1]");
+        for broken in ["{", "{\"a\":}", "nope", "{} {}", "NaN", "\u{feff}{}"] {
+            assert_eq!(plain(Bytes::from_static(broken.as_bytes())).unwrap_err().code, Code::BadJson, "{broken}");
+        }
+    }
+
+    #[test]
+    fn an_envelope_gives_its_input_untouched() {
+        let body = Bytes::from_static(br#"{"input": {"a": 1.0}, "trace_id": "t", "extra": 1}"#);
+        let (input, wrapping) = unwrap(&body).unwrap();
+        assert_eq!(input, r#"{"a": 1.0}"#);
+        assert_eq!(wrapping.trace_id.as_deref(), Some("t"));
+        assert_eq!(unwrap(&Bytes::from_static(b"{}")).unwrap().0, "{}");
+        assert_eq!(unwrap(&Bytes::from_static(b"[]")).unwrap_err().code, Code::BadRequest);
+        assert_eq!(unwrap(&Bytes::from_static(b"{")).unwrap_err().code, Code::BadJson);
+    }
+
+    #[test]
+    fn only_whole_traceparents_are_passed_on() {
+        assert!(is_traceparent(b"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"));
+        assert!(!is_traceparent(b"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7"));
+        assert!(!is_traceparent(b"00-4bf92f3577b34da6a3ce929d0e0e473\"-00f067aa0ba902b7-01"));
+    }
+}

@@ -1,0 +1,41 @@
+//! A request that is not answered with a result: one value, two texts.
+
+use std::{borrow::Cow, time::Duration};
+
+use par_proto::code::Code;
+
+/// Why, for the client and for the log.
+#[derive(Debug)]
+pub(crate) struct Refusal {
+    /// Decides the status.
+    pub(crate) code: Code,
+    /// One sentence for the client.
+    pub(crate) detail: Cow<'static, str>,
+    /// When another try makes sense.
+    pub(crate) retry_after: Option<Duration>,
+    /// Methods that the route knows, for 405.
+    pub(crate) allow: Option<&'static str>,
+    /// The agent's own error, as in `FRAMES.md`, kind `ERROR`.
+    pub(crate) fault: Option<serde_json::Value>,
+    /// The connection cannot be used again: unread input is on its way.
+    pub(crate) close: bool,
+}
+
+impl Refusal {
+    /// A refusal with its text.
+    pub(crate) fn new(code: Code, detail: impl Into<Cow<'static, str>>) -> Self {
+        Self { code, detail: detail.into(), retry_after: None, allow: None, fault: None, close: false }
+    }
+
+    /// With the time of the next try.
+    pub(crate) fn retry_after(mut self, wait: Duration) -> Self {
+        self.retry_after = Some(wait);
+        self
+    }
+
+    /// On a connection that cannot be used again.
+    pub(crate) fn closing(mut self) -> Self {
+        self.close = true;
+        self
+    }
+}

@@ -1,0 +1,171 @@
+//! Answers written by the edge itself: results of calls, and problems.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderValue, Method, StatusCode, header};
+use par_proto::code::Code;
+use pingora_core::Result;
+use pingora_http::ResponseHeader;
+use pingora_proxy::Session;
+
+use super::{Edge, ctx::Ctx, front::Front, invoke::Success, refusal::Refusal};
+use crate::{
+    auth::Role,
+    problem::{AgentFault, Extras, PROBLEM_JSON, problem},
+};
+
+/// Largest piece given to one write: a write timeout covers a whole piece, so a slow reader of a large answer is cut
+/// only if it does not even take this much.
+const PIECE: usize = 64 * 1024;
+
+/// Headers of an answer: six of ours, type, length, `Retry-After`, `Allow`.
+const HEADERS: usize = 10;
+
+impl Edge {
+    /// Writes a result.
+    pub(crate) async fn succeed(&self, session: &mut Session, ctx: &mut Ctx, success: Success) -> Result<()> {
+        let mut head = ResponseHeader::build_no_case(StatusCode::OK, Some(HEADERS))?;
+        head.insert_header(header::CONTENT_TYPE, content_type(&success.content_type))?;
+        self.common(&mut head, ctx, success.body.len())?;
+        ctx.status = 200;
+        ctx.bytes_out = success.body.len();
+        write(session, head, success.body).await
+    }
+
+    /// Writes a problem.
+    pub(crate) async fn refuse(&self, session: &mut Session, ctx: &mut Ctx, refusal: Refusal) -> Result<()> {
+        ctx.code = Some(refusal.code);
+        ctx.status = refusal.code.http();
+        ctx.cause = refusal
+            .fault
+            .as_ref()
+            .map(|fault| format!("{}: {}", text(fault, "type"), text(fault, "message")))
+            .or_else(|| Some(refusal.detail.clone().into_owned()));
+        if refusal.code == Code::ClientClosed {
+            session.as_downstream_mut().set_keepalive(None);
+            return Ok(());
+        }
+        let operator = refusal.fault.is_some() && self.role(session) == Role::Operator;
+        let class = refusal.fault.as_ref().map(|fault| text(fault, "type"));
+        let message = refusal.fault.as_ref().map(|fault| text(fault, "message"));
+        let traceback = refusal.fault.as_ref().map(|fault| text(fault, "traceback"));
+        let error = class.as_ref().map(|class| AgentFault {
+            class,
+            message: message.as_deref().filter(|_| self.expose_errors || operator),
+            traceback: traceback.as_deref().filter(|trace| (self.dev || operator) && !trace.is_empty()),
+        });
+        let extras = Extras { error, ..Extras::default() };
+        let body = Bytes::from(problem(refusal.code, &refusal.detail, &ctx.request_id, extras));
+        let mut head = ResponseHeader::build_no_case(refusal.code.http(), Some(HEADERS))?;
+        head.insert_header(header::CONTENT_TYPE, HeaderValue::from_static(PROBLEM_JSON))?;
+        if let Some(wait) = refusal.retry_after {
+            head.insert_header(header::RETRY_AFTER, HeaderValue::from(seconds(wait)))?;
+        }
+        if let Some(allow) = refusal.allow {
+            head.insert_header(header::ALLOW, HeaderValue::from_static(allow))?;
+        }
+        if refusal.code == Code::Unauthenticated {
+            head.insert_header(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"))?;
+        }
+        self.common(&mut head, ctx, body.len())?;
+        ctx.bytes_out = body.len();
+        if refusal.close {
+            session.as_downstream_mut().set_keepalive(None);
+        }
+        write(session, head, body).await
+    }
+
+    fn common(&self, head: &mut ResponseHeader, ctx: &Ctx, length: usize) -> Result<()> {
+        head.insert_header(header::CONTENT_LENGTH, HeaderValue::from(length))?;
+        self.identify(head, ctx)?;
+        if ctx.agent.is_some() {
+            head.insert_header("server-timing", timing(ctx))?;
+        }
+        Ok(())
+    }
+
+    /// Request id and, where an agent was found, which one answered.
+    pub(crate) fn identify(&self, head: &mut ResponseHeader, ctx: &Ctx) -> Result<()> {
+        if let Ok(id) = HeaderValue::from_str(&ctx.request_id) {
+            head.insert_header("x-request-id", id)?;
+        }
+        if let Some(agent) = &ctx.agent {
+            let front = Front::of(agent, &self.metrics);
+            head.insert_header("x-par-agent", front.agent.clone())?;
+            head.insert_header("x-par-version", front.version.clone())?;
+            head.insert_header("x-par-generation", front.generation.clone())?;
+        }
+        Ok(())
+    }
+}
+
+fn text(fault: &serde_json::Value, name: &str) -> String {
+    fault.get(name).and_then(serde_json::Value::as_str).unwrap_or_default().to_owned()
+}
+
+/// Whole seconds, at least one: a client that comes back at once meets the same queue.
+fn seconds(wait: Duration) -> u64 {
+    wait.as_secs() + u64::from(wait.subsec_nanos() > 0 || wait.is_zero())
+}
+
+fn content_type(text: &str) -> HeaderValue {
+    if text == "application/json" {
+        return HeaderValue::from_static("application/json");
+    }
+    HeaderValue::from_str(text).unwrap_or(HeaderValue::from_static("application/octet-stream"))
+}
+
+/// `queue;dur=0.012, worker;dur=0.034, total;dur=0.210`, milliseconds (W3C Server Timing).
+fn timing(ctx: &Ctx) -> HeaderValue {
+    let mut out = Vec::with_capacity(64);
+    let total = ctx.begin.elapsed();
+    for (name, time) in [("queue", ctx.queued), (", worker", ctx.worker), (", total", total)] {
+        out.extend_from_slice(name.as_bytes());
+        out.extend_from_slice(b";dur=");
+        milliseconds(&mut out, time);
+    }
+    HeaderValue::from_maybe_shared(Bytes::from(out)).unwrap_or(HeaderValue::from_static(""))
+}
+
+/// Milliseconds with three decimals, without going through floating point.
+pub(crate) fn milliseconds(out: &mut Vec<u8>, time: Duration) {
+    let micros = u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+    let mut number = itoa::Buffer::new();
+    out.extend_from_slice(number.format(micros / 1000).as_bytes());
+    let rest = (micros % 1000) as u16;
+    let digit = |n: u16| b'0' + (n % 10) as u8;
+    out.extend_from_slice(&[b'.', digit(rest / 100), digit(rest / 10), digit(rest)]);
+}
+
+async fn write(session: &mut Session, head: ResponseHeader, mut body: Bytes) -> Result<()> {
+    let is_head = session.req_header().method == Method::HEAD;
+    let downstream = session.as_downstream_mut();
+    downstream.write_response_header(Box::new(head)).await?;
+    if is_head {
+        // HTTP/2 forbids a body here, and pingora does not leave it out by itself.
+        return downstream.finish_body().await;
+    }
+    while body.len() > PIECE {
+        let piece = body.split_to(PIECE);
+        downstream.write_response_body(piece, false).await?;
+    }
+    downstream.write_response_body(body, true).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_told_in_milliseconds() {
+        let mut out = Vec::new();
+        milliseconds(&mut out, Duration::from_micros(12_034));
+        assert_eq!(out, b"12.034");
+        out.clear();
+        milliseconds(&mut out, Duration::from_micros(7));
+        assert_eq!(out, b"0.007");
+        assert_eq!(seconds(Duration::ZERO), 1);
+        assert_eq!(seconds(Duration::from_millis(1_200)), 2);
+    }
+}

@@ -1,0 +1,11 @@
+//! What is seen of the runtime from outside: log lines, the recent ones in memory, and metrics.
+
+pub(crate) mod line;
+pub(crate) mod log;
+pub(crate) mod recent;
+mod sink;
+mod text;
+pub(crate) mod timestamp;
+
+pub(crate) use recent::RecentLines;
+pub(crate) use sink::LogSink;

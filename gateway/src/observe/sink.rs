@@ -1,0 +1,309 @@
+//! Log lines from any thread to stdout without waiting for it: threads append to one buffer, one writer thread swaps
+//! it away and writes hundreds of lines with one system call.
+
+use std::{
+    io::{self, Write},
+    mem,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use parking_lot::{Condvar, Mutex, RwLock};
+
+use super::{recent::RecentLines, text::TextForm};
+
+/// Most bytes that wait for stdout; lines beyond are dropped and counted. At 50,000 lines a second of 350 bytes it is
+/// half a second of a reader that stalls: more would only make memory grow before the same loss.
+const MAX_WAITING: usize = 8 << 20;
+
+/// Least time between two writes. The first line after a pause is written at once; under load 20 ms gather up to
+/// 1,000 lines, and nobody who reads along notices.
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// Capacity that a buffer keeps between batches.
+const KEPT_CAPACITY: usize = 1 << 20;
+
+/// Shortest secret that is looked for: a shorter one would blacken innocent text.
+const SHORTEST_SECRET: usize = 8;
+
+/// Where lines go. Clones share one buffer and one writer.
+#[derive(Clone)]
+pub(crate) struct LogSink(Arc<Shared>);
+
+struct Shared {
+    waiting: Mutex<Waiting>,
+    wake: Condvar,
+    written: Condvar,
+    dropped: AtomicU64,
+    secrets: RwLock<Vec<Vec<u8>>>,
+}
+
+#[derive(Default)]
+struct Waiting {
+    buffer: Vec<u8>,
+    /// The writer sleeps until somebody wakes it.
+    is_idle: bool,
+    /// Somebody waits for the writer: no pause.
+    is_urgent: bool,
+    /// Bytes appended and bytes written since the start.
+    appended: u64,
+    written: u64,
+}
+
+impl LogSink {
+    /// Starts the writer thread. Every line is JSON; `form` says how it looks on `output`, `None`: as it is.
+    pub(crate) fn start(
+        output: Box<dyn Write + Send>, form: Option<TextForm>, recent: Arc<RecentLines>,
+    ) -> io::Result<Self> {
+        let shared = Arc::new(Shared {
+            waiting: Mutex::default(),
+            wake: Condvar::new(),
+            written: Condvar::new(),
+            dropped: AtomicU64::new(0),
+            secrets: RwLock::default(),
+        });
+        let writer = Writer { shared: Arc::clone(&shared), output, form, recent, last: None };
+        thread::Builder::new().name("par-log".to_owned()).spawn(move || writer.run())?;
+        Ok(Self(shared))
+    }
+
+    /// Appends one line: `build` writes one JSON object without a newline to the end of the buffer and must not
+    /// touch what is before, nor log itself: the buffer is locked. Never waits for stdout; a line that finds the buffer full is dropped and counted.
+    pub(crate) fn line(&self, build: impl FnOnce(&mut Vec<u8>)) {
+        let mut waiting = self.0.waiting.lock();
+        let start = waiting.buffer.len();
+        if start >= MAX_WAITING {
+            drop(waiting);
+            self.0.dropped.fetch_add(1, Ordering::Relaxed);
+            return;
+        }
+        let mut line = HalfLine { buffer: &mut waiting.buffer, start, is_whole: false };
+        build(line.buffer);
+        line.buffer.push(b'\n');
+        line.is_whole = true;
+        drop(line);
+        waiting.appended += (waiting.buffer.len() - start) as u64;
+        if mem::take(&mut waiting.is_idle) {
+            self.0.wake.notify_one();
+        }
+    }
+
+    /// Lines that were dropped since the start.
+    pub(crate) fn dropped(&self) -> u64 {
+        self.0.dropped.load(Ordering::Relaxed)
+    }
+
+    /// Never lets this text through: it is overwritten with asterisks wherever it stands in a line. Texts of fewer
+    /// than 8 bytes are not looked for.
+    pub(crate) fn redact(&self, secret: &str) {
+        let mut escaped = Vec::new();
+        super::line::string(&mut escaped, secret);
+        let inner = escaped.get(1..escaped.len() - 1).unwrap_or_default();
+        if inner.len() >= SHORTEST_SECRET {
+            self.0.secrets.write().push(inner.to_vec());
+        }
+    }
+
+    /// Waits until everything appended so far is written, at most `patience`: a reader that stalls must not keep the
+    /// process alive. Returns whether it was.
+    pub(crate) fn flush(&self, patience: Duration) -> bool {
+        let deadline = Instant::now() + patience;
+        let mut waiting = self.0.waiting.lock();
+        let goal = waiting.appended;
+        while waiting.written < goal {
+            waiting.is_urgent = true;
+            waiting.is_idle = false;
+            self.0.wake.notify_one();
+            if self.0.written.wait_until(&mut waiting, deadline).timed_out() {
+                return waiting.written >= goal;
+            }
+        }
+        true
+    }
+}
+
+/// Takes back a line whose writing panicked.
+struct HalfLine<'a> {
+    buffer: &'a mut Vec<u8>,
+    start: usize,
+    is_whole: bool,
+}
+
+impl Drop for HalfLine<'_> {
+    fn drop(&mut self) {
+        if !self.is_whole {
+            self.buffer.truncate(self.start);
+        }
+    }
+}
+
+struct Writer {
+    shared: Arc<Shared>,
+    output: Box<dyn Write + Send>,
+    form: Option<TextForm>,
+    recent: Arc<RecentLines>,
+    last: Option<Instant>,
+}
+
+impl Writer {
+    /// Ends when it is the only one left that knows the buffer, and the buffer is empty.
+    fn run(mut self) {
+        let mut batch = Vec::new();
+        let mut text = Vec::new();
+        while self.take(&mut batch) {
+            self.redact(&mut batch);
+            self.recent.feed(&batch);
+            let bytes = match &self.form {
+                None => &batch,
+                Some(form) => {
+                    text.clear();
+                    form.render(&batch, &mut text);
+                    &text
+                }
+            };
+            // A stdout that is gone cannot be told about: the lines stay in memory and are counted as dropped.
+            if self.output.write_all(bytes).and_then(|()| self.output.flush()).is_err() {
+                let lines = memchr::memchr_iter(b'\n', &batch).count() as u64;
+                self.shared.dropped.fetch_add(lines, Ordering::Relaxed);
+            }
+            self.shared.waiting.lock().written += batch.len() as u64;
+            self.shared.written.notify_all();
+            batch.clear();
+            batch.shrink_to(KEPT_CAPACITY);
+            text.shrink_to(KEPT_CAPACITY);
+        }
+    }
+
+    /// Waits for lines, then for the pause to pass, and swaps the buffer away.
+    fn take(&mut self, batch: &mut Vec<u8>) -> bool {
+        let mut waiting = self.shared.waiting.lock();
+        while waiting.buffer.is_empty() {
+            waiting.is_idle = true;
+            let alone = Arc::strong_count(&self.shared) == 1;
+            if alone {
+                return false;
+            }
+            self.shared.wake.wait_for(&mut waiting, Duration::from_secs(1));
+        }
+        waiting.is_idle = false;
+        if let Some(due) = self.last.map(|last| last + PAUSE) {
+            while !waiting.is_urgent && !self.shared.wake.wait_until(&mut waiting, due).timed_out() {}
+        }
+        waiting.is_urgent = false;
+        mem::swap(batch, &mut waiting.buffer);
+        self.last = Some(Instant::now());
+        true
+    }
+
+    fn redact(&self, batch: &mut [u8]) {
+        for secret in self.shared.secrets.read().iter() {
+            let found: Vec<usize> = memchr::memmem::find_iter(batch, secret).collect();
+            for at in found {
+                batch.get_mut(at..at + secret.len()).unwrap_or_default().fill(b'*');
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::{super::recent::Filter, *};
+
+    /// Hands every write to the test; the test can let it stall by not receiving.
+    struct Pipe(mpsc::SyncSender<Vec<u8>>);
+
+    impl Write for Pipe {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.send(bytes.to_vec()).map_err(io::Error::other)?;
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn sink(depth: usize) -> (LogSink, mpsc::Receiver<Vec<u8>>, Arc<RecentLines>) {
+        let (sender, receiver) = mpsc::sync_channel(depth);
+        let recent = Arc::new(RecentLines::new(10));
+        (LogSink::start(Box::new(Pipe(sender)), None, Arc::clone(&recent)).unwrap(), receiver, recent)
+    }
+
+    fn line(sink: &LogSink, text: &str) {
+        sink.line(|out| out.extend_from_slice(text.as_bytes()));
+    }
+
+    #[test]
+    fn many_lines_leave_with_few_writes_and_in_order() {
+        let (sink, output, recent) = sink(1000);
+        for number in 0..1000 {
+            line(&sink, &number.to_string());
+        }
+        assert!(sink.flush(Duration::from_secs(10)));
+        let writes: Vec<_> = output.try_iter().collect();
+        let all = String::from_utf8(writes.concat()).unwrap();
+        let wanted: Vec<_> = (0..1000).map(|number| number.to_string()).collect();
+        assert_eq!(all.lines().collect::<Vec<_>>(), wanted);
+        assert!(writes.len() < 100, "{} writes", writes.len());
+        assert_eq!(recent.lines(&Filter::default()).len(), 10);
+    }
+
+    #[test]
+    fn a_stalled_stdout_costs_lines_but_no_time_and_no_memory() {
+        let (sink, output, _recent) = sink(0);
+        let long = "x".repeat(1 << 20);
+        for _ in 0..40 {
+            line(&sink, &long);
+        }
+        assert!(sink.dropped() > 0);
+        assert!(!sink.flush(Duration::from_millis(30)));
+        let reader = thread::spawn(move || output.iter().count());
+        assert!(sink.flush(Duration::from_secs(10)));
+        drop(sink);
+        assert!(reader.join().unwrap() > 0);
+    }
+
+    #[test]
+    fn a_stdout_that_is_gone_is_survived_and_counted() {
+        let (sink, output, recent) = sink(1);
+        drop(output);
+        line(&sink, "1");
+        assert!(sink.flush(Duration::from_secs(10)));
+        assert_eq!(sink.dropped(), 1);
+        assert_eq!(recent.lines(&Filter::default()).len(), 1);
+    }
+
+    #[test]
+    fn secrets_never_reach_stdout_or_memory() {
+        let (sink, output, recent) = sink(10);
+        sink.redact("hunter2-hunter2");
+        sink.redact("tiny");
+        line(&sink, r#"{"a":"hunter2-hunter2 tiny hunter2-hunter2"}"#);
+        assert!(sink.flush(Duration::from_secs(10)));
+        let written = String::from_utf8(output.recv().unwrap()).unwrap();
+        assert_eq!(written, "{\"a\":\"*************** tiny ***************\"}\n");
+        assert!(!recent.lines(&Filter::default())[0].get().contains("hunter2"));
+    }
+
+    #[test]
+    fn a_line_that_panics_leaves_nothing_behind() {
+        let (sink, output, _recent) = sink(10);
+        let broken = sink.clone();
+        let panicked = thread::spawn(move || {
+            broken.line(|out| {
+                out.extend_from_slice(b"half");
+                panic!("in a Display");
+            });
+        });
+        assert!(panicked.join().is_err());
+        line(&sink, "whole");
+        assert!(sink.flush(Duration::from_secs(10)));
+        assert_eq!(output.recv().unwrap(), b"whole\n");
+    }
+}

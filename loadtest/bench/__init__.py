@@ -1,0 +1,1 @@
+"""The side-by-side bench of PAR; see `__main__.py`."""

@@ -1,0 +1,130 @@
+"""PAR as the server under test: normal mode, JSON logs into a file, metrics and metering on."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from . import client
+from .server import Server, StartFailed, free_ports, start
+
+AGENTS = Path(__file__).with_name("agents")
+
+
+@dataclass(frozen=True)
+class Par:
+    """One way to run PAR. `config` becomes its configuration file (JSON is YAML)."""
+
+    binary: Path
+    name: str = "par"
+    title: str = "PAR"
+    config: Mapping[str, Any] = field(default_factory=dict)
+    env: Mapping[str, str] = field(default_factory=dict)
+
+    def start(self, *agents: str) -> RunningPar:
+        """Start with these example packages and wait until it is ready with all of them."""
+        home = Path(tempfile.mkdtemp(prefix="par-bench-"))
+        port, metrics_port, a2a_port = free_ports(3)
+        config = home / "par.yaml"
+        config.write_text(json.dumps(self.config))
+        command = [str(self.binary), "serve"]
+        command += ["-c", str(config)] if self.config else []
+        command += [str(AGENTS / agent) for agent in agents]
+        env = {
+            "HOST": "127.0.0.1",
+            "PORT": str(port),
+            "METRICS_PORT": str(metrics_port),
+            "A2A_PORT": str(a2a_port),
+            "PAR_DATA_DIR": str(home / "data"),
+            **self.env,
+        }
+        server = start(self.name, port, command, home, env, home / "log")
+        running = RunningPar(server, home, metrics_port)
+        try:
+            server.wait(running.ready)
+            running.check(len(agents))
+        except BaseException:
+            running.stop()
+            raise
+        return running
+
+    @contextmanager
+    def serve(self, handler: str = "echo") -> Iterator[Server]:
+        """Start with the package that has this handler; end it when the block ends."""
+        with self.start("echo" if handler == "echo" else "timed") as running:
+            yield running.server
+
+    def offers(self, _handler: str) -> bool:
+        """It has every handler of the bench."""
+        return True
+
+    def path(self, handler: str) -> str:
+        """Where an agent is called."""
+        return f"/agents/{handler}/invoke"
+
+
+@dataclass(frozen=True)
+class RunningPar:
+    """A started PAR with its temporary home."""
+
+    server: Server
+    home: Path
+    metrics_port: int
+
+    def ready(self) -> bool:
+        """Has every package that was named at the start been mounted, or failed?"""
+        return client.ask(self.server.port, client.get("/health"), 5.0).status == 200
+
+    def check(self, packages: int) -> None:
+        """Raise unless all of them were mounted."""
+        seen = self.packages()
+        if seen.get("failed") or len(seen["packages"]) != packages:
+            raise StartFailed(f"PAR did not mount every package: {json.dumps(seen)[:2000]}")
+
+    def packages(self) -> Any:
+        """`GET /runtime/packages` as the operator."""
+        token = (self.home / "data" / "operator.token").read_text().strip()
+        call = client.get("/runtime/packages", [f"Authorization: Bearer {token}"])
+        answer = client.ask(self.server.port, call)
+        if answer.status != 200:
+            raise StartFailed(f"/runtime/packages: {answer.status} {answer.body[:500]!r}")
+        return answer.json
+
+    def metric(self, name: str, labels: Sequence[str] = ()) -> float:
+        """The sum of all series of a metric that carry these `key="value"` labels."""
+        answer = client.ask(self.metrics_port, client.get("/metrics"))
+        total = 0.0
+        for line in answer.body.decode().splitlines():
+            series, _, value = line.rpartition(" ")
+            if series.partition("{")[0] == name and all(label in series for label in labels):
+                total += float(value)
+        return total
+
+    def stop(self) -> None:
+        """End it and remove its home; the log stays if PAR_BENCH_KEEP names a folder for it."""
+        self.server.stop()
+        keep = os.environ.get("PAR_BENCH_KEEP")
+        if keep:
+            target = Path(keep) / f"{self.server.name}-{self.server.pid}.log"
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(self.server.log, target)
+        shutil.rmtree(self.home, ignore_errors=True)
+
+    def __enter__(self) -> RunningPar:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.stop()

@@ -1,0 +1,17 @@
+-- POST one JSON body again and again. The last line printed is the result as JSON, times in microseconds.
+-- No `request` function: wrk then sends one prepared text and runs no Lua per request.
+local result = '{"requests":%d,"micros":%d,"p50":%.1f,"p99":%.1f,"p999":%.1f,'
+  .. '"connect":%d,"read":%d,"write":%d,"status":%d,"timeout":%d}\n'
+
+function init(args)
+  wrk.method = "POST"
+  wrk.body = args[1]
+  wrk.headers["Content-Type"] = "application/json"
+end
+
+function done(summary, latency, _)
+  local errors = summary.errors
+  io.write(string.format(result, summary.requests, summary.duration, latency:percentile(50),
+    latency:percentile(99), latency:percentile(99.9), errors.connect, errors.read, errors.write,
+    errors.status, errors.timeout))
+end

@@ -1,0 +1,90 @@
+"""The results as files: Markdown for people, JSON for machines, one chart."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from . import chart, tools
+from .plan import Bench, Result, Verdict
+
+MARKS = {True: "met", False: "**not met**", None: "–"}
+
+
+def machine(bench: Bench) -> dict[str, Any]:
+    """What the figures depend on besides the code."""
+    cpu = "?"
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("model name"):
+            cpu = line.partition(":")[2].strip()
+            break
+    return {
+        "time": datetime.now(UTC).isoformat(timespec="seconds"),
+        "cores": os.cpu_count(),
+        "cpu": cpu,
+        "kernel": platform.release(),
+        "par": tools.version([str(bench.par.binary), "--version"]) if bench.par else None,
+        "wrk": tools.version(["wrk", "--version"]).partition(" [")[0],
+        "oha": tools.version(["oha", "--version"]),
+        "load_before": os.getloadavg()[0],
+        "plan": asdict(bench.plan),
+    }
+
+
+def table(header: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
+    """A Markdown table whose columns line up in a terminal as well."""
+    rows = [list(header), *(list(line) for line in lines)]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(header))]
+    shown = [
+        "| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) + " |"
+        for row in rows
+    ]
+    shown.insert(1, "|" + "|".join("-" * (width + 2) for width in widths) + "|")
+    return "\n".join(shown)
+
+
+def verdicts(results: Sequence[Result]) -> str:
+    """Every promise with its measurement."""
+    lines = [
+        [result.name, each.what, each.asked, each.measured, MARKS[each.met]]
+        for result in results
+        for each in result.verdicts
+    ]
+    return table(["row", "what", "asked", "measured", "verdict"], lines)
+
+
+def broken(results: Sequence[Result]) -> list[Verdict]:
+    """The promises that were not met."""
+    return [each for result in results for each in result.verdicts if each.met is False]
+
+
+def write(folder: Path, about: dict[str, Any], results: Sequence[Result]) -> None:
+    """`bench.md`, `bench.json`, and `bench.svg` if the echo row has run."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "bench.md").write_text(_markdown(about, results))
+    data = {"machine": about, "rows": [asdict(result) for result in results]}
+    (folder / "bench.json").write_text(json.dumps(data, indent=1, ensure_ascii=False) + "\n")
+    for result in results:
+        if result.raw.get("chart"):
+            (folder / "bench.svg").write_text(chart.draw(result.raw["chart"]))
+
+
+def _markdown(about: dict[str, Any], results: Sequence[Result]) -> str:
+    facts = [f"{key} {about[key]}" for key in ("time", "cores", "cpu", "kernel", "par", "wrk", "oha")]
+    parts = ["# Bench", "Written by `make bench`: " + " · ".join(facts) + "."]
+    parts += [
+        "Servers and load generators share the same cores, servers take turns, figures are medians of "
+        f"{about['plan']['rounds']} rounds. CPU is user and system time of every process of a server.",
+    ]
+    if any(result.verdicts for result in results):
+        parts += ["## Promises", verdicts(results)]
+    for result in results:
+        if result.lines:
+            parts += [f"## {result.title}", table(result.header, result.lines), *result.notes]
+    return "\n\n".join(parts) + "\n"

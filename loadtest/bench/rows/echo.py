@@ -1,0 +1,106 @@
+"""The least work there is, so that what remains is the server: throughput, latency, CPU, memory."""
+
+from __future__ import annotations
+
+import statistics
+from collections import defaultdict
+from dataclasses import asdict
+
+from .. import process
+from ..generators import Load, oha, wrk
+from ..peers import ECHO_TEXT
+from ..plan import Bench, Result, Subject, Verdict, at_least, at_most, median_load, no_errors
+
+COMPARED = 32
+# How many times the requests per second of a peer are asked of PAR.
+ASKED_RATIOS = {"gunicorn_fastapi": 4.2, "mosec": 3.6, "bare_asgi": 0.85}
+ASKED_CPU_US = 36.0
+ASKED_P50_US = 180.0
+OPEN_RATE = 100
+
+Measured = dict[str, list[Load]]
+
+
+def echo(bench: Bench) -> Result:
+    """All servers in turn, several rounds; medians."""
+    subjects: list[Subject] = [*([bench.par] if bench.par else []), *bench.peers]
+    measured: dict[str, Measured] = {subject.name: defaultdict(list) for subject in subjects}
+    memory: dict[str, list[float]] = defaultdict(list)
+    for number in range(1, bench.plan.rounds + 1):
+        for subject in subjects:
+            with subject.serve("echo") as server:
+                path = subject.path("echo")
+                seen = measured[subject.name]
+                for connections in bench.plan.connections:
+                    load = wrk(server, path, ECHO_TEXT, connections, bench.plan.seconds, bench.plan.warm_up)
+                    seen[str(connections)].append(load)
+                seen["open"].append(oha(server, path, ECHO_TEXT, OPEN_RATE, bench.plan.open_loop))
+                memory[subject.name].append(process.tree_pss_mb(server.pid))
+            last = seen[str(COMPARED)][-1]
+            bench.say(
+                f"echo {number}/{bench.plan.rounds} {subject.title}: {last.rate:,.0f}/s at {COMPARED}"
+                f" connections, p99 {last.p99:,.0f} µs, CPU {last.cpu_us:.1f} µs per request"
+            )
+    return _result(bench, subjects, measured, memory)
+
+
+def _result(
+    bench: Bench,
+    subjects: list[Subject],
+    measured: dict[str, Measured],
+    memory: dict[str, list[float]],
+) -> Result:
+    header = ["server", "load", "requests/s", "p50 µs", "p99 µs", "p99.9 µs", "CPU µs/request", "PSS MB"]
+    result = Result("echo", "Echo: JSON in, the same JSON out", header)
+    middle = {
+        name: {load: median_load(seen) for load, seen in loads.items()} for name, loads in measured.items()
+    }
+    for load in [*map(str, bench.plan.connections), "open"]:
+        for subject in subjects:
+            pss = statistics.median(memory[subject.name])
+            result.lines.append(_line(subject.title, load, middle[subject.name][load], pss))
+    result.verdicts = _verdicts(bench, middle)
+    result.raw = {
+        "rounds": {
+            name: {load: [asdict(each) for each in seen] for load, seen in loads.items()}
+            for name, loads in measured.items()
+        },
+        "pss_mb": dict(memory),
+        "chart": [
+            {"title": subject.title, "par": subject is bench.par, **asdict(middle[subject.name]["32"])}
+            for subject in subjects
+        ],
+    }
+    result.notes.append(
+        "PAR writes an access line and a usage record for every request; the peers' request logs are off."
+    )
+    return result
+
+
+def _line(title: str, load: str, seen: Load, pss: float) -> list[str]:
+    name = f"{OPEN_RATE}/s, open loop" if load == "open" else f"{load} connection{'s' if load != '1' else ''}"
+    if seen.failed:
+        return [title, name, f"failed: {seen.errors} errors", "", "", "", "", ""]
+    times = [f"{value:,.0f}" for value in (seen.p50, seen.p99, seen.p999)]
+    return [title, name, f"{seen.rate:,.0f}", *times, f"{seen.cpu_us:,.1f}", f"{pss:,.0f}"]
+
+
+def _verdicts(bench: Bench, middle: dict[str, dict[str, Load]]) -> list[Verdict]:
+    if not bench.par:
+        return []
+    own = middle[bench.par.name]
+    busy = own[str(COMPARED)]
+    verdicts = [no_errors("every echo answered", sum(load.errors for load in own.values()))]
+    for peer in bench.peers:
+        other = middle[peer.name][str(COMPARED)]
+        what = f"requests/s at {COMPARED} connections, PAR ÷ {peer.title}"
+        asked = ASKED_RATIOS.get(peer.name)
+        if other.failed:
+            verdicts.append(Verdict(what, f"{asked or '–'}", "the peer failed", None))
+        elif asked:
+            verdicts.append(at_least(what, busy.rate / other.rate, asked, " ×"))
+        else:
+            verdicts.append(Verdict(what, "–", f"{busy.rate / other.rate:,.2f} ×", None))
+    verdicts.append(at_most(f"CPU per request, {COMPARED} connections", busy.cpu_us, ASKED_CPU_US, " µs"))
+    verdicts.append(at_most("p50, 1 connection", own["1"].p50, ASKED_P50_US, " µs", 0))
+    return verdicts

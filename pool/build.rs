@@ -1,0 +1,25 @@
+//! Collects the worker's Python files for embedding.
+
+use std::{env, fmt::Write as _, fs, io, path::Path};
+
+fn main() -> io::Result<()> {
+    let here = env::var("CARGO_MANIFEST_DIR").map_err(io::Error::other)?;
+    let out = env::var("OUT_DIR").map_err(io::Error::other)?;
+    let package = Path::new(&here).join("worker").join("pixell_runtime");
+    println!("cargo::rerun-if-changed={}", package.display());
+    let mut names: Vec<String> = fs::read_dir(&package)?
+        .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
+        .filter(|name| name.ends_with(".py") || name == "py.typed")
+        .collect();
+    names.sort();
+    let mut code = String::from("/// Name and content of every file of the worker's package.\n");
+    code.push_str("const WORKER_FILES: &[(&str, &str)] = &[\n");
+    for name in names {
+        let path = package.join(&name);
+        println!("cargo::rerun-if-changed={}", path.display());
+        writeln!(code, "    ({name:?}, include_str!({:?})),", path.display().to_string())
+            .map_err(io::Error::other)?;
+    }
+    code.push_str("];\n");
+    fs::write(Path::new(&out).join("worker_files.rs"), code)
+}

@@ -1,0 +1,328 @@
+//! One mounted version of a package: its processes, its slots, and the way of a call through them.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+use tokio::{runtime::Handle, sync::oneshot, time::timeout_at};
+
+use super::{
+    backoff::Backoff,
+    homes::Homes,
+    metrics::PoolMetrics,
+    slots::{Acquired, Slot, Slots},
+    status::ForkStatus,
+    ticket::CallTicket,
+};
+use crate::{
+    package::Installed,
+    process::{CallFrame, Death, ExportFacts, Lane, OutputSink, Reply, Template, TemplateSettings, Worker},
+};
+
+/// One call, ready to be sent.
+#[derive(Debug)]
+pub struct Call {
+    /// Index of the export in the manifest.
+    pub export: u32,
+    /// JSON object as in `FRAMES.md`, kind `CALL`.
+    pub meta: Bytes,
+    /// The input as JSON.
+    pub payload: Bytes,
+    /// For the log lines that the agent prints meanwhile.
+    pub request_id: Arc<str>,
+    /// When the caller stops waiting.
+    pub deadline: Instant,
+}
+
+/// How a call ended.
+#[derive(Debug)]
+pub enum Outcome {
+    /// With a result.
+    Done {
+        /// Flags of the frame: [`par_proto::frames::FLAG_OCTETS`], [`par_proto::frames::FLAG_LIST`].
+        flags: u8,
+        /// Metadata of the frame.
+        meta: Bytes,
+        /// The result.
+        payload: Bytes,
+    },
+    /// The agent failed; JSON as in `FRAMES.md`, kind `ERROR`.
+    Failed(Bytes),
+    /// Its worker died with it.
+    Crashed(Arc<Death>),
+    /// The deadline passed, in the queue or in the worker.
+    Deadline {
+        /// Whether it had started.
+        started: bool,
+    },
+    /// It could not have started before its deadline, or too many wait.
+    QueueFull {
+        /// When another try makes sense.
+        retry_after: Duration,
+    },
+    /// The workers die again and again.
+    CrashLoop {
+        /// When the next worker is started.
+        retry_after: Duration,
+    },
+    /// The generation is over.
+    Stopping,
+}
+
+/// An outcome and where the time went.
+#[derive(Debug)]
+pub struct Answer {
+    /// How it ended.
+    pub outcome: Outcome,
+    /// Time before the call was sent to the worker that answered.
+    pub queued: Duration,
+    /// Time of the handler as the worker measured it, zero if it never answered.
+    pub worker: Duration,
+    /// Process id of that worker, 0 if there was none.
+    pub pid: u32,
+}
+
+/// Settings that all generations share.
+#[derive(Debug, Clone)]
+pub(crate) struct FleetSettings {
+    pub(crate) template: TemplateSettings,
+    pub(crate) idle_ttl: Duration,
+    pub(crate) pack_budget: Duration,
+    pub(crate) cores: u32,
+    pub(crate) homes: Arc<Homes>,
+    pub(crate) metrics: Arc<PoolMetrics>,
+    pub(crate) background: Handle,
+}
+
+/// What may change while a generation lives.
+#[derive(Debug)]
+pub(crate) struct Health {
+    pub(crate) backoff: Backoff,
+    pub(crate) last_error: Option<String>,
+    pub(crate) next_start: Instant,
+}
+
+/// A running generation.
+#[derive(Debug)]
+pub struct Generation {
+    /// Its number, ascending over the life of the data directory.
+    pub number: u64,
+    /// What it runs.
+    pub installed: Installed,
+    pub(crate) facts: Vec<ExportFacts>,
+    pub(crate) fork: ForkStatus,
+    pub(crate) preload: bool,
+    pub(crate) slots: Arc<Slots>,
+    pub(crate) template: tokio::sync::Mutex<Option<Arc<Template>>>,
+    pub(crate) groups: Mutex<Vec<u32>>,
+    pub(crate) health: Mutex<Health>,
+    pub(crate) starting: AtomicUsize,
+    pub(crate) at_cap: AtomicBool,
+    pub(crate) troubled: AtomicBool,
+    pub(crate) in_flight: AtomicUsize,
+    pub(crate) answered: AtomicU64,
+    pub(crate) ending: tokio::sync::watch::Sender<bool>,
+    pub(crate) settings: FleetSettings,
+}
+
+/// Counts a call while it runs or waits; a dropped future is counted out as well.
+struct Flight<'a>(&'a AtomicUsize);
+
+impl Drop for Flight<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Cancels a call whose caller left before its end.
+struct Leave<'a> {
+    worker: &'a Worker<CallTicket>,
+    id: u64,
+    armed: bool,
+}
+
+impl Drop for Leave<'_> {
+    fn drop(&mut self) {
+        if self.armed {
+            self.worker.channel.cancel(self.id);
+        }
+    }
+}
+
+impl Generation {
+    /// Where output of its processes goes.
+    pub(crate) fn sink(&self) -> &OutputSink {
+        &self.settings.template.sink
+    }
+
+    /// How calls of an export share a worker.
+    pub fn lane(&self, export: u32) -> Lane {
+        self.facts.get(export as usize).map_or(Lane::Sync, |facts| facts.lane)
+    }
+
+    /// Calls that run or wait.
+    pub fn in_flight(&self) -> usize {
+        self.in_flight.load(Ordering::Relaxed)
+    }
+
+    /// Sends a call to a worker and waits for its end. Dropping the future cancels the call; its slot stays taken
+    /// until the worker has said that it is over.
+    pub async fn call(self: &Arc<Self>, call: Call) -> Answer {
+        self.in_flight.fetch_add(1, Ordering::Relaxed);
+        let _flight = Flight(&self.in_flight);
+        let begin = Instant::now();
+        let lane = self.lane(call.export);
+        let frame = CallFrame { export: call.export, meta: call.meta, payload: call.payload };
+        let mut again = false;
+        loop {
+            let slot = match self.slot(lane, again, call.deadline).await {
+                Ok(slot) => slot,
+                Err(outcome) => {
+                    return Answer { outcome, queued: begin.elapsed(), worker: Duration::ZERO, pid: 0 };
+                }
+            };
+            let now = Instant::now();
+            let queued = now - begin;
+            let left = call.deadline.saturating_duration_since(now);
+            let worker = Arc::clone(&slot.worker);
+            if !worker.channel.is_attached() {
+                worker.channel.attach(&self.settings.homes.pick());
+            }
+            let (answer, reply) = oneshot::channel();
+            let ticket = CallTicket { slot, answer, request_id: Arc::clone(&call.request_id) };
+            again = true;
+            let milliseconds = u32::try_from(left.as_millis()).unwrap_or(u32::MAX).max(1);
+            let Ok(id) = worker.channel.submit(&frame, milliseconds, ticket) else { continue };
+            let mut leave = Leave { worker: &worker, id, armed: true };
+            let waited = timeout_at(call.deadline.into(), reply).await;
+            leave.armed = false;
+            let told = |outcome, micros: u32| Answer {
+                outcome,
+                queued,
+                worker: Duration::from_micros(u64::from(micros)),
+                pid: worker.pid,
+            };
+            match waited {
+                Ok(Ok(Reply::Done { micros, flags, meta, payload })) => {
+                    self.note_answer();
+                    return told(Outcome::Done { flags, meta, payload }, micros);
+                }
+                Ok(Ok(Reply::Failed { micros, payload })) => {
+                    self.note_answer();
+                    return told(Outcome::Failed(payload), micros);
+                }
+                Ok(Ok(Reply::Cancelled { micros })) => {
+                    return told(Outcome::Deadline { started: true }, micros);
+                }
+                Ok(Ok(Reply::Died(death))) => return told(Outcome::Crashed(death), 0),
+                Ok(Ok(Reply::Returned) | Err(_)) => {}
+                Err(_elapsed) => {
+                    let started = worker.channel.started() >= id;
+                    self.expire(Arc::clone(&worker), id, lane);
+                    return told(Outcome::Deadline { started }, 0);
+                }
+            }
+        }
+    }
+
+    async fn slot(self: &Arc<Self>, lane: Lane, again: bool, deadline: Instant) -> Result<Slot, Outcome> {
+        if self.troubled.load(Ordering::Relaxed) {
+            if let Some(retry_after) = self.looping() {
+                return Err(Outcome::CrashLoop { retry_after });
+            }
+        }
+        let mut place = match self.slots.acquire(lane, again) {
+            Acquired::Now(slot) => return Ok(slot),
+            Acquired::Closed => return Err(Outcome::Stopping),
+            Acquired::Queued(place) => place,
+        };
+        if self.at_cap.load(Ordering::Relaxed) {
+            let expected = self.expected_wait(lane);
+            if Instant::now() + expected > deadline {
+                return Err(Outcome::QueueFull { retry_after: expected });
+            }
+        }
+        match timeout_at(deadline.into(), &mut place.grant).await {
+            Ok(Ok(slot)) => Ok(slot),
+            Ok(Err(_)) => match self.looping() {
+                Some(retry_after) => Err(Outcome::CrashLoop { retry_after }),
+                None => Err(Outcome::Stopping),
+            },
+            Err(_elapsed) => Err(Outcome::Deadline { started: false }),
+        }
+    }
+
+    /// Time until a call that joins the queue now would start: what is before it, over what runs at once.
+    pub(crate) fn expected_wait(&self, lane: Lane) -> Duration {
+        let now = self.slots.snapshot();
+        let [sync, concurrent] = now.waiting;
+        let [sync_cost, concurrent_cost] = now.cost;
+        let [sync_room, concurrent_room] = now.capacity;
+        let (waiting, cost, room) = match lane {
+            Lane::Sync => (sync, sync_cost, sync_room.min(1)),
+            Lane::Async => (concurrent, concurrent_cost, concurrent_room),
+        };
+        let at_once = u32::try_from(now.seats.len()).unwrap_or(1).max(1).saturating_mul(room.max(1));
+        cost.saturating_mul(u32::try_from(waiting).unwrap_or(u32::MAX)) / at_once
+    }
+
+    fn looping(&self) -> Option<Duration> {
+        let health = self.health.lock();
+        let none_live = || self.slots.snapshot().seats.is_empty();
+        (health.backoff.is_loop() && none_live())
+            .then(|| health.next_start.saturating_duration_since(Instant::now()).max(Duration::from_secs(1)))
+    }
+
+    fn note_answer(&self) {
+        self.answered.fetch_add(1, Ordering::Relaxed);
+        if self.troubled.load(Ordering::Relaxed) {
+            let mut health = self.health.lock();
+            health.backoff = health.backoff.answered();
+            self.troubled.store(false, Ordering::Relaxed);
+        }
+    }
+
+    /// After a deadline: the caller has its answer, the worker is dealt with in the background.
+    fn expire(self: &Arc<Self>, worker: Arc<Worker<CallTicket>>, id: u64, lane: Lane) {
+        let generation = Arc::clone(self);
+        self.settings.background.spawn(async move {
+            worker.channel.cancel(id);
+            if worker.channel.started() < id {
+                return;
+            }
+            let patience = match lane {
+                Lane::Sync => Duration::ZERO,
+                Lane::Async => ASYNC_PATIENCE,
+            };
+            if !patience.is_zero() {
+                tokio::time::sleep(patience).await;
+                if worker.channel.with_ticket(id, |_| ()).is_none() {
+                    return;
+                }
+            }
+            generation.slots.retire(worker.pid);
+            worker.channel.recall();
+            worker.dump_stacks();
+            tracing::warn!(
+                event = "worker_stuck",
+                package = %generation.installed.package.id,
+                worker = worker.pid,
+                "a call ran past its deadline; the worker's stacks follow and it is replaced"
+            );
+            tokio::time::sleep(DUMP_TIME).await;
+            worker.kill(Death::Timeout);
+        });
+    }
+}
+
+/// How long a cancelled coroutine may take to end before its worker is held for stuck.
+const ASYNC_PATIENCE: Duration = Duration::from_secs(1);
+
+/// Time for the stack dump before the worker is killed; writing it takes about a millisecond.
+const DUMP_TIME: Duration = Duration::from_millis(40);

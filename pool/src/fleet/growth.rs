@@ -1,0 +1,81 @@
+//! How many workers to start, and why calls wait. Pure: the supervisor samples and starts.
+
+/// Most starts in one round. A fork takes milliseconds, so the next round looks again with what these changed; twice
+/// as many would overshoot for bursts that are over by then.
+const ROUND: u32 = 16;
+
+/// Share of its time that a busy worker is running or runnable from which it is held for a user of the processor.
+const ON_CPU: f32 = 0.5;
+
+/// What is known when calls wait.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Demand {
+    /// Calls in the queue.
+    pub(crate) waiting: u32,
+    /// Calls that one new worker would take at once.
+    pub(crate) per_worker: u32,
+    /// Live workers.
+    pub(crate) live: u32,
+    /// Workers being started; they count as capacity.
+    pub(crate) starting: u32,
+    /// Most workers: the manifest's bound, or what memory allows.
+    pub(crate) max: u32,
+    /// Cores.
+    pub(crate) cores: u32,
+    /// Share of time that busy workers were running or runnable, if it was sampled.
+    pub(crate) on_cpu: Option<f32>,
+}
+
+impl Demand {
+    /// Whether the share must be sampled before more workers are started.
+    pub(crate) fn needs_sample(&self) -> bool {
+        self.on_cpu.is_none() && self.live + self.starting >= 2 * self.cores
+    }
+
+    /// Most workers for this kind of work: twice the cores if they compute, else `max`.
+    pub(crate) fn cap(&self) -> u32 {
+        match self.on_cpu {
+            Some(share) if share >= ON_CPU => self.max.min(2 * self.cores),
+            Some(_) => self.max,
+            None => self.max.min(2 * self.cores),
+        }
+    }
+
+    /// Workers to start now.
+    pub(crate) fn starts(&self) -> u32 {
+        let wanted = self.waiting.div_ceil(self.per_worker.max(1));
+        let room = self.cap().saturating_sub(self.live + self.starting);
+        wanted.saturating_sub(self.starting).min(room).min(ROUND)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const WAITING: Demand =
+        Demand { waiting: 500, per_worker: 1, live: 1, starting: 0, max: 512, cores: 2, on_cpu: None };
+
+    #[test]
+    fn computing_workers_stop_at_twice_the_cores_and_sleeping_ones_do_not() {
+        assert_eq!(WAITING.starts(), 3);
+        let four = Demand { live: 4, ..WAITING };
+        assert!(four.needs_sample());
+        assert_eq!(Demand { on_cpu: Some(0.9), ..four }.starts(), 0);
+        assert_eq!(Demand { on_cpu: Some(0.01), ..four }.starts(), ROUND);
+    }
+
+    #[test]
+    fn starting_workers_count_as_capacity() {
+        let few = Demand { waiting: 2, starting: 2, ..WAITING };
+        assert_eq!(few.starts(), 0);
+        assert_eq!(Demand { waiting: 3, starting: 2, ..WAITING }.starts(), 1);
+        assert_eq!(Demand { waiting: 300, per_worker: 100, on_cpu: Some(0.0), ..WAITING }.starts(), 3);
+    }
+
+    #[test]
+    fn the_bound_of_the_manifest_holds() {
+        assert_eq!(Demand { max: 1, ..WAITING }.starts(), 0);
+        assert_eq!(Demand { max: 6, live: 5, on_cpu: Some(0.0), ..WAITING }.starts(), 1);
+    }
+}

@@ -1,0 +1,329 @@
+//! The front door: packages in, agents out, calls answered.
+
+use std::{
+    collections::HashMap,
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
+    },
+    time::{Duration, SystemTime},
+};
+
+use arc_swap::ArcSwap;
+use par_proto::ids::{AgentId, Digest, PackageId};
+use parking_lot::Mutex;
+use prometheus::Registry;
+use tokio::runtime::Handle;
+
+use super::{
+    book::Book,
+    directory::{Agent, Directory},
+    generation::{Answer, Call, FleetSettings, Outcome},
+    homes::Homes,
+    metrics::PoolMetrics,
+    state::StateFile,
+    status::{AgentStatus, Failure, PackageStatus},
+};
+use crate::{
+    package::{PackageSettings, PullError, Street},
+    process::{OutputSink, Shield, TemplateSettings, write_worker_code},
+};
+
+/// What the pool needs to know; decided before it starts.
+#[derive(Debug, Clone)]
+pub struct PoolSettings {
+    /// For the street.
+    pub packages: PackageSettings,
+    /// State that survives a restart, locks and the worker's code live below it.
+    pub data_dir: PathBuf,
+    /// Most mounted packages.
+    pub max_packages: usize,
+    /// Longest call unless the export says otherwise.
+    pub request_timeout: Duration,
+    /// Most calls that run or wait, over all packages.
+    pub max_concurrent: usize,
+    /// Idle workers beyond the minimum end after this time.
+    pub idle_ttl: Duration,
+    /// Longest expected wait in a busy worker before an idle one is woken instead; zero spreads calls evenly.
+    pub pack_budget: Duration,
+    /// `--dev`: same id with other bytes replaces without `force`; directory sources are watched by the caller.
+    pub dev: bool,
+}
+
+/// How a package is loaded.
+#[derive(Debug, Clone, Default)]
+pub struct LoadOptions {
+    /// Digest that the bytes must have.
+    pub sha256: Option<Digest>,
+    /// Replace a mounted package of the same id whose bytes differ.
+    pub force: bool,
+    /// Remember it over a restart (management API), or not (sources of the command line, which come back anyway).
+    pub remember: bool,
+}
+
+/// A package that is mounted now.
+#[derive(Debug, Clone)]
+pub struct Loaded {
+    /// Its id.
+    pub package_id: PackageId,
+    /// Its agents' full ids, private ones included.
+    pub agents: Vec<AgentId>,
+    /// False if exactly these bytes were mounted already.
+    pub created: bool,
+}
+
+/// Why a package was not mounted. Whatever was mounted before still is.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// It failed at a step: 422 `package_invalid`.
+    #[error(transparent)]
+    Refused(#[from] PullError),
+    /// The same id is mounted with other bytes: 409 `conflict`.
+    #[error("{0} is mounted with other bytes; load it with force to replace it")]
+    Conflict(PackageId),
+    /// `MAX_PACKAGES` are mounted: 422 `package_invalid` at step `mount`.
+    #[error("{limit} packages are mounted, which is the limit; {package} was refused")]
+    Full {
+        /// The refused one: its id, or its source if it was not even fetched.
+        package: String,
+        /// `MAX_PACKAGES`.
+        limit: usize,
+    },
+    /// The runtime is going down: 503 `stopping`.
+    #[error("the runtime is stopping")]
+    Stopping,
+}
+
+/// A package that was taken away.
+#[derive(Debug, Clone)]
+pub struct Unloaded {
+    /// Its id.
+    pub package_id: PackageId,
+    /// Calls that were still running when it was taken out of the table; they are drained.
+    pub draining: usize,
+}
+
+/// All packages of this process.
+#[derive(Debug)]
+pub struct Pool {
+    pub(crate) settings: PoolSettings,
+    pub(crate) street: Street,
+    pub(crate) fleet: FleetSettings,
+    pub(crate) directory: ArcSwap<Directory>,
+    pub(crate) book: Mutex<Book>,
+    pub(crate) state_file: StateFile,
+    pub(crate) loading: Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>,
+    pub(crate) stopping: AtomicBool,
+    in_flight: AtomicUsize,
+    answered: AtomicU64,
+}
+
+/// Counts a call of the whole process while it runs or waits.
+struct Flight<'a>(&'a Pool);
+
+impl Drop for Flight<'_> {
+    fn drop(&mut self) {
+        self.0.in_flight.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Pool {
+    /// Makes an empty pool. Background work runs on the calling runtime, agents' output goes to `sink`.
+    ///
+    /// # Errors
+    /// If the data directory cannot be used, or the registry has metrics of our names already.
+    pub fn new(settings: PoolSettings, registry: &Registry, sink: OutputSink) -> std::io::Result<Arc<Self>> {
+        let make = |path: PathBuf| std::fs::create_dir_all(&path).and_then(|()| path.canonicalize());
+        let data_dir = make(settings.data_dir.clone())?;
+        let cache_dir = make(settings.packages.cache_dir.clone())?;
+        let program = write_worker_code(&data_dir.join("worker"))?;
+        let temporary = make(data_dir.join("tmp"))?;
+        let shared = program.parent().map(std::path::Path::to_path_buf).into_iter().collect();
+        let background = Handle::current();
+        let metrics = PoolMetrics::register(registry).map_err(std::io::Error::other)?;
+        let (state_file, state) = StateFile::open(data_dir.join("state.json"))?;
+        let street = Street::new(settings.packages.clone()).map_err(std::io::Error::other)?;
+        let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get() as u32);
+        let fleet = FleetSettings {
+            template: TemplateSettings {
+                program,
+                shield: Shield { hidden: vec![data_dir, cache_dir], shared, temporary },
+                import_timeout: IMPORT_TIMEOUT,
+                dev: settings.dev,
+                sink,
+            },
+            idle_ttl: settings.idle_ttl,
+            pack_budget: settings.pack_budget,
+            cores,
+            homes: Arc::new(Homes::new(background.clone())),
+            metrics: Arc::new(metrics),
+            background,
+        };
+        Ok(Arc::new(Self {
+            street,
+            fleet,
+            directory: ArcSwap::default(),
+            book: Mutex::new(Book::new(state)),
+            state_file,
+            loading: Mutex::default(),
+            stopping: AtomicBool::new(false),
+            in_flight: AtomicUsize::new(0),
+            answered: AtomicU64::new(0),
+            settings,
+        }))
+    }
+
+    /// The threads that serve requests register here.
+    pub fn homes(&self) -> &Homes {
+        &self.fleet.homes
+    }
+
+    /// The table of agents as it is now.
+    pub fn directory(&self) -> arc_swap::Guard<Arc<Directory>> {
+        self.directory.load()
+    }
+
+    /// Longest call unless the export says otherwise.
+    pub fn request_timeout(&self) -> Duration {
+        self.settings.request_timeout
+    }
+
+    /// Sends one call and waits for its end; dropping the future cancels it.
+    pub async fn call(&self, agent: &Agent, call: Call) -> Answer {
+        let before = self.in_flight.fetch_add(1, Ordering::Relaxed);
+        let _flight = Flight(self);
+        let generation = &agent.mount.generation;
+        if before >= self.settings.max_concurrent {
+            let lane = generation.lane(call.export);
+            let retry_after = generation.expected_wait(lane);
+            let outcome = Outcome::QueueFull { retry_after };
+            return Answer { outcome, queued: Duration::ZERO, worker: Duration::ZERO, pid: 0 };
+        }
+        let answer = generation.call(call).await;
+        self.answered.fetch_add(1, Ordering::Relaxed);
+        answer
+    }
+
+    /// Takes a package out of the table and drains it in the background. `None`: not mounted.
+    pub fn unload(self: &Arc<Self>, id: &PackageId) -> Option<Unloaded> {
+        let mount = {
+            let mut book = self.book.lock();
+            let mount = book.remove(id)?;
+            self.publish(&mut book);
+            mount
+        };
+        let draining = mount.generation.in_flight();
+        self.drain(mount);
+        tracing::info!(event = "unmounted", package = %id, draining);
+        Some(Unloaded { package_id: id.clone(), draining })
+    }
+
+    /// Switches an agent on or off (`None`: toggles). Returns the new value; `None`: no such agent.
+    /// `id` is any id of the contract, private agents included.
+    pub fn set_enabled(&self, id: &str, enabled: Option<bool>) -> Option<(AgentId, bool)> {
+        let agent = Arc::clone(self.directory.load().find(id)?);
+        let mut book = self.book.lock();
+        let now = book.switch(&agent.id, enabled);
+        self.save(&book);
+        tracing::info!(event = if now { "agent_enabled" } else { "agent_disabled" }, agent_id = %agent.id);
+        Some((agent.id.clone(), now))
+    }
+
+    /// Every mounted package.
+    pub fn packages(&self) -> Vec<PackageStatus> {
+        self.directory.load().mounts().iter().map(|mount| mount.generation.status(mount)).collect()
+    }
+
+    /// Sources that could not be mounted.
+    pub fn failures(&self) -> Vec<Failure> {
+        self.book.lock().failures.values().cloned().collect()
+    }
+
+    /// Every agent, private ones included.
+    pub fn agents(&self) -> Vec<AgentStatus> {
+        self.directory.load().agents().iter().map(|agent| agent.status()).collect()
+    }
+
+    /// One agent by any of its ids, private ones included.
+    pub fn agent(&self, id: &str) -> Option<AgentStatus> {
+        self.directory.load().find(id).map(|agent| agent.status())
+    }
+
+    /// Calls that run or wait now.
+    pub fn in_flight(&self) -> usize {
+        self.in_flight.load(Ordering::Relaxed)
+    }
+
+    /// Calls answered since the start.
+    pub fn answered(&self) -> u64 {
+        self.answered.load(Ordering::Relaxed)
+    }
+
+    /// Brings the gauges up to date; to be called before they are read.
+    pub fn refresh_metrics(&self) {
+        let metrics = &self.fleet.metrics;
+        metrics.workers.reset();
+        metrics.slots_busy.reset();
+        metrics.queue_depth.reset();
+        for mount in self.directory.load().mounts() {
+            mount.generation.refresh_metrics(metrics, &mount.id.to_string());
+        }
+    }
+
+    /// Ends all processes: waits for running calls up to `grace`.
+    pub async fn stop(&self, grace: Duration) {
+        self.stopping.store(true, Ordering::Relaxed);
+        let mounts = self.directory.load().mounts().to_vec();
+        futures_util::future::join_all(mounts.iter().map(|mount| mount.generation.end(grace))).await;
+    }
+
+    pub(crate) fn publish(&self, book: &mut Book) {
+        self.directory.store(Arc::new(book.directory()));
+        self.save(book);
+    }
+
+    pub(crate) fn save(&self, book: &Book) {
+        if let Err(error) = self.state_file.write(&book.state) {
+            tracing::error!(event = "state_unsaved", %error, "what changed now may be lost with a restart");
+        }
+    }
+
+    pub(crate) fn fail(&self, source: String, id: Option<&PackageId>, error: &LoadError) {
+        let (step, code, detail) = match error {
+            LoadError::Refused(error) => {
+                tracing::warn!(
+                    event = "package_failed",
+                    source,
+                    package = id.map(ToString::to_string),
+                    step = error.step.text(),
+                    output = error.log,
+                    hint = error.hint,
+                    "{}",
+                    error.detail
+                );
+                (error.step, "package_invalid", error.detail.clone())
+            }
+            LoadError::Conflict(_) | LoadError::Full { .. } | LoadError::Stopping => {
+                let code =
+                    if matches!(error, LoadError::Conflict(_)) { "conflict" } else { "package_invalid" };
+                tracing::warn!(event = "package_failed", source, step = "mount", "{error}");
+                (crate::package::Step::Mount, code, error.to_string())
+            }
+        };
+        let failure = Failure {
+            source: source.clone(),
+            name: id.map(|id| id.name.to_string()),
+            version: id.map(|id| id.version.to_string()),
+            step,
+            code,
+            detail,
+            since: SystemTime::now(),
+        };
+        self.fleet.metrics.pulls.with_label_values(&["failed"]).inc();
+        self.book.lock().failures.insert(source, failure);
+    }
+}
+
+/// Longest import of a package: models are loaded at import, and a hang must end some time.
+const IMPORT_TIMEOUT: Duration = Duration::from_secs(120);

@@ -1,0 +1,91 @@
+//! What a generation tells about itself.
+
+use std::sync::atomic::Ordering;
+
+use super::{
+    directory::{Mount, surfaces},
+    generation::Generation,
+    metrics::PoolMetrics,
+    status::{PackageStatus, WorkerStatus},
+};
+use crate::process::{sandbox_level, usage};
+
+impl Generation {
+    /// `active`, `draining`, `crash_loop` or `error`.
+    pub(crate) fn state(&self) -> &'static str {
+        if *self.ending.borrow() {
+            return "draining";
+        }
+        if !self.troubled.load(Ordering::Relaxed) {
+            return "active";
+        }
+        let looping = self.health.lock().backoff.is_loop();
+        if looping && self.slots.snapshot().seats.is_empty() { "crash_loop" } else { "active" }
+    }
+
+    /// Everything about a mounted package. Reads `/proc` for every process: for people, not for the hot path.
+    pub(crate) fn status(&self, mount: &Mount) -> PackageStatus {
+        let now = self.slots.snapshot();
+        let workers: Vec<WorkerStatus> = now
+            .seats
+            .iter()
+            .map(|seat| WorkerStatus {
+                pid: seat.worker.pid,
+                state: match (seat.retiring, seat.outstanding) {
+                    (true, _) => "retiring",
+                    (false, 0) => "idle",
+                    (false, _) => "busy",
+                },
+                outstanding: seat.outstanding,
+                answered: seat.worker.channel.answered(),
+            })
+            .collect();
+        let templates = self.groups.lock().clone();
+        let pids = workers.iter().map(|worker| worker.pid).chain(templates);
+        let package = mount.package();
+        PackageStatus {
+            id: mount.id.clone(),
+            state: self.state(),
+            digest: self.installed.digest,
+            generation: self.number,
+            source: mount.source.clone(),
+            queue_depth: now.waiting.iter().sum(),
+            fork: self.fork.clone(),
+            sandbox: sandbox_level().to_owned(),
+            pss_bytes: pids.filter_map(usage::proportional).sum(),
+            agents: package
+                .exports
+                .iter()
+                .map(|export| par_proto::ids::AgentId {
+                    package: mount.id.clone(),
+                    export: export.id.clone(),
+                })
+                .collect(),
+            surfaces: surfaces(package),
+            last_error: self.health.lock().last_error.clone(),
+            warnings: self.installed.warnings.clone(),
+            steps: self
+                .installed
+                .steps
+                .iter()
+                .map(|(step, time)| (step.text(), time.as_secs_f64()))
+                .collect(),
+            workers,
+        }
+    }
+
+    pub(crate) fn refresh_metrics(&self, metrics: &PoolMetrics, package: &str) {
+        let now = self.slots.snapshot();
+        let busy = now.seats.iter().filter(|seat| seat.outstanding > 0).count();
+        let count = |state: &str, n: usize| {
+            metrics.workers.with_label_values(&[package, state]).set(i64::try_from(n).unwrap_or(i64::MAX));
+        };
+        count("busy", busy);
+        count("idle", now.seats.len() - busy);
+        count("starting", self.starting.load(Ordering::Relaxed));
+        let waiting: usize = now.waiting.iter().sum();
+        metrics.queue_depth.with_label_values(&[package]).set(i64::try_from(waiting).unwrap_or(i64::MAX));
+        let ratio = busy as f64 / now.seats.len().max(1) as f64;
+        metrics.slots_busy.with_label_values(&[package]).set(ratio);
+    }
+}

@@ -1,0 +1,401 @@
+//! The right to have one more call outstanding on a worker: pack, then spread, then wait.
+//!
+//! `deadpool` hands out whole objects, oldest or newest first. A slot is a share of a worker whose number changes with
+//! the service time and whose choice depends on the other slots of the same worker, which its manager cannot see, so
+//! slots are kept here: one short lock, taken twice a call.
+
+use std::{
+    collections::VecDeque,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use parking_lot::Mutex;
+use tokio::sync::{Notify, oneshot};
+
+use super::{ticket::CallTicket, window::Window};
+use crate::process::{Lane, Worker};
+
+type Seated = Arc<Worker<CallTicket>>;
+
+/// A worker and what is outstanding on it.
+#[derive(Debug)]
+struct Seat {
+    key: u64,
+    worker: Seated,
+    outstanding: [u32; 2],
+    retiring: bool,
+    listed_idle: bool,
+    since: Instant,
+}
+
+impl Seat {
+    fn total(&self) -> u32 {
+        self.outstanding.iter().sum()
+    }
+}
+
+#[derive(Debug)]
+struct Waiter {
+    id: u64,
+    grant: oneshot::Sender<Slot>,
+}
+
+#[derive(Debug)]
+struct LaneState {
+    window: Window,
+    /// Calls at once that the manifest allows on one worker; for sync calls the window may allow more.
+    declared: u32,
+    waiting: VecDeque<Waiter>,
+}
+
+#[derive(Debug)]
+struct State {
+    lanes: [LaneState; 2],
+    seats: Vec<Seat>,
+    /// Keys of idle seats, the most recently used last.
+    idle: Vec<u64>,
+    next_key: u64,
+    next_waiter: u64,
+    closed: bool,
+}
+
+/// All slots of one generation.
+#[derive(Debug)]
+pub(crate) struct Slots {
+    state: Mutex<State>,
+    /// Rung when calls begin to wait.
+    pub(crate) pressure: Notify,
+    pack_budget_us: f32,
+}
+
+/// One slot. Dropping it gives it back; the ticket that carries it does so when the worker says that the call is over.
+#[derive(Debug)]
+pub(crate) struct Slot {
+    slots: Arc<Slots>,
+    key: u64,
+    lane: Lane,
+    micros: Option<u32>,
+    pub(crate) worker: Seated,
+}
+
+impl Slot {
+    /// Notes the service time before the slot is given back.
+    pub(crate) fn observe(&mut self, micros: u32) {
+        self.micros = Some(micros);
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        self.slots.release(self.key, self.lane, self.micros);
+    }
+}
+
+/// A place in the queue; dropping it leaves the queue.
+#[derive(Debug)]
+pub(crate) struct Place {
+    slots: Arc<Slots>,
+    lane: Lane,
+    id: u64,
+    pub(crate) grant: oneshot::Receiver<Slot>,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut state = self.slots.state.lock();
+        let waiting = &mut state.lane(self.lane).waiting;
+        if let Some(index) = waiting.iter().position(|waiter| waiter.id == self.id) {
+            waiting.remove(index);
+        }
+        // A slot that was granted but not taken is dropped with the receiver, after this lock.
+    }
+}
+
+/// What a caller gets at once.
+#[derive(Debug)]
+pub(crate) enum Acquired {
+    /// A slot.
+    Now(Slot),
+    /// A place in the queue.
+    Queued(Place),
+    /// Nothing: the generation is over.
+    Closed,
+}
+
+const fn index(lane: Lane) -> usize {
+    match lane {
+        Lane::Sync => 0,
+        Lane::Async => 1,
+    }
+}
+
+impl State {
+    #[expect(clippy::indexing_slicing, reason = "two lanes, and `index` is below two")]
+    fn lane(&mut self, lane: Lane) -> &mut LaneState {
+        &mut self.lanes[index(lane)]
+    }
+
+    #[expect(clippy::indexing_slicing, reason = "two lanes, and `index` is below two")]
+    fn capacity(&self, lane: Lane) -> u32 {
+        let state = &self.lanes[index(lane)];
+        match lane {
+            Lane::Sync => state.window.size().max(state.declared),
+            Lane::Async => state.declared,
+        }
+    }
+
+    #[expect(clippy::indexing_slicing, reason = "two lanes, and `index` is below two")]
+    fn choose(&mut self, lane: Lane, pack_budget_us: f32) -> Option<usize> {
+        let at = index(lane);
+        let capacity = self.capacity(lane);
+        let cost = self.lanes[at].window.cost_us();
+        let open = |seat: &Seat| {
+            let outstanding = seat.outstanding[at];
+            (outstanding > 0 && outstanding < capacity && !seat.retiring && !seat.worker.channel.is_stalled())
+                .then_some(outstanding)
+        };
+        if capacity > 1 && cost < pack_budget_us {
+            let packed = |seat: &Seat| open(seat).is_some_and(|n| n as f32 * cost < pack_budget_us);
+            if let Some(found) = self.seats.iter().position(packed) {
+                return Some(found);
+            }
+        }
+        while let Some(key) = self.idle.pop() {
+            if let Some(found) = self.find(key) {
+                let seat = &mut self.seats[found];
+                seat.listed_idle = false;
+                if !seat.retiring {
+                    return Some(found);
+                }
+            }
+        }
+        if capacity > 1 {
+            let spare = |(n, seat): (usize, &Seat)| {
+                // A worker busy in its other lane only has all of this lane's room.
+                let free = seat.outstanding[at] == 0 && seat.total() > 0 && !seat.retiring;
+                open(seat).or(free.then_some(0)).map(|outstanding| (outstanding, n))
+            };
+            return self.seats.iter().enumerate().filter_map(spare).min().map(|(_, found)| found);
+        }
+        None
+    }
+
+    fn find(&self, key: u64) -> Option<usize> {
+        self.seats.binary_search_by_key(&key, |seat| seat.key).ok()
+    }
+}
+
+impl Slots {
+    /// No workers yet. `threads` and `concurrency` are what the manifest allows per worker.
+    pub(crate) fn new(threads: u32, concurrency: u32, pack_budget: Duration) -> Arc<Self> {
+        let lane = |declared| LaneState { window: Window::new(), declared, waiting: VecDeque::new() };
+        Arc::new(Self {
+            state: Mutex::new(State {
+                lanes: [lane(threads), lane(concurrency)],
+                seats: Vec::new(),
+                idle: Vec::new(),
+                next_key: 1,
+                next_waiter: 1,
+                closed: false,
+            }),
+            pressure: Notify::new(),
+            pack_budget_us: pack_budget.as_secs_f32() * 1e6,
+        })
+    }
+
+    /// A slot, or a place in the queue. `first`: a call that was sent before and came back goes to the front.
+    pub(crate) fn acquire(self: &Arc<Self>, lane: Lane, first: bool) -> Acquired {
+        let mut state = self.state.lock();
+        if state.closed {
+            return Acquired::Closed;
+        }
+        if first || state.lane(lane).waiting.is_empty() {
+            if let Some(slot) = self.take(&mut state, lane) {
+                return Acquired::Now(slot);
+            }
+        }
+        let (grant, receiver) = oneshot::channel();
+        let id = state.next_waiter;
+        state.next_waiter += 1;
+        let waiting = &mut state.lane(lane).waiting;
+        let waiter = Waiter { id, grant };
+        if first {
+            waiting.push_front(waiter);
+        } else {
+            waiting.push_back(waiter);
+        }
+        drop(state);
+        self.pressure.notify_one();
+        Acquired::Queued(Place { slots: Arc::clone(self), lane, id, grant: receiver })
+    }
+
+    #[expect(clippy::indexing_slicing, reason = "`choose` returns an index of `seats`; two lanes")]
+    fn take(self: &Arc<Self>, state: &mut State, lane: Lane) -> Option<Slot> {
+        let found = state.choose(lane, self.pack_budget_us)?;
+        let seat = &mut state.seats[found];
+        seat.outstanding[index(lane)] += 1;
+        Some(Slot {
+            slots: Arc::clone(self),
+            key: seat.key,
+            lane,
+            micros: None,
+            worker: Arc::clone(&seat.worker),
+        })
+    }
+
+    #[expect(clippy::indexing_slicing, reason = "`find` returns an index of `seats`; two lanes")]
+    fn release(self: &Arc<Self>, key: u64, lane: Lane, micros: Option<u32>) {
+        let mut refused = Vec::new();
+        let mut state = self.state.lock();
+        if let Some(micros) = micros {
+            let window = &mut state.lane(lane).window;
+            *window = window.observe(micros);
+        }
+        if let Some(found) = state.find(key) {
+            let seat = &mut state.seats[found];
+            let outstanding = &mut seat.outstanding[index(lane)];
+            *outstanding = outstanding.saturating_sub(1);
+            if seat.total() == 0 {
+                seat.since = Instant::now();
+                if !seat.listed_idle && !seat.retiring {
+                    seat.listed_idle = true;
+                    state.idle.push(key);
+                }
+            }
+        }
+        self.dispatch(&mut state, &mut refused);
+        drop(state);
+        // Slots whose callers had left meanwhile: dropping them takes the lock again.
+        drop(refused);
+    }
+
+    fn dispatch(self: &Arc<Self>, state: &mut State, refused: &mut Vec<Slot>) {
+        for lane in [Lane::Sync, Lane::Async] {
+            while !state.lane(lane).waiting.is_empty() {
+                let Some(slot) = self.take(state, lane) else { break };
+                let Some(waiter) = state.lane(lane).waiting.pop_front() else {
+                    refused.push(slot);
+                    break;
+                };
+                if let Err(slot) = waiter.grant.send(slot) {
+                    refused.push(slot);
+                }
+            }
+        }
+    }
+
+    /// Adds a worker; waiting calls get it at once. Returns its key.
+    pub(crate) fn add(self: &Arc<Self>, worker: Seated) -> u64 {
+        let mut refused = Vec::new();
+        let mut state = self.state.lock();
+        let key = state.next_key;
+        state.next_key += 1;
+        state.seats.push(Seat {
+            key,
+            worker,
+            outstanding: [0; 2],
+            retiring: false,
+            listed_idle: true,
+            since: Instant::now(),
+        });
+        state.idle.push(key);
+        self.dispatch(&mut state, &mut refused);
+        drop(state);
+        drop(refused);
+        key
+    }
+
+    /// Forgets a worker that is gone.
+    pub(crate) fn remove(&self, key: u64) {
+        let mut state = self.state.lock();
+        if let Some(found) = state.find(key) {
+            state.seats.remove(found);
+        }
+        drop(state);
+        self.pressure.notify_one();
+    }
+
+    /// Gives a worker no more calls.
+    #[expect(clippy::indexing_slicing, reason = "`find` returns an index of `seats`")]
+    pub(crate) fn retire(&self, pid: u32) {
+        let mut state = self.state.lock();
+        if let Some(seat) = state.seats.iter_mut().find(|seat| seat.worker.pid == pid) {
+            seat.retiring = true;
+        }
+    }
+
+    /// Takes idle workers out that were not used for a while, oldest first, but leaves `keep` live ones.
+    pub(crate) fn take_cold(&self, keep: usize, idle_for: Duration) -> Vec<Seated> {
+        let mut state = self.state.lock();
+        let live = state.seats.iter().filter(|seat| !seat.retiring).count();
+        let mut cold: Vec<(Instant, u64)> = state
+            .seats
+            .iter()
+            .filter(|seat| seat.total() == 0 && !seat.retiring && seat.since.elapsed() >= idle_for)
+            .map(|seat| (seat.since, seat.key))
+            .collect();
+        cold.sort_unstable();
+        cold.truncate(live.saturating_sub(keep));
+        let mut taken = Vec::with_capacity(cold.len());
+        for seat in &mut state.seats {
+            if cold.iter().any(|(_, key)| *key == seat.key) {
+                seat.retiring = true;
+                taken.push(Arc::clone(&seat.worker));
+            }
+        }
+        taken
+    }
+
+    /// Lets nobody in any more; who waits is told by the end of its grant.
+    pub(crate) fn close(&self) {
+        let mut state = self.state.lock();
+        state.closed = true;
+        let waiting: Vec<_> = state.lanes.iter_mut().flat_map(|lane| lane.waiting.drain(..)).collect();
+        drop(state);
+        drop(waiting);
+    }
+
+    /// A picture of now.
+    pub(crate) fn snapshot(&self) -> Snapshot {
+        let state = self.state.lock();
+        let [sync, concurrent] = &state.lanes;
+        Snapshot {
+            waiting: [sync.waiting.len(), concurrent.waiting.len()],
+            capacity: [state.capacity(Lane::Sync), state.capacity(Lane::Async)],
+            cost: [sync.window, concurrent.window]
+                .map(|window| Duration::from_secs_f32(window.cost_us() / 1e6)),
+            seats: state
+                .seats
+                .iter()
+                .map(|seat| SeatView {
+                    worker: Arc::clone(&seat.worker),
+                    outstanding: seat.total(),
+                    retiring: seat.retiring,
+                })
+                .collect(),
+        }
+    }
+
+    /// Calls that wait, without the rest of the picture.
+    pub(crate) fn waiting(&self) -> usize {
+        self.state.lock().lanes.iter().map(|lane| lane.waiting.len()).sum()
+    }
+}
+
+/// What the slots looked like at one moment; arrays are by lane, sync first.
+#[derive(Debug)]
+pub(crate) struct Snapshot {
+    pub(crate) waiting: [usize; 2],
+    pub(crate) capacity: [u32; 2],
+    pub(crate) cost: [Duration; 2],
+    pub(crate) seats: Vec<SeatView>,
+}
+
+/// One worker in a [`Snapshot`].
+#[derive(Debug)]
+pub(crate) struct SeatView {
+    pub(crate) worker: Seated,
+    pub(crate) outstanding: u32,
+    pub(crate) retiring: bool,
+}

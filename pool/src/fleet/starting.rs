@@ -1,0 +1,220 @@
+//! From an installed package to a generation with a warm worker: template, verdict about fork, first worker.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use parking_lot::Mutex;
+
+use super::{
+    backoff::Backoff,
+    generation::{FleetSettings, Generation, Health},
+    slots::Slots,
+    status::ForkStatus,
+    supervisor,
+};
+use crate::{
+    package::{Installed, PullError, StartMode, Step},
+    process::{Death, StartError, Template, Worker, kill_group},
+};
+
+impl Generation {
+    /// Starts template and first worker. A package that cannot be forked safely falls back to workers that import for
+    /// themselves, unless its manifest insists.
+    pub(crate) async fn start(
+        number: u64,
+        installed: Installed,
+        settings: FleetSettings,
+    ) -> Result<Arc<Self>, PullError> {
+        let begin = Instant::now();
+        let policy = installed.package.workers.clone();
+        let mut preload = policy.start != StartMode::Spawn;
+        let mut fork = ForkStatus {
+            method: if preload { "fork" } else { "spawn" },
+            reason: (!preload).then(|| "the manifest says workers.start: spawn".to_owned()),
+        };
+        let mut template = started(&installed, preload, &settings).await?;
+        let mut facts = template.ready().exports.clone();
+        let verdict = template.ready().fork.clone();
+        if let Some(verdict) = verdict.filter(|verdict| preload && !verdict.safe) {
+            let reason = verdict.reason.unwrap_or_else(|| "it is not safe to fork it".to_owned());
+            if policy.start == StartMode::Fork {
+                return Err(PullError::refused(
+                    Step::Template,
+                    format!("the manifest says workers.start: fork, but {reason}"),
+                ));
+            }
+            tracing::info!(
+                event = "fork_unsafe",
+                package = %installed.package.id,
+                reason,
+                "workers import for themselves"
+            );
+            kill_group(template.pid());
+            preload = false;
+            fork = ForkStatus { method: "spawn", reason: Some(reason) };
+            template = started(&installed, preload, &settings).await?;
+        }
+        let template = Arc::new(template);
+        let threads = installed.package.exports.iter().map(|export| export.threads).max().unwrap_or(1);
+        let concurrency =
+            installed.package.exports.iter().map(|export| export.concurrency).max().unwrap_or(100);
+        let package: Arc<str> = Arc::from(installed.package.id.to_string());
+        let first =
+            Worker::start(&template, &package, &settings.template.sink, settings.template.import_timeout)
+                .await;
+        let (worker, watch, took) = match first {
+            Ok(first) => first,
+            Err(error) => {
+                kill_group(template.pid());
+                return Err(refusal(&error, Step::Probe));
+            }
+        };
+        settings.metrics.worker_start.with_label_values(&[fork.method]).observe(took.as_secs_f64());
+        if facts.is_empty() {
+            facts.clone_from(&worker.ready.exports);
+        }
+        let (ending, _) = tokio::sync::watch::channel(false);
+        let mut installed = installed;
+        installed.steps.push((Step::Template, begin.elapsed()));
+        let generation = Arc::new(Self {
+            number,
+            facts,
+            fork,
+            preload,
+            slots: Slots::new(threads, concurrency, settings.pack_budget),
+            groups: Mutex::new(vec![template.pid()]),
+            template: tokio::sync::Mutex::new(Some(template)),
+            health: Mutex::new(Health {
+                backoff: Backoff::default(),
+                last_error: None,
+                next_start: Instant::now(),
+            }),
+            starting: AtomicUsize::new(0),
+            at_cap: AtomicBool::new(policy.max == Some(1)),
+            troubled: AtomicBool::new(false),
+            in_flight: AtomicUsize::new(0),
+            answered: AtomicU64::new(0),
+            ending,
+            installed,
+            settings,
+        });
+        generation.seat(worker, watch);
+        generation.settings.background.spawn(supervisor::run(Arc::clone(&generation)));
+        Ok(generation)
+    }
+
+    /// Starts one more worker, and a new template first if the old one is gone.
+    pub(crate) async fn start_worker(self: &Arc<Self>) -> Result<(), StartError> {
+        self.starting.fetch_add(1, Ordering::Relaxed);
+        let _starting = Starting(&self.starting);
+        let template = self.living_template().await?;
+        let package: Arc<str> = Arc::from(self.installed.package.id.to_string());
+        let timeout = self.settings.template.import_timeout;
+        let (worker, watch, took) = Worker::start(&template, &package, self.sink(), timeout).await?;
+        self.settings.metrics.worker_start.with_label_values(&[self.fork.method]).observe(took.as_secs_f64());
+        if *self.ending.borrow() {
+            worker.kill(Death::Retired);
+        }
+        self.seat(worker, watch);
+        Ok(())
+    }
+
+    async fn living_template(self: &Arc<Self>) -> Result<Arc<Template>, StartError> {
+        let mut held = self.template.lock().await;
+        if let Some(template) = held.as_ref().filter(|template| template.is_alive()) {
+            return Ok(Arc::clone(template));
+        }
+        let template =
+            Arc::new(Template::start(&self.installed, self.preload, &self.settings.template).await?);
+        self.groups.lock().push(template.pid());
+        tracing::info!(event = "template_started", package = %self.installed.package.id, pid = template.pid());
+        *held = Some(Arc::clone(&template));
+        Ok(template)
+    }
+
+    fn seat(self: &Arc<Self>, worker: Arc<Worker<super::ticket::CallTicket>>, watch: crate::process::Watch) {
+        let key = self.slots.add(Arc::clone(&worker));
+        let generation = Arc::clone(self);
+        self.settings.background.spawn(async move {
+            let before = worker.channel.answered();
+            let death = worker.ended(watch).await;
+            generation.slots.remove(key);
+            generation.mourn(&worker, &death, worker.channel.answered() > before);
+        });
+    }
+
+    fn mourn(&self, worker: &Worker<super::ticket::CallTicket>, death: &Death, answered: bool) {
+        let package = self.installed.package.id.to_string();
+        self.settings.metrics.worker_exits.with_label_values(&[package.as_str(), death.label()]).inc();
+        if *death == Death::Retired || *self.ending.borrow() {
+            return;
+        }
+        let last_lines: Vec<String> = worker.tail.lock().iter().cloned().collect();
+        tracing::warn!(
+            event = "worker_died",
+            package,
+            worker = worker.pid,
+            cause = death.label(),
+            output = last_lines.join("\n"),
+            "{death}"
+        );
+        let mut health = self.health.lock();
+        health.last_error = Some(death.to_string());
+        if !answered {
+            health.backoff = health.backoff.failed();
+            health.next_start = Instant::now() + health.backoff.delay();
+            self.troubled.store(true, Ordering::Relaxed);
+        }
+        drop(health);
+        self.slots.pressure.notify_one();
+    }
+
+    /// Lets running calls end, at most for `grace`, then ends all processes of this generation.
+    pub(crate) async fn end(&self, grace: Duration) {
+        let deadline = Instant::now() + grace;
+        while self.in_flight() > 0 && Instant::now() < deadline {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        self.ending.send_replace(true);
+        self.slots.close();
+        for seat in self.slots.snapshot().seats {
+            seat.worker.kill(Death::Retired);
+        }
+        *self.template.lock().await = None;
+        for group in self.groups.lock().drain(..) {
+            kill_group(group);
+        }
+    }
+}
+
+struct Starting<'a>(&'a AtomicUsize);
+
+impl Drop for Starting<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+async fn started(
+    installed: &Installed,
+    preload: bool,
+    settings: &FleetSettings,
+) -> Result<Template, PullError> {
+    Template::start(installed, preload, &settings.template)
+        .await
+        .map_err(|error| refusal(&error, Step::Template))
+}
+
+fn refusal(error: &StartError, step: Step) -> PullError {
+    let log = match error {
+        StartError::Import(failure) => failure.traceback.clone(),
+        StartError::System { source, .. } => source.to_string(),
+        StartError::Slow(_) | StartError::Ended | StartError::Fork(_) => String::new(),
+    };
+    PullError::refused(step, error.to_string()).with_log(log)
+}

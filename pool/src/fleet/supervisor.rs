@@ -1,0 +1,160 @@
+//! One task per generation: keeps the warm minimum, grows when calls wait, reaps what is cold, ends what uses too
+//! much memory.
+
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::{Duration, Instant},
+};
+
+use futures_util::future::join_all;
+
+use super::{
+    generation::Generation,
+    growth::Demand,
+    slots::{SeatView, Snapshot},
+};
+use crate::process::{Death, usage};
+
+/// Time between two looks at memory and cold workers. A worker that allocates a GB a second is 100 MB over its limit
+/// when it is ended.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// How long busy workers are watched to tell computing from waiting.
+const SAMPLE: Duration = Duration::from_millis(5);
+
+/// Busy workers looked at in one sample.
+const SAMPLED: usize = 16;
+
+/// Most workers of a package whose manifest says `max: auto`, whatever memory allows.
+const MOST: u32 = 512;
+
+/// Share of the available memory that growth may plan with.
+const MEMORY_SHARE: f64 = 0.8;
+
+pub(crate) async fn run(generation: Arc<Generation>) {
+    let mut ending = generation.ending.subscribe();
+    let mut look = tokio::time::interval(LOOK);
+    look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            _ = ending.changed() => return,
+            () = generation.slots.pressure.notified() => {}
+            _ = look.tick() => {
+                let now = generation.slots.snapshot();
+                reap(&generation);
+                watch_memory(&generation, &now);
+                if now.seats.len() >= minimum(&generation) && generation.slots.waiting() == 0 {
+                    continue;
+                }
+            }
+        }
+        grow(&generation).await;
+    }
+}
+
+fn minimum(generation: &Generation) -> usize {
+    generation.installed.package.workers.min as usize
+}
+
+/// Rounds of starts until nobody waits or nothing more may be started.
+async fn grow(generation: &Arc<Generation>) {
+    let policy = &generation.installed.package.workers;
+    let mut on_cpu = None;
+    while !*generation.ending.borrow() {
+        let now = generation.slots.snapshot();
+        let live = u32::try_from(now.seats.iter().filter(|seat| !seat.retiring).count()).unwrap_or(u32::MAX);
+        let [sync, concurrent] = now.waiting;
+        let [_, room] = now.capacity;
+        let waiting = sync + concurrent.div_ceil(room.max(1) as usize);
+        let mut demand = Demand {
+            waiting: u32::try_from(waiting).unwrap_or(u32::MAX),
+            per_worker: 1,
+            live,
+            starting: u32::try_from(generation.starting.load(Ordering::Relaxed)).unwrap_or(u32::MAX),
+            max: policy.max.unwrap_or_else(|| affordable(&now)).max(policy.min),
+            cores: generation.settings.cores,
+            on_cpu,
+        };
+        let missing = policy.min.saturating_sub(live + demand.starting);
+        if demand.waiting > 0 && demand.needs_sample() {
+            demand.on_cpu = sample(&now).await;
+        }
+        let starts = demand.starts().max(missing);
+        generation.at_cap.store(demand.waiting > 0 && starts == 0, Ordering::Relaxed);
+        if starts == 0 {
+            return;
+        }
+        // What was found out holds for this round; the next one looks again.
+        on_cpu = None;
+        let wait = generation.health.lock().next_start.saturating_duration_since(Instant::now());
+        if !wait.is_zero() {
+            tokio::time::sleep(wait).await;
+        }
+        let results = join_all((0..starts).map(|_| generation.start_worker())).await;
+        if let Some(error) = results.into_iter().find_map(Result::err) {
+            tracing::warn!(
+                event = "worker_failed",
+                package = %generation.installed.package.id,
+                "a worker could not be started: {error}"
+            );
+            let mut health = generation.health.lock();
+            health.last_error = Some(error.to_string());
+            health.backoff = health.backoff.failed();
+            health.next_start = Instant::now() + health.backoff.delay().max(Duration::from_millis(20));
+            generation.troubled.store(true, Ordering::Relaxed);
+        }
+    }
+}
+
+/// Share of a sample's time that busy workers were running or runnable; `None` if none of them could be looked at.
+async fn sample(now: &Snapshot) -> Option<f32> {
+    let busy: Vec<&SeatView> = now.seats.iter().filter(|seat| seat.outstanding > 0).take(SAMPLED).collect();
+    let before: Vec<_> = busy.iter().map(|seat| usage::runnable_time(seat.worker.pid)).collect();
+    let begin = Instant::now();
+    tokio::time::sleep(SAMPLE).await;
+    let elapsed = begin.elapsed().as_secs_f32();
+    let shares: Vec<f32> = busy
+        .iter()
+        .zip(before)
+        .filter_map(|(seat, before)| Some((usage::runnable_time(seat.worker.pid)?, before?)))
+        .map(|(after, before)| (after.saturating_sub(before).as_secs_f32() / elapsed).min(1.0))
+        .collect();
+    (!shares.is_empty()).then(|| shares.iter().sum::<f32>() / shares.len() as f32)
+}
+
+/// Workers that the available memory allows, by the measured size of one of them.
+fn affordable(now: &Snapshot) -> u32 {
+    let live = now.seats.len();
+    // Small numbers are always affordable; measuring costs up to a millisecond.
+    if live < 16 {
+        return MOST;
+    }
+    let one = now.seats.first().and_then(|seat| usage::proportional(seat.worker.pid));
+    match (one, usage::available_memory()) {
+        (Some(one), Some(available)) => {
+            let more = available as f64 * MEMORY_SHARE / one.max(1) as f64;
+            MOST.min(u32::try_from(live).unwrap_or(MOST).saturating_add(more as u32))
+        }
+        (None, _) | (_, None) => MOST,
+    }
+}
+
+fn reap(generation: &Generation) {
+    for worker in generation.slots.take_cold(minimum(generation), generation.settings.idle_ttl) {
+        worker.retire();
+    }
+}
+
+fn watch_memory(generation: &Generation, now: &Snapshot) {
+    let limit_mb = generation.installed.package.workers.memory_mb;
+    let limit = limit_mb.saturating_mul(1024 * 1024);
+    for seat in &now.seats {
+        let pid = seat.worker.pid;
+        // The cheap upper bound first: only a worker that could be over it is measured properly.
+        let over = usage::resident(pid).is_some_and(|bytes| bytes > limit)
+            && usage::proportional(pid).is_some_and(|bytes| bytes > limit);
+        if over {
+            seat.worker.kill(Death::OutOfMemory { limit_mb });
+        }
+    }
+}

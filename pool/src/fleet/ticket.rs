@@ -1,0 +1,34 @@
+//! What a call leaves with its worker: its slot, and where the answer goes.
+
+use std::sync::Arc;
+
+use tokio::sync::oneshot;
+
+use super::slots::Slot;
+use crate::process::{Reply, Ticket};
+
+/// Gives the slot back when the worker says that the call is over, whether or not its caller is still there.
+#[derive(Debug)]
+pub(crate) struct CallTicket {
+    pub(crate) slot: Slot,
+    pub(crate) answer: oneshot::Sender<Reply>,
+    pub(crate) request_id: Arc<str>,
+}
+
+impl Ticket for CallTicket {
+    fn end(self, reply: Reply) {
+        let Self { mut slot, answer, request_id: _ } = self;
+        match &reply {
+            Reply::Done { micros, .. } | Reply::Failed { micros, .. } => slot.observe(*micros),
+            Reply::Cancelled { .. } | Reply::Returned | Reply::Died(_) => {}
+        }
+        // The slot first: the next call of this worker should not wait for the former's caller.
+        drop(slot);
+        // A caller that left wants no answer.
+        drop(answer.send(reply));
+    }
+
+    fn request_id(&self) -> Arc<str> {
+        Arc::clone(&self.request_id)
+    }
+}

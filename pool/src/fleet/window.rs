@@ -1,0 +1,124 @@
+//! How many calls of one lane may be outstanding on one worker. Pure: the slots act on it.
+
+/// How long a call may wait inside a worker, in microseconds. A second call in a worker's socket saves a sleep and a
+/// wake-up (about 20 µs together); behind a call of a millisecond it would only wait. Half loses throughput for
+/// handlers of 50 µs, double is felt in their p99.
+const BUDGET_US: f32 = 500.0;
+
+/// What a call costs a worker beside its handler: read, JSON, write. Keeps the window finite for empty handlers.
+const OVERHEAD_US: f32 = 10.0;
+
+/// Most calls in one window; more gain nothing measurable and lose more when a worker dies.
+const MAX: u32 = 64;
+
+/// Share of recent calls past the budget that closes the window.
+const LATE_SHARE: f32 = 0.005;
+
+/// Weight of one call in that share: two late calls among a few hundred close the window, one does not.
+const LATE_WEIGHT: f32 = 1.0 / 256.0;
+
+/// Step of the moving p90 relative to its value: it follows a change of service time within about fifty calls.
+const STEP: f32 = 0.05;
+
+/// A moving p90 of service times and the share of late calls. The p90 and not the peak: a peak would close the window
+/// at every scheduling hiccup, and single outliers are what calling back is for.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Window {
+    typical_us: f32,
+    late: f32,
+    seen: bool,
+}
+
+impl Window {
+    /// Nothing known: one call at a time.
+    pub(crate) const fn new() -> Self {
+        Self { typical_us: BUDGET_US, late: 0.0, seen: false }
+    }
+
+    /// The window after a call whose handler took this long.
+    ///
+    /// The quantile follows the sign of the error (stochastic approximation of a quantile): up by 0.9 of a step, down
+    /// by 0.1, so it rests where nine of ten calls are below.
+    #[must_use]
+    pub(crate) fn observe(self, micros: u32) -> Self {
+        let time = micros as f32;
+        let late = if time > BUDGET_US { 1.0 } else { 0.0 };
+        let typical_us = if self.seen {
+            let step = (self.typical_us * STEP).max(0.5);
+            if time > self.typical_us { self.typical_us + step * 0.9 } else { self.typical_us - step * 0.1 }
+        } else {
+            time
+        };
+        Self {
+            typical_us: typical_us.max(0.0),
+            late: self.late + (late - self.late) * LATE_WEIGHT,
+            seen: true,
+        }
+    }
+
+    /// How many calls may be outstanding on one worker.
+    pub(crate) fn size(self) -> u32 {
+        if !self.seen || self.late > LATE_SHARE {
+            return 1;
+        }
+        ((BUDGET_US / self.cost_us()) as u32).clamp(1, MAX)
+    }
+
+    /// Expected time of one call in the worker, in microseconds.
+    pub(crate) fn cost_us(self) -> f32 {
+        self.typical_us + OVERHEAD_US
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn after(times: impl IntoIterator<Item = u32>) -> Window {
+        times.into_iter().fold(Window::new(), Window::observe)
+    }
+
+    #[test]
+    fn fast_handlers_share_a_worker_and_slow_ones_never_do() {
+        assert_eq!(Window::new().size(), 1);
+        assert!(after([3; 100]).size() >= 32);
+        assert!((5..=10).contains(&after([50; 100]).size()));
+        assert_eq!(after([1_000; 10]).size(), 1);
+        assert_eq!(after([1_000_000; 3]).size(), 1);
+    }
+
+    #[test]
+    fn one_outlier_does_not_close_the_window_but_one_in_a_hundred_does() {
+        let mut window = after([10; 1_000]);
+        window = window.observe(500_000);
+        assert!(window.size() > 8);
+        for _ in 0..20 {
+            window = [10; 99].into_iter().fold(window, Window::observe).observe(500_000);
+        }
+        assert_eq!(window.size(), 1);
+    }
+
+    #[test]
+    fn the_window_opens_again_when_calls_are_fast_again() {
+        let mut window = after([2_000; 500]);
+        window = [20; 3_000].into_iter().fold(window, Window::observe);
+        assert!(window.size() > 8, "{window:?}");
+    }
+
+    #[test]
+    fn the_typical_time_is_about_the_ninetieth_percentile() {
+        let window = after((0..20_000u32).map(|n| (n * 7_919) % 100));
+        assert!((75.0..99.0).contains(&window.typical_us), "{window:?}");
+    }
+
+    proptest! {
+        #[test]
+        fn the_size_is_always_within_its_bounds(times in prop::collection::vec(any::<u32>(), 0..200)) {
+            let window = after(times);
+            prop_assert!((1..=MAX).contains(&window.size()));
+            prop_assert!(window.cost_us() >= OVERHEAD_US);
+        }
+    }
+}

@@ -1,0 +1,282 @@
+//! What a package runs in: an unpacked package enters, an interpreter with all its dependencies leaves.
+//!
+//! Two layers. The shared environment has only what comes from an index or a wheelhouse and is addressed by the
+//! resolved set, so packages and versions with the same dependencies share it, read-only, and a rollout of code
+//! installs nothing. The package's own project is installed without dependencies into a layer of its digest.
+//! Requirements that mean this package alone (paths, addresses, an index of its own) get an environment of its digest.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
+
+use sha2::{Digest as _, Sha256};
+use tokio::sync::OnceCell;
+
+use self::{
+    interpreter::Interpreter,
+    requirements::{Project, Requirements},
+    resolution::{Question, Resolutions},
+    shelf::Shelf,
+    tool::Tools,
+};
+use super::{PackageSettings, PullError, Step, Unpacked};
+
+mod interpreter;
+mod layer;
+mod requirements;
+mod resolution;
+mod shelf;
+mod tool;
+mod venv;
+
+#[cfg(test)]
+mod tests;
+
+/// Longest part of the install time that building the package's own project may take: its failure is a warning, and
+/// the dependencies need the rest.
+const LAYER_SHARE: u32 = 2;
+
+/// Where a package's code finds its dependencies.
+#[derive(Debug, Clone)]
+pub struct Environment {
+    /// The environment's directory.
+    pub directory: PathBuf,
+    /// Its interpreter.
+    pub python: PathBuf,
+    /// What the package's own project installed, if anything.
+    pub layer: Option<PathBuf>,
+    /// All directories that code must be able to read for its imports.
+    pub readable: Vec<PathBuf>,
+    /// What is odd but not refused.
+    pub warnings: Vec<String>,
+}
+
+/// Makes environments and keeps them.
+#[derive(Debug)]
+pub struct Environments {
+    uv: Option<PathBuf>,
+    wheelhouse: Option<PathBuf>,
+    pythons: Vec<PathBuf>,
+    install_timeout: Duration,
+    tools: Tools,
+    interpreters: OnceCell<Vec<Interpreter>>,
+    resolutions: Resolutions,
+    environments: Shelf,
+    layers: Shelf,
+}
+
+impl Environments {
+    /// Opens what is kept below `data_dir`. Interpreters are looked for at the first package.
+    pub fn open(settings: &PackageSettings) -> io::Result<Self> {
+        fs::create_dir_all(&settings.data_dir)?;
+        // Environments remember where they were made.
+        let data_dir = settings.data_dir.canonicalize()?;
+        Ok(Self {
+            uv: settings.uv.clone(),
+            wheelhouse: settings.wheelhouse.as_deref().map(Path::canonicalize).transpose()?,
+            pythons: settings.pythons.clone(),
+            install_timeout: settings.install_timeout,
+            tools: Tools::new(&data_dir)?,
+            interpreters: OnceCell::new(),
+            resolutions: Resolutions::open(data_dir.join("resolutions"))?,
+            environments: Shelf::open(data_dir.join("environments"))?,
+            layers: Shelf::open(data_dir.join("layers"))?,
+        })
+    }
+
+    /// Makes what a package needs, or finds it.
+    pub async fn provide(&self, unpacked: &Unpacked) -> Result<Environment, PullError> {
+        let deadline = Instant::now() + self.install_timeout;
+        let mut warnings = Vec::new();
+        let found = self.interpreters.get_or_init(|| interpreter::find(&self.pythons, &self.tools)).await;
+        let (interpreter, warning) = interpreter::choose(found, &unpacked.package.python)?;
+        warnings.extend(warning);
+        let (mut requirements, project) = requirements::read(&unpacked.root, &mut warnings)?;
+        let layer = match project {
+            Project::None | Project::Generated => None,
+            Project::Static | Project::Dynamic => {
+                self.layer(unpacked, interpreter, deadline, project, &mut warnings).await?
+            }
+        };
+        if let (Project::Dynamic, Some(layer)) = (project, &layer) {
+            requirements.add(&unpacked.root, &layer::dependencies(layer))?;
+            requirements.own = true;
+        }
+        if !requirements.own {
+            requirements.add(&unpacked.root, &unpacked.package.dependencies)?;
+        }
+        let directory = self.environment(unpacked, interpreter, &requirements, deadline).await?;
+        let readable =
+            [Some(directory.clone()), layer.clone(), Some(interpreter.prefix.clone()), home(interpreter)];
+        Ok(Environment {
+            python: venv::python(&directory),
+            readable: readable.into_iter().flatten().collect(),
+            directory,
+            layer,
+            warnings,
+        })
+    }
+
+    /// Forgets resolved requirements: the next install of each set looks for newer versions.
+    pub fn forget_resolutions(&self) -> io::Result<()> {
+        self.resolutions.forget()
+    }
+
+    async fn layer(
+        &self,
+        unpacked: &Unpacked,
+        interpreter: &Interpreter,
+        deadline: Instant,
+        project: Project,
+        warnings: &mut Vec<String>,
+    ) -> Result<Option<PathBuf>, PullError> {
+        let key = key(&["layer 1", &unpacked.digest.to_string(), &interpreter.key()]);
+        if let Some(layer) = self.layers.find(&key) {
+            return Ok(Some(layer));
+        }
+        let empty = self.environment(unpacked, interpreter, &Requirements::default(), deadline).await?;
+        let order = layer::Order {
+            root: &unpacked.root,
+            environment: &empty,
+            interpreter,
+            uv: self.uv.as_deref(),
+            wheelhouse: self.wheelhouse.as_deref(),
+        };
+        let own_deadline = deadline.min(Instant::now() + self.install_timeout / LAYER_SHARE);
+        let build = |layer| layer::build(&order, layer, &self.tools, own_deadline);
+        match self.layers.obtain(&key, deadline, build).await {
+            Ok(layer) => Ok(Some(layer)),
+            Err(error) => {
+                tracing::debug!(package = %unpacked.package.id, log = %error.log, "the package's own project was not installed");
+                let consequence = match project {
+                    Project::Dynamic => {
+                        "its code runs from the package root, and the dependencies it states are unknown"
+                    }
+                    Project::None | Project::Generated | Project::Static => {
+                        "its code runs from the package root"
+                    }
+                };
+                warnings.push(format!("{}; {consequence}", error.detail));
+                Ok(None)
+            }
+        }
+    }
+
+    async fn environment(
+        &self,
+        unpacked: &Unpacked,
+        interpreter: &Interpreter,
+        requirements: &Requirements,
+        deadline: Instant,
+    ) -> Result<PathBuf, PullError> {
+        let (lines, constraints) = requirements.texts();
+        let wheelhouse = self.wheelhouse.as_deref();
+        let question = Question { lines: &lines, constraints: &constraints, interpreter, wheelhouse };
+        let (kind, text) = match (&self.uv, &requirements.private) {
+            _ if lines.is_empty() => (Kind::Empty, String::new()),
+            (_, Some(_)) => (Kind::Private, unpacked.digest.to_string()),
+            (Some(uv), None) => {
+                (Kind::Locked, self.resolutions.resolve(&question, uv, &self.tools, deadline).await?)
+            }
+            // Without a resolver the text itself is the address; its versions are those of the first install.
+            (None, None) => (Kind::Text, format!("{lines}\n{constraints}")),
+        };
+        let key = key(&["environment 1", kind.text(), &text, &interpreter.key()]);
+        if self.environments.find(&key).is_some_and(|directory| !venv::is_usable(&directory)) {
+            self.environments.forget(&key);
+        }
+        let build = |directory: PathBuf| async move {
+            venv::create(interpreter, &directory, &self.tools, deadline).await?;
+            if kind != Kind::Empty {
+                let lines = if kind == Kind::Locked { text.as_str() } else { question.lines };
+                self.install(unpacked, &question, lines, kind, &directory, deadline).await?;
+            }
+            venv::seal(directory).await
+        };
+        self.environments.obtain(&key, deadline, build).await
+    }
+
+    async fn install(
+        &self,
+        unpacked: &Unpacked,
+        question: &Question<'_>,
+        lines: &str,
+        kind: Kind,
+        directory: &Path,
+        deadline: Instant,
+    ) -> Result<(), PullError> {
+        let disk = |error: io::Error| {
+            PullError::refused(Step::Environment, "the requirements could not be written to disk")
+                .with_log(error.to_string())
+        };
+        let work = self.tools.temporary().map_err(disk)?;
+        let project = work.path().join("project");
+        if kind == Kind::Private {
+            // Relative places are relative to the package, and their builds write beside their sources.
+            layer::writable_copy(&unpacked.root, &project).map_err(disk)?;
+        } else {
+            fs::create_dir(&project).map_err(disk)?;
+        }
+        let requirements = project.join(".par-requirements.txt");
+        fs::write(&requirements, lines).map_err(disk)?;
+        let constraints = project.join(".par-constraints.txt");
+        let constrained = kind != Kind::Locked && !question.constraints.is_empty();
+        fs::write(&constraints, question.constraints).map_err(disk)?;
+        let order = venv::Order {
+            requirements: &requirements,
+            constraints: constrained.then_some(constraints.as_path()),
+            hashed: kind == Kind::Locked,
+            directory: &project,
+            wheelhouse: question.wheelhouse,
+        };
+        let uv = self.uv.as_deref();
+        let began = Instant::now();
+        venv::install(&order, question.interpreter, directory, uv, &self.tools, deadline).await?;
+        tracing::info!(package = %unpacked.package.id, kind = kind.text(), seconds = began.elapsed().as_secs_f32(), "environment installed");
+        Ok(())
+    }
+}
+
+/// What an environment is addressed by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// Nothing but the interpreter.
+    Empty,
+    /// The resolved set with hashes.
+    Locked,
+    /// The requirements as written.
+    Text,
+    /// The package's digest.
+    Private,
+}
+
+impl Kind {
+    const fn text(self) -> &'static str {
+        match self {
+            Self::Empty => "empty",
+            Self::Locked => "locked",
+            Self::Text => "text",
+            Self::Private => "private",
+        }
+    }
+}
+
+/// The directory of an interpreter that lies outside its prefix.
+fn home(interpreter: &Interpreter) -> Option<PathBuf> {
+    let directory = interpreter.path.parent()?;
+    (!directory.starts_with(&interpreter.prefix)).then(|| directory.to_path_buf())
+}
+
+/// An address: 128 bits of a hash over all parts with their lengths.
+fn key(parts: &[&str]) -> String {
+    let mut hash = Sha256::new();
+    for part in parts {
+        hash.update((part.len() as u64).to_le_bytes());
+        hash.update(part);
+    }
+    let mut text = hex::encode(hash.finalize());
+    text.truncate(32);
+    text
+}

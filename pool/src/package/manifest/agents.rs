@@ -1,0 +1,181 @@
+//! The agents of a manifest: `exports`, `entrypoint` and `metadata.sub_agents` enter, one list of exports leaves.
+
+use std::collections::HashSet;
+
+use par_proto::ids::{ExportId, IdError};
+
+use super::{
+    checked::{Export, Handler},
+    raw::Node,
+    section::Section,
+};
+
+/// Default of `concurrency`.
+const CONCURRENCY: u64 = 100;
+/// Default of `threads`.
+const THREADS: u64 = 1;
+
+/// What a manifest says about agents.
+#[derive(Debug)]
+pub(super) struct Agents {
+    /// In the order of the manifest.
+    pub(super) exports: Vec<Export>,
+    /// What the bare package id names.
+    pub(super) main: Option<ExportId>,
+    /// The entrypoint, also where entries of surfaces take their module from.
+    pub(super) entrypoint: Option<Handler>,
+}
+
+pub(super) fn read(root: &Section<'_>, role_required: Option<&str>) -> Agents {
+    let entrypoint = root.text("entrypoint").and_then(|text| {
+        let handler = Handler::parse(text);
+        if handler.is_none() {
+            root.fault("entrypoint", &format!("{text:?} is not module:function"));
+        }
+        handler
+    });
+    let mut reader =
+        Reader { exports: Vec::new(), seen: HashSet::new(), role_required, entrypoint: entrypoint.as_ref() };
+    let main_module = root.text("main_module").or(entrypoint.as_ref().map(|handler| handler.module.as_str()));
+    for section in root.sections("exports") {
+        reader.export(&section, main_module);
+    }
+    let main = reader.of_entrypoint(root);
+    let exports = reader.exports;
+    let main = main.or_else(|| match exports.as_slice() {
+        [only] => Some(only.id.clone()),
+        _ => None,
+    });
+    Agents { exports, main, entrypoint }
+}
+
+struct Reader<'a> {
+    exports: Vec<Export>,
+    seen: HashSet<ExportId>,
+    role_required: Option<&'a str>,
+    entrypoint: Option<&'a Handler>,
+}
+
+impl Reader<'_> {
+    fn export(&mut self, section: &Section<'_>, main_module: Option<&str>) {
+        let kind = section.text("type").unwrap_or("function");
+        let handler = section.text("handler");
+        if matches!(kind, "http" | "grpc") || matches!(handler, Some("http" | "grpc")) {
+            section.warn("handler", "exports of HTTP or gRPC kind are surfaces (rest, a2a) and skipped here");
+            return;
+        }
+        let id = id(section, if section.text("id").is_some() { "id" } else { "name" });
+        let handler = match handler {
+            Some(text) => Handler::parse(text)
+                .or_else(|| Handler::of(main_module?, text).filter(|_| !text.contains([':', '.'])))
+                .or_else(|| {
+                    section.fault("handler", &format!("{text:?} is not module:function"));
+                    None
+                }),
+            None => self.entrypoint.cloned().or_else(|| {
+                section.fault("handler", "is missing");
+                None
+            }),
+        };
+        let export = self.build(section, id, handler);
+        if let Some(export) = export
+            && !self.take(export)
+        {
+            section.fault("id", "an agent of this id is there already");
+        }
+    }
+
+    /// `metadata.sub_agents`, or the one agent `default`. Returns what the bare package id names.
+    fn of_entrypoint(&mut self, root: &Section<'_>) -> Option<ExportId> {
+        let metadata = root.section("metadata");
+        let mut sub_agents = metadata.sections("sub_agents");
+        sub_agents.extend(root.sections("sub_agents"));
+        let Some(entrypoint) = self.entrypoint.cloned() else {
+            if !sub_agents.is_empty() {
+                metadata.warn("sub_agents", "they cannot be called without an entrypoint and are skipped");
+            }
+            return None;
+        };
+        let mut main = None;
+        for section in &sub_agents {
+            let id = id(section, if section.text("name").is_some() { "name" } else { "id" });
+            let Some(mut export) = self.build(section, id, Some(entrypoint.clone())) else { continue };
+            if section.flag("public") == Some(false) {
+                export.private = true;
+            }
+            let (id, private) = (export.id.clone(), export.private);
+            if self.exports.iter().any(|known| known.id == id) {
+                section.warn("name", "an export of this id is there already and is kept");
+                continue;
+            }
+            self.take(export);
+            if main.is_none() && !private {
+                main = Some(id);
+            }
+        }
+        if !sub_agents.is_empty() {
+            return main.or_else(|| self.exports.first().map(|export| export.id.clone()));
+        }
+        let id: ExportId = "default".parse().ok()?;
+        if self.exports.iter().any(|known| known.id == id) {
+            return Some(id);
+        }
+        let export = self.build(root, Some(id.clone()), Some(entrypoint))?;
+        self.take(Export { private: false, ..export });
+        Some(id)
+    }
+
+    fn build(&self, section: &Section<'_>, id: Option<ExportId>, handler: Option<Handler>) -> Option<Export> {
+        let role_required = section.text("role_required").or(self.role_required).map(str::to_owned);
+        let private = section.flag("private").unwrap_or(false);
+        let timeout = section.duration("timeout");
+        let concurrency = section.number("concurrency", 1..=100_000).unwrap_or(CONCURRENCY) as u32;
+        let threads = section.number("threads", 1..=1024).unwrap_or(THREADS) as u32;
+        let (input_schema, output_schema) =
+            (schema(section, "input_schema"), schema(section, "output_schema"));
+        let id = id?;
+        Some(Export {
+            name: section
+                .text("display_name")
+                .or_else(|| section.text("name"))
+                .unwrap_or(id.as_str())
+                .to_owned(),
+            id,
+            description: section.text("description").unwrap_or_default().to_owned(),
+            handler: handler?,
+            private,
+            role_required,
+            input_schema,
+            output_schema,
+            timeout,
+            concurrency,
+            threads,
+        })
+    }
+
+    fn take(&mut self, export: Export) -> bool {
+        let new = self.seen.insert(export.id.clone());
+        if new {
+            self.exports.push(export);
+        }
+        new
+    }
+}
+
+fn id(section: &Section<'_>, key: &str) -> Option<ExportId> {
+    let Some(text) = section.text(key) else {
+        section.fault(key, "is missing");
+        return None;
+    };
+    text.parse().map_err(|error: IdError| section.fault(key, &error.to_string())).ok()
+}
+
+fn schema(section: &Section<'_>, key: &str) -> Option<serde_json::Value> {
+    match section.get(key)? {
+        node @ (Node::Map(_) | Node::Scalar { value: serde_json::Value::Bool(_), .. }) => Some(node.json()),
+        Node::Null | Node::List(_) | Node::Scalar { .. } => {
+            section.fault(key, "a JSON Schema is a mapping");
+            None
+        }
+    }
+}

@@ -1,0 +1,257 @@
+//! All forms of `agent.yaml` that exist to one: a raw mapping enters, a checked [`Package`] and warnings leave, or
+//! all faults. Unknown keys are somebody else's business and ignored at any level.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use par_proto::ids::{PackageId, PackageName, Version};
+
+use super::{
+    agents,
+    checked::{
+        HealthCheck, Package, Permissions, PythonWanted, SessionMode, SessionPolicy, StartMode, WorkerPolicy,
+    },
+    compare::{Comparisons, numbers},
+    raw::Node,
+    section::{Notes, Section},
+    surfaces,
+};
+
+/// Default of `session.idle_ttl`.
+const IDLE_TTL: Duration = Duration::from_mins(15);
+/// Default of `session.max_ttl`.
+const MAX_TTL: Duration = Duration::from_hours(8);
+/// Default of `workers.memory_mb`.
+const MEMORY_MB: u64 = 1024;
+
+/// Checks a manifest. Warnings come with the package, faults instead of it.
+pub fn check(node: &Node) -> Result<(Package, Vec<String>), Vec<String>> {
+    let notes = Notes::default();
+    let package = package(&Section::root(node, &notes));
+    let (faults, warnings) = notes.into_parts();
+    match package {
+        Some(package) if faults.is_empty() => Ok((package, warnings)),
+        _ if faults.is_empty() => Err(vec!["name or version is missing".to_owned()]),
+        _ => Err(faults),
+    }
+}
+
+fn package(root: &Section<'_>) -> Option<Package> {
+    let name = name(root);
+    let version = version(root);
+    check_runtime_version(root);
+    let role_required = root.text("role_required").map(str::to_owned);
+    let agents = agents::read(root, role_required.as_deref());
+    let surfaces = surfaces::read(root, agents.entrypoint.as_ref());
+    if agents.exports.is_empty() && surfaces.rest.is_none() && surfaces.a2a.is_none() && surfaces.ui.is_none()
+    {
+        root.fault("agent.yaml", "it has no handler (exports or entrypoint) and no surface (rest, a2a, ui)");
+    }
+    let healthcheck = healthcheck(root, &agents);
+    let (python, session, workers) = (python(root), session(root), workers(root));
+    let (permissions, environment) = (permissions(root), environment(root));
+    let forward_authorization = root.flag("forward_authorization").unwrap_or(false);
+    let dependencies = root.texts("dependencies");
+    Some(Package {
+        id: PackageId { name: name?, version: version? },
+        description: root.text("description").unwrap_or_default().to_owned(),
+        exports: agents.exports,
+        main_export: agents.main,
+        python,
+        role_required,
+        healthcheck,
+        session,
+        workers,
+        surfaces,
+        permissions,
+        forward_authorization,
+        environment,
+        dependencies,
+    })
+}
+
+fn name(root: &Section<'_>) -> Option<PackageName> {
+    let Some(text) = root.text("name") else {
+        root.fault("name", "is missing");
+        return None;
+    };
+    text.parse().map_err(|error: par_proto::ids::IdError| root.fault("name", &error.to_string())).ok()
+}
+
+/// The top-level version, or that of `metadata` where the builder left the first one null.
+fn version(root: &Section<'_>) -> Option<Version> {
+    let Some(text) = root.text("version").or_else(|| root.section("metadata").text("version")) else {
+        root.fault("version", "is missing");
+        return None;
+    };
+    text.parse().map_err(|error: par_proto::ids::IdError| root.fault("version", &error.to_string())).ok()
+}
+
+fn check_runtime_version(root: &Section<'_>) {
+    const OURS: &str = env!("CARGO_PKG_VERSION");
+    let Some(wanted) = root.text("runtime_version") else { return };
+    let Some(comparisons) = Comparisons::parse(wanted) else {
+        root.fault("runtime_version", &format!("{wanted:?} is no version and no list of comparisons"));
+        return;
+    };
+    if !comparisons.accept(&numbers(OURS).unwrap_or_default()) {
+        root.fault("runtime_version", &format!("the package needs PAR {wanted}, this is PAR {OURS}"));
+    }
+}
+
+fn python(root: &Section<'_>) -> PythonWanted {
+    let no_loader = |runtime: &str| {
+        root.fault("runtime", &format!("no loader is configured for {runtime}"));
+        PythonWanted::Any
+    };
+    match root.get("runtime") {
+        None => PythonWanted::Any,
+        Some(Node::Scalar { text, .. }) => match text.trim().to_ascii_lowercase().strip_prefix("python") {
+            Some(rest) => python_version(root, "runtime", rest.trim_start_matches([':', '-', '=', ' '])),
+            None => no_loader(text),
+        },
+        Some(node @ Node::Map(entries)) => {
+            let section = root.section("runtime");
+            if let Some(text) = section.text("python") {
+                return python_version(&section, "python", text);
+            }
+            match entries.first() {
+                Some((other, _)) if node.get("python").is_none() && other != "python" => no_loader(other),
+                _ => PythonWanted::Any,
+            }
+        }
+        Some(Node::Null | Node::List(_)) => {
+            root.fault("runtime", "python3.11 or a mapping like {python: \">=3.9\"} is expected");
+            PythonWanted::Any
+        }
+    }
+}
+
+/// `3.11`, `3`, nothing, or comparisons.
+fn python_version(section: &Section<'_>, key: &str, text: &str) -> PythonWanted {
+    match numbers(text).as_deref() {
+        _ if text.is_empty() || text == "3" => return PythonWanted::Any,
+        Some([major, minor, ..]) => {
+            if let (Ok(major @ 3), Ok(minor)) = (u8::try_from(*major), u8::try_from(*minor)) {
+                return PythonWanted::Minor(major, minor);
+            }
+        }
+        None if Comparisons::parse(text).is_some() => return PythonWanted::Range(text.to_owned()),
+        Some(_) | None => {}
+    }
+    section.fault(key, &format!("{text:?} is no version of Python 3"));
+    PythonWanted::Any
+}
+
+fn healthcheck(root: &Section<'_>, agents: &agents::Agents) -> Option<HealthCheck> {
+    root.get("healthcheck")?;
+    let section = root.section("healthcheck");
+    let export = match section.text("export") {
+        Some(wanted) => {
+            agents.exports.iter().find(|export| export.id.as_str() == wanted).map(|export| &export.id)
+        }
+        None => agents.main.as_ref(),
+    };
+    if export.is_none() {
+        section.fault("export", "names no agent of this package");
+    }
+    Some(HealthCheck {
+        export: export?.clone(),
+        input: section.get("input").map_or_else(|| serde_json::json!({}), Node::json),
+        expect: section.get("expect").map(Node::json),
+    })
+}
+
+fn session(root: &Section<'_>) -> SessionPolicy {
+    let words =
+        [("none", SessionMode::None), ("sticky", SessionMode::Sticky), ("isolated", SessionMode::Isolated)];
+    if let Some(Node::Scalar { .. }) = root.get("session") {
+        let mode = root.word("session", &words).unwrap_or(SessionMode::None);
+        return SessionPolicy { mode, idle_ttl: IDLE_TTL, max_ttl: MAX_TTL };
+    }
+    let section = root.section("session");
+    SessionPolicy {
+        mode: section.word("mode", &words).unwrap_or(SessionMode::None),
+        idle_ttl: section.duration("idle_ttl").unwrap_or(IDLE_TTL),
+        max_ttl: section.duration("max_ttl").unwrap_or(MAX_TTL),
+    }
+}
+
+fn workers(root: &Section<'_>) -> WorkerPolicy {
+    let section = root.section("workers");
+    let min = section.number("min", 0..=10_000).unwrap_or(1);
+    let max = match section.get("max") {
+        Some(Node::Scalar { text, .. }) if text == "auto" => None,
+        _ => section.number("max", 1..=10_000),
+    };
+    if max.is_some_and(|max| max < min) {
+        section.fault("max", "is less than workers.min");
+    }
+    let starts = [("auto", StartMode::Auto), ("fork", StartMode::Fork), ("spawn", StartMode::Spawn)];
+    WorkerPolicy {
+        min: min as u32,
+        max: max.map(|max| max as u32),
+        start: section.word("start", &starts).unwrap_or(StartMode::Auto),
+        memory_mb: section.number("memory_mb", 16..=1_048_576).unwrap_or(MEMORY_MB),
+    }
+}
+
+fn permissions(root: &Section<'_>) -> Permissions {
+    if matches!(root.get("permissions"), Some(Node::List(_))) {
+        // The SDK once wrote scopes here, which are the orchestrator's business.
+        root.warn("permissions", "a list is not understood and ignored");
+        return Permissions { subprocess: true, ..Permissions::default() };
+    }
+    let section = root.section("permissions");
+    let net_connect = match section.get("net_connect") {
+        None => None,
+        Some(Node::Scalar { text, .. }) if text == "any" => None,
+        Some(Node::Scalar { text, .. }) if text == "none" => Some(Vec::new()),
+        Some(_) => {
+            let ports: Option<Vec<u16>> = section
+                .texts("net_connect")
+                .iter()
+                .map(|text| text.parse().ok().filter(|port| *port > 0))
+                .collect();
+            if ports.is_none() {
+                section.fault("net_connect", "any, none or a list of ports is expected");
+            }
+            Some(ports.unwrap_or_default())
+        }
+    };
+    Permissions {
+        fs_read: paths(&section, "fs_read"),
+        fs_write: paths(&section, "fs_write"),
+        net_connect,
+        subprocess: section.flag("subprocess").unwrap_or(true),
+    }
+}
+
+fn paths(section: &Section<'_>, key: &str) -> Vec<String> {
+    let paths = section.texts(key);
+    if paths.iter().any(|path| path.is_empty() || path.contains('\0')) {
+        section.fault(key, "has an empty path");
+    }
+    paths
+}
+
+fn environment(root: &Section<'_>) -> BTreeMap<String, String> {
+    let section = root.section("environment");
+    let mut map = BTreeMap::new();
+    for (name, value) in root.text_map("environment") {
+        if !is_variable(&name) {
+            section.fault(&name, "is no name of a variable");
+        } else if value.contains('\0') {
+            section.fault(&name, "has a NUL character");
+        } else {
+            map.insert(name, value);
+        }
+    }
+    map
+}
+
+/// Whether a text can name an environment variable.
+pub(crate) fn is_variable(name: &str) -> bool {
+    !name.starts_with(|c: char| c.is_ascii_digit())
+        && !name.is_empty()
+        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+}

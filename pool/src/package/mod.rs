@@ -1,0 +1,178 @@
+//! Bytes to installed package, one value per step:
+//! `Source ▸ Fetched ▸ Unpacked ▸ Installed`. A step that fails leaves nothing behind and names itself.
+
+use std::{
+    collections::BTreeMap,
+    path::PathBuf,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use par_proto::ids::Digest;
+
+pub mod environment;
+pub mod fetch;
+pub mod manifest;
+pub mod pull;
+pub mod source;
+pub mod store;
+pub mod tree;
+pub mod unpack;
+pub mod variables;
+
+pub use manifest::checked::{
+    Entry, Export, Handler, HealthCheck, Package, Permissions, PythonWanted, SessionMode, SessionPolicy, StartMode,
+    Surfaces, UiSurface, WorkerPolicy,
+};
+pub use pull::Street;
+pub use source::{Location, Source, SourceError};
+
+/// What the street needs to know; all of it is decided before the first package.
+#[derive(Debug, Clone)]
+pub struct PackageSettings {
+    /// Environments and layers live below this directory.
+    pub data_dir: PathBuf,
+    /// Content-addressed packages live here.
+    pub cache_dir: PathBuf,
+    /// Largest package in bytes, as downloaded.
+    pub max_package_bytes: u64,
+    /// Whole time of one download.
+    pub download_timeout: Duration,
+    /// Whole time of one environment.
+    pub install_timeout: Duration,
+    /// A directory of wheels; when given, nothing is fetched from an index.
+    pub wheelhouse: Option<PathBuf>,
+    /// `uv`, if it was found.
+    pub uv: Option<PathBuf>,
+    /// Interpreters to choose from; empty: those on PATH.
+    pub pythons: Vec<PathBuf>,
+    /// Variables of our own environment that agents get (`PAR_PASS_ENV`), already selected.
+    pub pass_env: BTreeMap<String, String>,
+}
+
+/// The steps that a package passes, in order. The text is the `step` of problem documents and log lines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Step {
+    /// Getting the bytes.
+    Fetch,
+    /// Comparing digest and signature.
+    Verify,
+    /// Reading the archive.
+    Unpack,
+    /// Understanding `agent.yaml`.
+    Manifest,
+    /// Building the environment.
+    Environment,
+    /// Importing the code into a template.
+    Template,
+    /// Asking a first worker.
+    Probe,
+    /// Making it visible.
+    Mount,
+}
+
+impl Step {
+    /// The step as text.
+    pub const fn text(self) -> &'static str {
+        match self {
+            Self::Fetch => "fetch",
+            Self::Verify => "verify",
+            Self::Unpack => "unpack",
+            Self::Manifest => "manifest",
+            Self::Environment => "environment",
+            Self::Template => "template",
+            Self::Probe => "probe",
+            Self::Mount => "mount",
+        }
+    }
+}
+
+impl std::fmt::Display for Step {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.text())
+    }
+}
+
+/// A package that was refused or could not be had. `detail` is one sentence that names the cause, fit for clients
+/// (no paths of the host beyond the package's own files, no credentials); `log` has the rest.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("{step}: {detail}")]
+pub struct PullError {
+    /// Where it failed.
+    pub step: Step,
+    /// The cause, for clients.
+    pub detail: String,
+    /// Output of tools, paths and chains, for the log; may be empty.
+    pub log: String,
+    /// Advice, if there is one.
+    pub hint: Option<String>,
+    /// Whether another try may succeed without a change (timeouts, resets, 5xx).
+    pub transient: bool,
+}
+
+impl PullError {
+    /// A refusal that no retry cures.
+    pub fn refused(step: Step, detail: impl Into<String>) -> Self {
+        Self { step, detail: detail.into(), log: String::new(), hint: None, transient: false }
+    }
+
+    /// A failure that may go away.
+    pub fn transient(step: Step, detail: impl Into<String>) -> Self {
+        Self { transient: true, ..Self::refused(step, detail) }
+    }
+
+    /// Adds what only the log should see.
+    #[must_use]
+    pub fn with_log(mut self, log: impl Into<String>) -> Self {
+        self.log = log.into();
+        self
+    }
+
+    /// Adds advice.
+    #[must_use]
+    pub fn with_hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+}
+
+/// A package on disk, read-only, its manifest understood; nothing of it has been executed.
+#[derive(Debug, Clone)]
+pub struct Unpacked {
+    /// The manifest.
+    pub package: Arc<Package>,
+    /// SHA-256 of the archive, or of a directory's sorted content.
+    pub digest: Digest,
+    /// Directory of the package's files.
+    pub root: PathBuf,
+    /// What is odd but not refused, one sentence each.
+    pub warnings: Vec<String>,
+    /// Time per step so far.
+    pub steps: Vec<(Step, Duration)>,
+    /// When it was fetched.
+    pub fetched_at: SystemTime,
+}
+
+/// A package with everything it needs to run.
+#[derive(Debug, Clone)]
+pub struct Installed {
+    /// The manifest.
+    pub package: Arc<Package>,
+    /// Digest of the package.
+    pub digest: Digest,
+    /// Directory of the package's files.
+    pub root: PathBuf,
+    /// Interpreter of its environment.
+    pub python: PathBuf,
+    /// Import path in order: root, `src`, `src/a2a` (where they exist), project layer, kits. The environment's own
+    /// site-packages come with the interpreter.
+    pub sys_path: Vec<PathBuf>,
+    /// The worker's whole environment, in the precedence of the contract. PAR's secrets are not in it.
+    pub variables: BTreeMap<String, String>,
+    /// Directories that the code must be able to read: root, environment, layer, interpreter.
+    pub readable: Vec<PathBuf>,
+    /// What is odd but not refused.
+    pub warnings: Vec<String>,
+    /// Time per step.
+    pub steps: Vec<(Step, Duration)>,
+}

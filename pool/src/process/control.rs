@@ -1,0 +1,163 @@
+//! The control socket of a template: one JSON object per datagram, descriptors with some of them.
+
+use std::{
+    io::{self, IoSlice},
+    mem::MaybeUninit,
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
+};
+
+use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
+use serde::{Deserialize, Serialize};
+use tokio::{io::Interest, net::UnixDatagram};
+
+/// Longest datagram: tracebacks are capped at 32 KiB by the worker's side, the rest is small.
+const MAX_DATAGRAM: usize = 192 * 1024;
+
+/// What a template is told first.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct Init {
+    pub(crate) package: String,
+    pub(crate) root: String,
+    pub(crate) sys_path: Vec<String>,
+    pub(crate) exports: Vec<InitExport>,
+    pub(crate) preload: bool,
+    pub(crate) dev: bool,
+}
+
+/// One handler to import.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct InitExport {
+    pub(crate) id: String,
+    pub(crate) module: String,
+    pub(crate) attribute: String,
+    pub(crate) concurrency: u32,
+    pub(crate) threads: u32,
+}
+
+/// How calls of an export share a worker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Lane {
+    /// `def`: one after the other.
+    Sync,
+    /// `async def`: interleaved on one loop.
+    Async,
+}
+
+/// What a template found out about an export.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct ExportFacts {
+    /// The export's id.
+    pub id: String,
+    /// How its calls share a worker.
+    pub lane: Lane,
+    /// Whether it yields items.
+    pub streams: bool,
+}
+
+/// Whether workers may be forked after the imports.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct ForkVerdict {
+    /// They may.
+    pub safe: bool,
+    /// Why not.
+    pub reason: Option<String>,
+}
+
+/// A template or a worker that is ready.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Ready {
+    /// Version of the interpreter.
+    #[serde(default)]
+    pub python: String,
+    /// Time of the imports in seconds.
+    #[serde(default)]
+    pub import_seconds: f64,
+    /// Whether workers may be forked.
+    #[serde(default)]
+    pub fork: Option<ForkVerdict>,
+    /// Facts per export, in the order of the manifest; empty before the imports.
+    #[serde(default)]
+    pub exports: Vec<ExportFacts>,
+}
+
+/// Code that could not be imported.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct ImportFailure {
+    /// `import` or `handler`.
+    pub phase: String,
+    /// The export concerned.
+    #[serde(default)]
+    pub export: Option<String>,
+    /// Class of the exception.
+    #[serde(rename = "type")]
+    pub class: String,
+    /// Its text.
+    pub message: String,
+    /// Its traceback.
+    #[serde(default)]
+    pub traceback: String,
+}
+
+/// What a template says.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Said {
+    Ready(Ready),
+    Failed(ImportFailure),
+    #[serde(untagged)]
+    Forked {
+        forked: u64,
+        pid: u32,
+    },
+    #[serde(untagged)]
+    ForkFailed {
+        fork_failed: u64,
+        message: String,
+    },
+    #[serde(untagged)]
+    Exited {
+        exited: u32,
+        status: i32,
+    },
+}
+
+/// Our end of the socket. Tokio's datagram type serves any socket whose reads are whole messages.
+#[derive(Debug)]
+pub(crate) struct Control {
+    socket: UnixDatagram,
+}
+
+impl Control {
+    /// Takes our end; it must be non-blocking.
+    pub(crate) fn new(fd: OwnedFd) -> io::Result<Self> {
+        Ok(Self { socket: UnixDatagram::from_std(fd.into())? })
+    }
+
+    /// Sends one object with descriptors.
+    pub(crate) async fn send(&self, message: &impl Serialize, fds: &[OwnedFd]) -> io::Result<()> {
+        let bytes = serde_json::to_vec(message)?;
+        let borrowed: Vec<BorrowedFd<'_>> = fds.iter().map(AsFd::as_fd).collect();
+        let sending = || {
+            let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(5))];
+            let mut ancillary = SendAncillaryBuffer::new(&mut space);
+            if !borrowed.is_empty() && !ancillary.push(SendAncillaryMessage::ScmRights(&borrowed)) {
+                return Err(io::Error::from(io::ErrorKind::InvalidInput));
+            }
+            let parts = [IoSlice::new(&bytes)];
+            sendmsg(&self.socket, &parts, &mut ancillary, SendFlags::NOSIGNAL).map_err(io::Error::from)
+        };
+        self.socket.async_io(Interest::WRITABLE, sending).await.map(drop)
+    }
+
+    /// The next object; `None` at the end of the socket. Cancel-safe.
+    pub(crate) async fn receive(&self) -> io::Result<Option<Said>> {
+        let mut buffer = vec![0u8; MAX_DATAGRAM];
+        match self.socket.recv(&mut buffer).await {
+            Ok(0) => Ok(None),
+            Ok(length) => Ok(Some(serde_json::from_slice(buffer.get(..length).unwrap_or_default())?)),
+            Err(error) if error.kind() == io::ErrorKind::ConnectionReset => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+}

@@ -1,0 +1,26 @@
+//! One process at a time: a template that has imported a package, a worker forked from it, the channel between.
+
+mod channel;
+mod control;
+mod death;
+mod descriptors;
+mod embedded;
+mod logs;
+mod orphans;
+mod sandbox;
+mod spawner;
+mod template;
+pub(crate) mod usage;
+mod worker;
+
+pub use channel::{CallFrame, Reply, Ticket};
+pub use control::{ExportFacts, ForkVerdict, ImportFailure, Lane, Ready};
+pub use death::Death;
+pub(crate) use embedded::write as write_worker_code;
+pub use logs::{Origin, OutputLine, OutputSink};
+pub use orphans::adopt_orphans;
+pub(crate) use sandbox::Shield;
+pub use sandbox::level as sandbox_level;
+pub use template::StartError;
+pub(crate) use template::{Template, TemplateSettings, kill_group};
+pub(crate) use worker::{Watch, Worker};

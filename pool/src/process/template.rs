@@ -1,0 +1,274 @@
+//! A template: the process that has imported a package once and forks workers from itself.
+
+use std::{
+    collections::HashMap,
+    io,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    time::Duration,
+};
+
+use rustix::process::{Pid, Signal, kill_process_group};
+use tokio::sync::{mpsc, oneshot, watch};
+
+use super::{
+    control::{Control, ImportFailure, Init, InitExport, Ready, Said},
+    death::Death,
+    descriptors::{self, Theirs},
+    logs::{Origin, OutputSink},
+    sandbox::Shield,
+    spawner,
+};
+use crate::package::Installed;
+
+/// What a template needs to start.
+#[derive(Debug, Clone)]
+pub(crate) struct TemplateSettings {
+    /// `pixell_runtime/__main__.py` as written to the data directory.
+    pub(crate) program: PathBuf,
+    /// Directories that agents never see, and those below them that they do.
+    pub(crate) shield: Shield,
+    /// Longest import.
+    pub(crate) import_timeout: Duration,
+    /// `--dev`.
+    pub(crate) dev: bool,
+    /// Where output goes.
+    pub(crate) sink: OutputSink,
+}
+
+/// Why there is no template, or no worker from it.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The code could not be imported, or a handler is missing.
+    #[error("{}", import_text(.0))]
+    Import(ImportFailure),
+    /// It took too long.
+    #[error("the package's code was not imported within {0:?}")]
+    Slow(Duration),
+    /// The process ended before it was ready.
+    #[error("the package's process ended before it was ready")]
+    Ended,
+    /// The operating system refused.
+    #[error("the operating system refused to {what}")]
+    System {
+        /// What was tried.
+        what: &'static str,
+        /// Its answer.
+        #[source]
+        source: io::Error,
+    },
+    /// The template could not fork.
+    #[error("a worker could not be forked: {0}")]
+    Fork(String),
+}
+
+fn import_text(failure: &ImportFailure) -> String {
+    let whose = failure.export.as_ref().map(|export| format!(" of {export}")).unwrap_or_default();
+    if failure.phase == "handler" {
+        format!("the handler{whose} cannot be used: {}", failure.message)
+    } else {
+        format!("the import{whose} failed: {}: {}", failure.class, failure.message)
+    }
+}
+
+fn system(what: &'static str) -> impl FnOnce(io::Error) -> StartError {
+    move |source| StartError::System { what, source }
+}
+
+/// A worker's process, as its template reported it.
+#[derive(Debug)]
+pub(crate) struct Forked {
+    pub(crate) pid: u32,
+    /// How it ended; an error if the template is gone.
+    pub(crate) exit: oneshot::Receiver<Death>,
+}
+
+#[derive(Debug)]
+struct Fork {
+    theirs: Theirs,
+    reply: oneshot::Sender<Result<Forked, StartError>>,
+}
+
+/// A running template. Dropping it ends the process; its workers live on.
+#[derive(Debug)]
+pub(crate) struct Template {
+    pid: u32,
+    ready: Ready,
+    forks: mpsc::Sender<Fork>,
+    alive: watch::Receiver<bool>,
+}
+
+impl Template {
+    /// Starts the process and waits until it is ready.
+    pub(crate) async fn start(
+        installed: &Installed,
+        preload: bool,
+        settings: &TemplateSettings,
+    ) -> Result<Self, StartError> {
+        let (ours, theirs) = descriptors::control().map_err(system("make a control socket"))?;
+        let mut command = Command::new(&installed.python);
+        command
+            .arg("-I")
+            .arg(&settings.program)
+            .current_dir(&installed.root)
+            .env_clear()
+            .envs(&installed.variables)
+            .stdin(Stdio::from(theirs))
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        settings.shield.apply(&mut command, &installed.readable).map_err(system("prepare the sandbox"))?;
+        let mut child = spawner::spawn(command).await.map_err(system("start the interpreter"))?;
+        let pid = child.id();
+        let origin = Origin::template(installed, pid);
+        if let (Some(out), Some(err)) = (child.stdout.take(), child.stderr.take()) {
+            settings.sink.follow(origin.clone(), out.into(), err.into());
+        }
+        let guard = Kill(Some(child));
+        let control = Control::new(ours).map_err(system("use a control socket"))?;
+        let init = init(installed, preload, settings.dev);
+        control
+            .send(&serde_json::json!({ "init": init }), &[])
+            .await
+            .map_err(system("speak to the template"))?;
+        let said = tokio::time::timeout(settings.import_timeout, control.receive())
+            .await
+            .map_err(|_| StartError::Slow(settings.import_timeout))?
+            .map_err(system("hear the template"))?;
+        let ready = match said {
+            Some(Said::Ready(ready)) => ready,
+            Some(Said::Failed(failure)) => return Err(StartError::Import(failure)),
+            Some(Said::Forked { .. } | Said::ForkFailed { .. } | Said::Exited { .. }) | None => {
+                return Err(StartError::Ended);
+            }
+        };
+        let (forks, requests) = mpsc::channel(64);
+        let (living, alive) = watch::channel(true);
+        tokio::spawn(serve(control, requests, guard, living));
+        Ok(Self { pid, ready, forks, alive })
+    }
+
+    /// Its process id.
+    pub(crate) fn pid(&self) -> u32 {
+        self.pid
+    }
+
+    /// What it found out.
+    pub(crate) fn ready(&self) -> &Ready {
+        &self.ready
+    }
+
+    /// Whether it still runs.
+    pub(crate) fn is_alive(&self) -> bool {
+        *self.alive.borrow()
+    }
+
+    /// Forks a worker that gets these descriptors.
+    pub(crate) async fn fork(&self, theirs: Theirs) -> Result<Forked, StartError> {
+        let (reply, answer) = oneshot::channel();
+        self.forks.send(Fork { theirs, reply }).await.map_err(|_| StartError::Ended)?;
+        answer.await.map_err(|_| StartError::Ended)?
+    }
+}
+
+fn init(installed: &Installed, preload: bool, dev: bool) -> Init {
+    let text = |path: &Path| path.to_string_lossy().into_owned();
+    Init {
+        package: installed.package.id.to_string(),
+        root: text(&installed.root),
+        sys_path: installed.sys_path.iter().map(|path| text(path)).collect(),
+        exports: installed
+            .package
+            .exports
+            .iter()
+            .map(|export| InitExport {
+                id: export.id.to_string(),
+                module: export.handler.module.clone(),
+                attribute: export.handler.attribute.clone(),
+                concurrency: export.concurrency,
+                threads: export.threads,
+            })
+            .collect(),
+        preload,
+        dev,
+    }
+}
+
+/// Kills the template alone and waits for it; workers end with their own sockets.
+#[derive(Debug)]
+struct Kill(Option<Child>);
+
+impl Drop for Kill {
+    fn drop(&mut self) {
+        let Some(mut child) = self.0.take() else { return };
+        drop(child.kill());
+        // It was killed, so this ends at once; a thread of its own, since a runtime's must not wait.
+        let waiting = std::thread::Builder::new().name("par-reaper".into()).spawn(move || drop(child.wait()));
+        drop(waiting);
+    }
+}
+
+async fn serve(
+    control: Control,
+    mut requests: mpsc::Receiver<Fork>,
+    guard: Kill,
+    living: watch::Sender<bool>,
+) {
+    let mut waiting: HashMap<u64, oneshot::Sender<Result<Forked, StartError>>> = HashMap::new();
+    let mut exits: HashMap<u32, oneshot::Sender<Death>> = HashMap::new();
+    let mut next = 0u64;
+    let mut open = true;
+    loop {
+        tokio::select! {
+            said = control.receive() => match said {
+                Ok(Some(Said::Forked { forked, pid })) => {
+                    let (sender, exit) = oneshot::channel();
+                    exits.insert(pid, sender);
+                    if let Some(reply) = waiting.remove(&forked) {
+                        // A caller that is gone dropped our ends: the worker meets the end of its sockets.
+                        drop(reply.send(Ok(Forked { pid, exit })));
+                    }
+                }
+                Ok(Some(Said::ForkFailed { fork_failed, message })) => {
+                    if let Some(reply) = waiting.remove(&fork_failed) {
+                        drop(reply.send(Err(StartError::Fork(message))));
+                    }
+                }
+                Ok(Some(Said::Exited { exited, status })) => {
+                    if let Some(sender) = exits.remove(&exited) {
+                        drop(sender.send(Death::from_wait_status(status)));
+                    }
+                }
+                Ok(Some(Said::Ready(_) | Said::Failed(_))) => {}
+                Ok(None) | Err(_) => break,
+            },
+            request = requests.recv(), if open => match request {
+                Some(Fork { theirs, reply }) => {
+                    next += 1;
+                    let sent = control.send(&serde_json::json!({ "fork": next }), &theirs.0).await;
+                    drop(theirs);
+                    match sent {
+                        Ok(()) => drop(waiting.insert(next, reply)),
+                        Err(source) => drop(reply.send(Err(system("speak to the template")(source)))),
+                    }
+                }
+                // The generation let go of us: exits of the remaining workers are still reported until they are
+                // all gone, then the template is ended.
+                None => open = false,
+            },
+        }
+        if !open && exits.is_empty() {
+            break;
+        }
+    }
+    living.send_replace(false);
+    drop(control);
+    drop(guard);
+}
+
+/// Ends a whole process group: template, workers and what they started.
+pub(crate) fn kill_group(pid: u32) {
+    if let Some(pid) = Pid::from_raw(pid.cast_signed()) {
+        // Gone already is what was wanted.
+        kill_process_group(pid, Signal::KILL).ok();
+    }
+}

@@ -1,0 +1,58 @@
+//! What the kernel tells about a process: time on the processor, memory.
+
+use std::time::Duration;
+
+/// Time that the main thread of a process was running or runnable since its start: both count, since on a full
+/// machine a worker that computes spends half of its time waiting for a core.
+/// Source: `Documentation/scheduler/sched-stats.rst` of the kernel, `/proc/<pid>/schedstat`.
+pub(crate) fn runnable_time(pid: u32) -> Option<Duration> {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/schedstat")).ok()?;
+    let mut numbers = text.split_ascii_whitespace().map(str::parse::<u64>);
+    let running = numbers.next()?.ok()?;
+    let waiting = numbers.next()?.ok()?;
+    Some(Duration::from_nanos(running + waiting))
+}
+
+/// Resident memory in bytes, shared pages included: cheap, and an upper bound of [`proportional`].
+pub(crate) fn resident(pid: u32) -> Option<u64> {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/statm")).ok()?;
+    let pages: u64 = text.split_ascii_whitespace().nth(1)?.parse().ok()?;
+    Some(pages * rustix::param::page_size() as u64)
+}
+
+/// Proportional set size in bytes: shared pages divided among those that share them. Costs the kernel a walk over the
+/// page tables, up to a millisecond for large processes.
+pub(crate) fn proportional(pid: u32) -> Option<u64> {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).ok()?;
+    let line = text.lines().find(|line| line.starts_with("Pss:"))?;
+    let kilobytes: u64 = line.split_ascii_whitespace().nth(1)?.parse().ok()?;
+    Some(kilobytes * 1024)
+}
+
+/// Memory that could be used without swapping, in bytes.
+pub(crate) fn available_memory() -> Option<u64> {
+    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
+    let line = text.lines().find(|line| line.starts_with("MemAvailable:"))?;
+    let kilobytes: u64 = line.split_ascii_whitespace().nth(1)?.parse().ok()?;
+    Some(kilobytes * 1024)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn our_own_figures_are_there() {
+        let me = std::process::id();
+        assert!(runnable_time(me).unwrap() > Duration::ZERO);
+        let resident = resident(me).unwrap();
+        assert!(resident > 100_000);
+        assert!(proportional(me).unwrap() <= resident + 4096 * 1024);
+        assert!(available_memory().unwrap() > 0);
+        assert_eq!(resident_of_nobody(), None);
+    }
+
+    fn resident_of_nobody() -> Option<u64> {
+        resident(u32::MAX)
+    }
+}

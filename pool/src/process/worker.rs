@@ -1,0 +1,189 @@
+//! One worker: started from a template, watched until its end.
+
+use std::{
+    os::fd::OwnedFd,
+    sync::{Arc, OnceLock, Weak},
+    time::{Duration, Instant},
+};
+
+use bytes::BytesMut;
+use par_proto::frames::{Decoder, Kind};
+use parking_lot::Mutex;
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+use tokio::{io::AsyncReadExt, net::UnixStream, sync::oneshot};
+
+use super::{
+    channel::{Channel, Closed, Ticket},
+    control::{ImportFailure, Ready},
+    death::Death,
+    descriptors,
+    logs::{Origin, OutputSink},
+    template::{StartError, Template},
+};
+
+/// How long the exit status of a worker whose socket has ended is waited for. The template reports it within a
+/// millisecond; without a template nobody does.
+const STATUS_WAIT: Duration = Duration::from_millis(250);
+
+/// A live worker.
+pub(crate) struct Worker<T> {
+    pub(crate) pid: u32,
+    pub(crate) channel: Arc<Channel<T>>,
+    pub(crate) ready: Ready,
+    pub(crate) tail: Arc<Mutex<std::collections::VecDeque<String>>>,
+    pidfd: OwnedFd,
+    cause: Mutex<Option<Death>>,
+}
+
+/// What tells a worker's end.
+#[derive(Debug)]
+pub(crate) struct Watch {
+    closed: oneshot::Receiver<Closed>,
+    exit: oneshot::Receiver<Death>,
+}
+
+impl<T: Ticket> Worker<T> {
+    /// Forks a worker and waits until it is ready. Returns how long that took as well.
+    pub(crate) async fn start(
+        template: &Template,
+        package: &Arc<str>,
+        sink: &OutputSink,
+        timeout: Duration,
+    ) -> Result<(Arc<Self>, Watch, Duration), StartError> {
+        let begin = Instant::now();
+        let system = |what: &'static str| move |source: std::io::Error| StartError::System { what, source };
+        let (ours, theirs) = descriptors::worker().map_err(system("make a worker's descriptors"))?;
+        let forked = template.fork(theirs).await?;
+        let pid = forked.pid;
+        let pidfd = Pid::from_raw(pid.cast_signed())
+            .ok_or(StartError::Ended)
+            .and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).map_err(|_| StartError::Ended))?;
+        let guard = KillUnlessReady(Some(&pidfd));
+        let seen: Arc<OnceLock<Weak<Channel<T>>>> = Arc::default();
+        let origin = origin(package, pid, Arc::clone(&seen));
+        let tail = Arc::clone(&origin.tail);
+        sink.follow(origin, ours.stdout, ours.stderr);
+        let main = UnixStream::from_std(ours.main).map_err(system("use a worker's socket"))?;
+        let (main, ready) = tokio::time::timeout(timeout, first_frame(main))
+            .await
+            .map_err(|_| StartError::Slow(timeout))??;
+        std::mem::forget(guard);
+        let (channel, closed) = Channel::new(main, ours.side, ours.journal);
+        // Set once, here; a second worker has its own cell.
+        drop(seen.set(Arc::downgrade(&channel)));
+        let worker = Self { pid, channel, ready, tail, pidfd, cause: Mutex::new(None) };
+        Ok((Arc::new(worker), Watch { closed, exit: forked.exit }, begin.elapsed()))
+    }
+
+    /// Ends the process; the first cause given is the one that callers are told.
+    pub(crate) fn kill(&self, cause: Death) {
+        self.cause.lock().get_or_insert(cause);
+        // Gone already is what was wanted.
+        pidfd_send_signal(&self.pidfd, Signal::KILL).ok();
+    }
+
+    /// Asks the process to end when it has nothing left to do; that it does is no accident.
+    pub(crate) fn retire(&self) {
+        self.cause.lock().get_or_insert(Death::Retired);
+        self.channel.stop();
+    }
+
+    /// Asks for the Python stacks of all threads, on the worker's standard error.
+    pub(crate) fn dump_stacks(&self) {
+        pidfd_send_signal(&self.pidfd, Signal::USR2).ok();
+    }
+
+    /// Waits for the end, settles all outstanding calls and tells why it ended.
+    pub(crate) async fn ended(&self, watch: Watch) -> Arc<Death> {
+        let Watch { mut closed, mut exit } = watch;
+        let status = tokio::select! {
+            closed = &mut closed => {
+                if let Ok(Closed::Garbage(what)) = closed {
+                    self.kill(Death::Garbage(what));
+                }
+                // A worker that closed its socket but lives on is of no use.
+                let waited = tokio::time::timeout(STATUS_WAIT, &mut exit).await;
+                match waited {
+                    Ok(Ok(death)) => Some(death),
+                    Ok(Err(_)) => None,
+                    Err(_) => {
+                        self.kill(Death::Vanished);
+                        None
+                    }
+                }
+            }
+            status = &mut exit => match status {
+                Ok(death) => Some(death),
+                // The template is gone: the socket's end is what is left to wait for.
+                Err(_) => {
+                    drop(closed.await);
+                    None
+                }
+            },
+        };
+        let cause = self.cause.lock().clone();
+        let death = Arc::new(cause.or(status).unwrap_or(Death::Vanished));
+        self.kill(Death::Vanished);
+        self.channel.settle(&death);
+        death
+    }
+}
+
+struct KillUnlessReady<'a>(Option<&'a OwnedFd>);
+
+impl Drop for KillUnlessReady<'_> {
+    fn drop(&mut self) {
+        if let Some(pidfd) = self.0.take() {
+            pidfd_send_signal(pidfd, Signal::KILL).ok();
+        }
+    }
+}
+
+fn origin<T: Ticket>(package: &Arc<str>, pid: u32, channel: Arc<OnceLock<Weak<Channel<T>>>>) -> Origin {
+    let request_id = move || {
+        let channel = channel.get()?.upgrade()?;
+        let started = channel.started();
+        channel.with_ticket(started, Ticket::request_id)
+    };
+    Origin {
+        package: Arc::clone(package),
+        pid,
+        role: "worker",
+        request_id: Some(Arc::new(request_id)),
+        tail: Arc::default(),
+    }
+}
+
+/// Reads `READY` or `FAILED`; a worker sends nothing else before its first call.
+async fn first_frame(mut main: UnixStream) -> Result<(std::os::unix::net::UnixStream, Ready), StartError> {
+    let system = |source| StartError::System { what: "hear the worker", source };
+    let mut buffer = BytesMut::new();
+    let mut decoder = Decoder::default();
+    let frame = loop {
+        if let Some(frame) = decoder
+            .next(&mut buffer)
+            .map_err(|error| StartError::Fork(format!("the worker's first frame: {error}")))?
+        {
+            break frame;
+        }
+        if main.read_buf(&mut buffer).await.map_err(system)? == 0 {
+            return Err(StartError::Ended);
+        }
+    };
+    let broken = |error: serde_json::Error| StartError::Fork(format!("the worker's first frame: {error}"));
+    if frame.header.kind == Kind::Failed {
+        let failure: ImportFailure = serde_json::from_slice(&frame.payload).map_err(broken)?;
+        return Err(StartError::Import(failure));
+    }
+    if frame.header.kind != Kind::Ready {
+        return Err(StartError::Fork("the worker's first frame is not READY".to_owned()));
+    }
+    let ready = serde_json::from_slice(&frame.payload).map_err(broken)?;
+    Ok((main.into_std().map_err(system)?, ready))
+}
+
+impl<T> std::fmt::Debug for Worker<T> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Worker").field("pid", &self.pid).finish_non_exhaustive()
+    }
+}

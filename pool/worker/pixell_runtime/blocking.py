@@ -1,0 +1,187 @@
+"""A worker whose handlers are all plain functions, one call at a time: a blocking loop on the main thread.
+
+Enters: calls from the channel. Leaves: one ending frame for each. This is the hot path: what a call costs
+here is what a call costs, so the loop keeps to locals and everything unusual is in methods of its own.
+"""
+
+from __future__ import annotations
+
+import inspect
+from time import monotonic_ns
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from pixell_runtime import answers
+from pixell_runtime.channel import Channel
+from pixell_runtime.context import SLOT
+from pixell_runtime.frames import MAX_BODY, MAX_MICROSECONDS, RESULT, Frame, FrameError
+from pixell_runtime.handlers import Handler
+from pixell_runtime.leaving import leave, leave_by
+from pixell_runtime.results import encode
+from pixell_runtime.streams import Stream
+
+if TYPE_CHECKING:
+    import asyncio
+
+#: A finished answer waits at most about this long for others to be written with it. A write and the wake-up
+#: behind it cost 5 to 10 µs: much less would write every answer alone, much more would be seen by callers.
+HOLD_NANOSECONDS = 150_000
+
+
+class Blocking:
+    """Serves calls until the main socket ends."""
+
+    def __init__(self, handlers: list[Handler], channel: Channel) -> None:
+        self._handlers = handlers
+        self._channel = channel
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    def run(self) -> NoReturn:
+        """The loop. Ends the process."""
+        channel = self._channel
+        calls = channel.calls
+        take = calls.popleft
+        add = channel.add
+        flush = channel.flush
+        words = channel.journal.words
+        scan = answers.scan
+        join = "".join
+        slot = SLOT
+        spent = slot.usage
+        invokes = [handler.invoke for handler in self._handlers]
+        # Whether an export's last call was long. A finished answer does not wait behind one of those.
+        slow = [True] * len(invokes)
+        oldest = 0
+        begun = 0
+        while True:
+            if not calls:
+                flush()
+                if not channel.receive():
+                    leave(channel, 0)
+                oldest = 0
+                begun = monotonic_ns()
+            try:
+                frame = take()
+            except IndexError:
+                continue  # incomplete, or the monitor has given it back
+            _, _, call, index, limit, _, payload, received = frame
+            if index >= len(invokes):
+                channel.broken(FrameError(f"there is no export {index}"))
+            if oldest and slow[index]:
+                flush()
+                oldest = 0
+                begun = monotonic_ns()
+            slot.frame = frame
+            words[0] = call
+            if limit and begun - received > limit * 1_000_000:
+                self._end(frame, answers.DEADLINE_ANSWER, 0)
+                continue
+            try:
+                try:
+                    text = payload.decode()
+                    value, end = scan(text, 0)
+                    if end != len(text):
+                        value = answers.read_input(payload)
+                except (StopIteration, ValueError, RecursionError):
+                    value = answers.read_input(payload)
+                result = invokes[index](value)
+            except SystemExit as error:
+                leave_by(channel, error)
+            except BaseException as error:
+                self._end(frame, answers.raised(error), monotonic_ns() - begun)
+                begun = monotonic_ns()
+                continue
+            try:
+                body = join(encode(result, 0)).encode()
+            except BaseException:
+                # Not plain JSON: bytes, a generator, something to await, or a fault.
+                self._finish_unusual(frame, result, begun)
+                begun = monotonic_ns()
+                continue
+            finished = monotonic_ns()
+            took = finished - begun
+            if spent or len(body) > MAX_BODY:
+                self._end(frame, answers.bounded(body), took)
+            elif took > HOLD_NANOSECONDS:
+                slow[index] = True
+                add(RESULT, 0, call, min(took // 1000, MAX_MICROSECONDS), b"", body)
+                flush()
+                finished = monotonic_ns()
+                oldest = 0
+            else:
+                slow[index] = False
+                add(RESULT, 0, call, took // 1000, b"", body)
+                if not oldest:
+                    oldest = finished
+                elif finished - oldest > HOLD_NANOSECONDS:
+                    flush()
+                    finished = monotonic_ns()
+                    oldest = 0
+            begun = finished
+
+    # For the monitor's thread
+
+    def recall(self) -> None:
+        """Gives back what has not started, and writes what is finished: the running call may take long."""
+        channel = self._channel
+        if channel.drain():
+            channel.returned(channel.take_back_all())
+
+    def cancel(self, ident: int) -> None:
+        """Ends a call that has not started; one that runs ends by itself, a generator at its next item."""
+        channel = self._channel
+        channel.drain()
+        if channel.take_back(ident):
+            channel.cancelled(ident)
+        elif ident <= channel.journal.words[0]:
+            SLOT.cancelled = ident
+
+    def stop(self) -> None:
+        """Lets the loop read to the end of what was sent, and no further."""
+        self._channel.end_receiving()
+
+    # Aside of the hot path
+
+    def _finish_unusual(self, frame: Frame, result: Any, begun: int) -> None:
+        try:
+            answer = self._answer_unusual(frame, result)
+        except SystemExit as error:
+            leave_by(self._channel, error)
+        except BaseException as error:
+            answer = answers.raised(error)
+        self._end(frame, answer, monotonic_ns() - begun)
+
+    def _answer_unusual(self, frame: Frame, result: Any) -> answers.Answer:
+        call = frame[2]
+
+        def cancelled() -> bool:
+            return SLOT.cancelled == call
+
+        if inspect.isawaitable(result):
+            result = self.wait_for(result)
+        if inspect.isasyncgen(result):
+            answer: answers.Answer = self.wait_for(answers.collected_async(Stream(cancelled), result))
+            return answer
+        return answers.returned(result, cancelled)
+
+    def wait_for(self, awaitable: Any) -> Any:
+        """Plain functions that return something to await are rare; for them one loop is kept, so that clients
+        which are bound to their loop live on from call to call. It does not run between calls."""
+        if self._loop is None:
+            import asyncio
+
+            self._loop = asyncio.new_event_loop()
+
+        async def wait() -> Any:
+            return await awaitable
+
+        return self._loop.run_until_complete(wait())
+
+    def _end(self, frame: Frame, answer: answers.Answer, took: int) -> None:
+        meta = b""
+        if SLOT.usage or answer.content_type is not None:
+            meta = answers.metadata(SLOT.usage, answer.content_type)
+            SLOT.usage.clear()
+        microseconds = min(took // 1000, MAX_MICROSECONDS)
+        self._channel.add(answer.kind, answer.flags, frame[2], microseconds, meta, answer.payload)
+        # Whatever this was, it was not short: nothing should wait for what comes next.
+        self._channel.flush()

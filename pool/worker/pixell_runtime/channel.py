@@ -1,0 +1,210 @@
+"""The main socket of a worker, with the journal in front of it.
+
+Enters: bytes from `par`, and the endings of calls. Leaves: decoded calls in `calls`, and frames to `par`,
+many with one system call. A socket that fails ends the process: without it a worker has no purpose.
+
+Two locks. `receiving` is held while bytes are read and decoded, so that the monitor thread can take over the
+reading from a main thread that is busy in a handler. `sending` is held while frames are added or written.
+Who takes a call out of `calls` owns it: that one atomic step decides between starting and giving back.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+import time
+from collections import deque
+from typing import NoReturn
+
+from pixell_runtime.frames import (
+    CANCELLED,
+    HEADER,
+    MAIN_KINDS,
+    MAX_META,
+    RETURNED,
+    Decoder,
+    Frame,
+    FrameError,
+)
+from pixell_runtime.journal import Journal
+
+#: Bytes asked of one `recv`: more than the default buffer of a Unix socket holds would be waste, much less
+#: would split a full window of ordinary inputs.
+RECEIVE_SIZE = 65_536
+
+#: How long the monitor waits for a main thread that is in `recv`: long enough for one that has just received
+#: to decode, short enough not to delay the next command. After it, the main thread is idle.
+IDLE_SECONDS = 0.01
+
+#: Exit code of a worker whose sockets or frames are broken.
+EXIT_BROKEN = 70
+
+
+class Channel:
+    """One per worker. Methods may be called from every thread."""
+
+    __slots__ = ("_decoder", "_main", "_others", "calls", "forked", "journal", "receiving", "sending")
+
+    def __init__(self, main: socket.socket, journal: Journal, others: tuple[socket.socket, ...] = ()) -> None:
+        self._main = main
+        self._others = others
+        self._decoder = Decoder(MAIN_KINDS)
+        self.journal = journal
+        self.calls: deque[Frame] = deque()
+        self.receiving = threading.Lock()
+        self.sending = threading.Lock()
+        #: True in a process that a handler has forked: nothing of the worker may go on there.
+        self.forked = False
+        main.setblocking(True)
+        os.register_at_fork(after_in_child=self._abandon)
+
+    def fileno(self) -> int:
+        """The main socket's descriptor, for an event loop."""
+        return self._main.fileno()
+
+    # Receiving
+
+    def receive(self) -> bool:
+        """Blocks until bytes have come. False at the end of the stream."""
+        with self.receiving:
+            if self.calls:
+                # The monitor was reading while we waited for the lock.
+                return True
+            try:
+                data = self._main.recv(RECEIVE_SIZE)
+            except OSError as error:
+                self.broken(error)
+            return self._decode(data)
+
+    def receive_now(self) -> bool:
+        """Takes what is there without blocking. False at the end of the stream."""
+        with self.receiving:
+            return self._receive_now()
+
+    def drain(self) -> bool:
+        """For the monitor: takes what is unread. False if the main thread is idle: then nothing is."""
+        if not self.receiving.acquire(timeout=IDLE_SECONDS):
+            return False
+        try:
+            self._receive_now()
+        finally:
+            self.receiving.release()
+        return True
+
+    def take_back(self, ident: int) -> bool:
+        """Takes a call that has not started out of `calls`. False if it is not there."""
+        for frame in tuple(self.calls):
+            if frame[2] == ident:
+                try:
+                    self.calls.remove(frame)
+                except ValueError:
+                    return False
+                return True
+        return False
+
+    def take_back_all(self) -> list[int]:
+        """Takes every call that has not started out of `calls`, the newest first."""
+        taken = []
+        while True:
+            try:
+                taken.append(self.calls.pop()[2])
+            except IndexError:
+                return taken
+
+    def end_receiving(self) -> None:
+        """What is unread can still be read, then the stream ends. Wakes a blocked `receive`."""
+        try:
+            self._main.shutdown(socket.SHUT_RD)
+        except OSError as error:
+            self.broken(error)
+
+    def _receive_now(self) -> bool:
+        try:
+            data = self._main.recv(RECEIVE_SIZE, socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return True
+        except OSError as error:
+            self.broken(error)
+        return self._decode(data)
+
+    def _decode(self, data: bytes) -> bool:
+        if not data:
+            return False
+        try:
+            self._decoder.feed(data, time.monotonic_ns(), self.calls.append)
+        except FrameError as error:
+            self.broken(error)
+        return True
+
+    # Sending
+
+    def add(self, kind: int, flags: int, call: int, a: int, meta: bytes, payload: bytes) -> None:
+        """Keeps a finished frame until the next `flush`; writes it directly if the journal cannot hold it."""
+        if self.forked:
+            os._exit(0)
+        with self.sending:
+            if self.journal.add(kind, flags, call, a, meta, payload):
+                return
+            self._write_pending()
+            if self.journal.add(kind, flags, call, a, meta, payload):
+                return
+            header = HEADER.pack(len(meta) + len(payload), len(meta), kind, flags, call, a, 0)
+            self._write(header + meta)
+            self._write(payload)
+
+    def flush(self) -> None:
+        """Writes what `add` has kept."""
+        if self.forked:
+            os._exit(0)
+        if self.journal.empty:
+            return
+        with self.sending:
+            self._write_pending()
+
+    def send(self, kind: int, call: int, meta: bytes = b"", payload: bytes = b"") -> None:
+        """Adds and flushes."""
+        self.add(kind, 0, call, 0, meta[:MAX_META], payload)
+        self.flush()
+
+    def returned(self, calls: list[int]) -> None:
+        """Gives calls back, and writes every finished answer with them."""
+        for call in calls:
+            self.add(RETURNED, 0, call, 0, b"", b"")
+        self.flush()
+
+    def cancelled(self, call: int) -> None:
+        """Ends a call that was cancelled before it started."""
+        self.send(CANCELLED, call)
+
+    def _write_pending(self) -> None:
+        if not self.journal.empty:
+            self._write(self.journal.pending())
+            self.journal.clear()
+
+    def _write(self, data: bytes | memoryview) -> None:
+        try:
+            sent = self._main.send(data)
+            if sent < len(data):
+                # Only a signal cuts a blocking write short.
+                self._main.sendall(memoryview(data)[sent:])
+        except OSError as error:
+            self.broken(error)
+
+    # Ends
+
+    def broken(self, error: Exception) -> NoReturn:
+        """The connection to `par` is of no more use. Nothing can be said there, so it is said on stderr."""
+        if not self.forked:
+            text = f"pixell_runtime: the worker's connection is broken: {type(error).__name__}: {error}\n"
+            try:
+                os.write(2, text.encode("utf-8", "replace"))
+            except OSError:
+                os._exit(EXIT_BROKEN)
+        os._exit(EXIT_BROKEN)
+
+    def _abandon(self) -> None:
+        self.forked = True
+        # Copies held by a handler's child would keep `par` from seeing the end of the worker.
+        for held in (self._main, *self._others):
+            held.close()

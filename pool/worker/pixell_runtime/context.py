@@ -1,0 +1,133 @@
+"""What an agent can know about the call that it serves.
+
+Enters: the frame of the running call, set by the worker. Leaves: `current()`, and the `Context` that handlers
+with a parameter named `context` receive. Nothing is parsed before somebody asks.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from contextvars import ContextVar
+from typing import Any
+
+from pixell_runtime.frames import Frame
+
+
+class Session:
+    """A named state that lives in this worker. `state` is kept between the calls of the session."""
+
+    __slots__ = ("id", "state")
+
+    def __init__(self, ident: str, state: dict[str, Any]) -> None:
+        self.id = ident
+        self.state = state
+
+
+class Context:
+    """One call, as its handler sees it."""
+
+    __slots__ = ("agent_id", "caller", "deadline", "request_id", "session", "traceparent", "version")
+
+    def __init__(
+        self,
+        request_id: str,
+        agent_id: str,
+        version: str,
+        *,
+        session: Session | None = None,
+        caller: dict[str, Any] | None = None,
+        deadline: float | None = None,
+        traceparent: str | None = None,
+    ) -> None:
+        self.request_id = request_id
+        self.agent_id = agent_id
+        self.version = version
+        self.session = session
+        #: Who called, as the gateway knows them; None without identity.
+        self.caller = caller
+        #: When the call must have ended, on the clock of `time.monotonic()`; None without a deadline.
+        self.deadline = deadline
+        self.traceparent = traceparent
+
+    @property
+    def remaining(self) -> float | None:
+        """Seconds until the deadline, 0.0 after it; None without a deadline."""
+        if self.deadline is None:
+            return None
+        return max(0.0, self.deadline - time.monotonic())
+
+
+class Call:
+    """One outstanding call of a worker that serves several at once."""
+
+    __slots__ = ("begun", "cancelled", "entered", "expired", "frame", "task", "timer", "usage")
+
+    def __init__(self, frame: Frame) -> None:
+        self.frame = frame
+        #: Monotonic nanoseconds; 0 before its handler began.
+        self.begun = 0
+        #: Whether its task has taken a step.
+        self.entered = False
+        self.cancelled = False
+        self.expired = False
+        self.task: Any = None
+        self.timer: Any = None
+        self.usage: dict[str, dict[str, Any]] = {}
+
+
+class Slot:
+    """The one running call of a worker that serves one at a time. Cheaper than a context variable."""
+
+    __slots__ = ("cancelled", "frame", "usage")
+
+    def __init__(self) -> None:
+        self.frame: Frame | None = None
+        #: Id of a call whose caller has left while it ran.
+        self.cancelled = 0
+        self.usage: dict[str, dict[str, Any]] = {}
+
+
+class Identity:
+    """Which package this process serves. Set once, when the worker starts."""
+
+    package = ""
+    exports: tuple[str, ...] = ()
+
+
+SLOT = Slot()
+CALL: ContextVar[Call | None] = ContextVar("pixell_runtime_call", default=None)
+
+# Kept as long as the worker lives: par decides when a session ends, and ends the worker or stops using it.
+_states: dict[str, dict[str, Any]] = {}
+
+
+def current() -> Context | None:
+    """The context of the call that runs here; None outside of a call."""
+    call = CALL.get()
+    frame = call.frame if call is not None else SLOT.frame
+    return None if frame is None else _read(frame)
+
+
+def _read(frame: Frame) -> Context:
+    _, _, _, index, limit, meta, _, received = frame
+    said: dict[str, Any] = json.loads(meta) if meta else {}
+    version = Identity.package.partition("@")[2]
+    agent_id = said.get("agent_id")
+    if not agent_id:
+        export = Identity.exports[index] if index < len(Identity.exports) else ""
+        agent_id = f"{Identity.package}/{export}"
+    named = said.get("session")
+    session = None
+    if named:
+        ident = str(named["id"])
+        session = Session(ident, _states.setdefault(ident, {}))
+    return Context(
+        str(said.get("request_id", "")),
+        agent_id,
+        version,
+        session=session,
+        caller=said.get("caller"),
+        deadline=(received / 1e9 + limit / 1e3) if limit else None,
+        traceparent=said.get("traceparent"),
+    )

@@ -1,0 +1,74 @@
+"""The thread that listens to the side socket while the main thread may be busy in a handler.
+
+Enters: CANCEL, RECALL and STOP. Leaves: calls of the worker's `Serving` half. The end of the socket ends the
+process at once.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+from typing import Protocol
+
+from pixell_runtime.channel import EXIT_BROKEN
+from pixell_runtime.frames import SIDE_KINDS, Decoder, Frame, FrameError, Kind
+
+_RECEIVE_SIZE = 65_536
+
+
+class Serving(Protocol):
+    """What a monitor may ask of a worker, from its own thread."""
+
+    def recall(self) -> None:
+        """Give back every call that has not started."""
+
+    def cancel(self, ident: int) -> None:
+        """The caller of this call has left."""
+
+    def stop(self) -> None:
+        """Finish what was received, then exit."""
+
+
+class Monitor(threading.Thread):
+    """Started before the agent's code runs: a worker that hangs in an import still ends with `par`."""
+
+    def __init__(self, side: socket.socket) -> None:
+        super().__init__(name="pixell-monitor", daemon=True)
+        self._side = side
+        self._worker: Serving | None = None
+        self._attached = threading.Event()
+
+    def attach(self, worker: Serving) -> None:
+        """From now on commands are obeyed."""
+        self._worker = worker
+        self._attached.set()
+
+    def run(self) -> None:
+        decoder = Decoder(SIDE_KINDS)
+        frames: list[Frame] = []
+        try:
+            while True:
+                data = self._side.recv(_RECEIVE_SIZE)
+                if not data:
+                    os._exit(0)
+                decoder.feed(data, 0, frames.append)
+                for frame in frames:
+                    self._obey(frame)
+                frames.clear()
+        except (OSError, FrameError):
+            os._exit(EXIT_BROKEN)
+
+    def _obey(self, frame: Frame) -> None:
+        self._attached.wait()
+        worker = self._worker
+        if worker is None:
+            return
+        kind, ident = frame[0], frame[2]
+        if kind == Kind.RECALL:
+            worker.recall()
+        elif kind == Kind.CANCEL:
+            worker.cancel(ident)
+        elif kind == Kind.STOP:
+            worker.stop()
+        # CREDIT and REPLY belong to streams and calls between agents, which this version does not begin.

@@ -1,0 +1,148 @@
+"""From a fresh fork of the template to a worker that serves.
+
+Enters: the generation's `init` message, the descriptors of one worker and, if the template has imported them,
+the handlers. Leaves: READY or FAILED on the main socket, then the serving loop; never returns.
+"""
+
+from __future__ import annotations
+
+import atexit
+import faulthandler
+import gc
+import importlib
+import inspect
+import json
+import os
+import signal
+import socket
+import sys
+from typing import Any, NamedTuple, NoReturn, Protocol
+
+from pixell_runtime import failures
+from pixell_runtime.blocking import Blocking
+from pixell_runtime.channel import Channel
+from pixell_runtime.context import Identity
+from pixell_runtime.frames import Kind
+from pixell_runtime.handlers import Handler, LoadError, extend_path, load
+from pixell_runtime.journal import Journal
+from pixell_runtime.leaving import flush_output
+from pixell_runtime.monitor import Monitor, Serving
+
+#: par sends it to see where a worker hangs.
+STACKS_SIGNAL = signal.SIGUSR2
+
+
+class Descriptors(NamedTuple):
+    """What comes with a fork request, in this order."""
+
+    main: int
+    side: int
+    journal: int
+    stdout: int
+    stderr: int
+
+
+class Worker(Serving, Protocol):
+    """A mode of serving."""
+
+    def run(self) -> NoReturn:
+        """Serves calls until the main socket ends, and ends the process."""
+
+    def wait_for(self, awaitable: Any) -> None:
+        """Waits for something before the first call."""
+
+
+def prepare(handlers: list[Handler]) -> None:
+    """Imports what these handlers will need of us, so that it happens once, before the fork. Packages without
+    async handlers do not pay for asyncio: 25 ms and 3 MB."""
+    if _needs_loop(handlers):
+        importlib.import_module("pixell_runtime.looping")
+
+
+def become_worker(
+    init: dict[str, Any], descriptors: Descriptors, handlers: list[Handler] | None, ready: dict[str, Any]
+) -> NoReturn:
+    """Serves until the end. `handlers` is None if they are to be imported here; `ready` is the template's."""
+    Identity.package = init["package"]
+    Identity.exports = tuple(export["id"] for export in init["exports"])
+    _settle_in(descriptors)
+    main = socket.socket(fileno=descriptors.main)
+    side = socket.socket(fileno=descriptors.side)
+    journal = Journal(descriptors.journal)
+    os.close(descriptors.journal)
+    channel = Channel(main, journal, (side,))
+    monitor = Monitor(side)
+    monitor.start()
+    try:
+        if handlers is None:
+            gc.disable()
+            extend_path(init["sys_path"])
+            handlers = load(init["exports"])
+            gc.collect()
+            gc.freeze()
+        gc.enable()
+        worker = _choose(handlers, channel)
+        _announce(handlers, worker)
+    except LoadError as error:
+        _fail(channel, failures.of_start(error.phase, error.export, error.error))
+    said = {**ready, "pid": os.getpid(), "exports": [handler.describe() for handler in handlers]}
+    channel.send(Kind.READY, 0, payload=json.dumps(said).encode())
+    monitor.attach(worker)
+    worker.run()
+
+
+def _settle_in(descriptors: Descriptors) -> None:
+    """Makes a process of its own out of a copy of the template."""
+    os.dup2(descriptors.stdout, 1)
+    os.dup2(descriptors.stderr, 2)
+    os.close(descriptors.stdout)
+    os.close(descriptors.stderr)
+    for stream in (sys.stdout, sys.stderr):
+        reconfigure = getattr(stream, "reconfigure", None)
+        if reconfigure is not None:
+            reconfigure(line_buffering=True)
+    faulthandler.enable(file=2, all_threads=True)
+    faulthandler.register(STACKS_SIGNAL, file=2, all_threads=True, chain=False)
+    # What the package has registered at import is the template's: it may remove what all workers share.
+    atexit._clear()
+    _reseed()
+
+
+def _reseed() -> None:
+    """Forks share the state of every generator of random numbers; each worker needs its own."""
+    for name in ("random", "numpy.random"):
+        module = sys.modules.get(name)
+        if module is not None:
+            module.seed()
+
+
+def _needs_loop(handlers: list[Handler]) -> bool:
+    return any(handler.lane == "async" or handler.threads > 1 for handler in handlers)
+
+
+def _choose(handlers: list[Handler], channel: Channel) -> Worker:
+    if not _needs_loop(handlers):
+        return Blocking(handlers, channel)
+    from pixell_runtime.looping import Looping, new_loop
+
+    return Looping(handlers, channel, new_loop())
+
+
+def _announce(handlers: list[Handler], worker: Worker) -> None:
+    """Runs `on_worker_start()` of every module that has handlers, once."""
+    for export in {handler.module: handler for handler in handlers}.values():
+        hook = getattr(sys.modules.get(export.module), "on_worker_start", None)
+        if hook is None:
+            continue
+        try:
+            result = hook()
+            if inspect.isawaitable(result):
+                worker.wait_for(result)
+        except BaseException as error:
+            raise LoadError("import", export.id, error) from error
+
+
+def _fail(channel: Channel, said: dict[str, Any]) -> NoReturn:
+    channel.send(Kind.FAILED, 0, payload=json.dumps(said).encode())
+    flush_output()
+    os._exit(1)

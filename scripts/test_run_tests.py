@@ -1,0 +1,70 @@
+"""The closing line of `make test` is only as true as the reading of each runner's summary."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from run_tests import Count, Reader, Runner, read_cargo, read_nextest, read_pytest, run
+
+
+@pytest.mark.parametrize(
+    ("read", "lines", "count"),
+    [
+        (read_nextest, ["     Summary [   0.1s] 5 tests run: 5 passed, 0 skipped"], Count(5, 0, 0)),
+        (
+            read_nextest,
+            [
+                "     Summary [   9.1s] 9 tests run: 5 passed (1 slow), 2 failed, 1 exec failed, 1 timed out, 3 skipped",
+                "error: test run failed",
+            ],
+            Count(5, 4, 3),
+        ),
+        (read_nextest, ["     Summary [   0.1s] 1 test run: 1 passed (1 leaky), 0 skipped"], Count(1, 0, 0)),
+        (read_nextest, ["error: could not compile `par-pool` (lib) due to 6 previous errors"], None),
+        (
+            read_cargo,
+            [
+                "test result: ok. 4 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out; finished in 0.00s",
+                "test result: FAILED. 3 passed; 2 failed; 0 ignored; 0 measured; 0 filtered out; finished in 0.01s",
+            ],
+            Count(7, 2, 1),
+        ),
+        (read_cargo, ["error: no such command"], None),
+        (read_pytest, ["...", "3 passed, 1 skipped in 0.12s"], Count(3, 0, 1)),
+        (
+            read_pytest,
+            ["== 1 failed, 2 passed, 1 error, 4 deselected in 61.20s (0:01:01) =="],
+            Count(2, 2, 4),
+        ),
+        (read_pytest, ["no tests ran in 0.01s"], Count()),
+        (read_pytest, ["ImportError while loading conftest"], None),
+    ],
+)
+def test_a_summary_is_read_as_it_is_meant(read: Reader, lines: list[str], count: Count | None) -> None:
+    """Real closing lines of the runners, good and bad."""
+    assert read(lines) == count
+
+
+@pytest.mark.parametrize(
+    ("script", "count"),
+    [
+        ("print('2 passed in 0.1s')", Count(2)),
+        ("print('nothing to say')", Count(failed=1)),
+        ("import sys; print('2 passed in 0.1s'); sys.exit(3)", Count(2, 1)),
+        ("import sys; print('1 failed, 2 passed in 0.1s'); sys.exit(1)", Count(2, 1)),
+    ],
+)
+def test_a_runner_that_ends_badly_is_a_failure(script: str, count: Count) -> None:
+    """Whatever its summary says, or if it has none."""
+    assert run(Runner("fake", [sys.executable, "-c", script], read_pytest)) == count
+
+
+def test_the_closing_line_is_plain() -> None:
+    """CI reads it by this shape."""
+    assert str(Count(3, 1)) == "3 passed, 1 failed"
+    assert str(Count(3, 0, 2)) == "3 passed, 0 failed, 2 skipped"

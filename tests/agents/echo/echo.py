@@ -1,0 +1,6 @@
+def echo(input):
+    return input
+
+
+async def aecho(input):
+    return input

@@ -1,0 +1,2 @@
+def hello(input):
+    return {"message": f"Hello, {input.get('name', 'world')}!"}

@@ -1,0 +1,2 @@
+def handler(context):
+    return {"message": "Hello from handler", "received": context}

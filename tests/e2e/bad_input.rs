@@ -1,0 +1,194 @@
+//! What clients send by mistake or in malice, and what each is told.
+
+use std::time::Duration;
+
+use reqwest::{Method, header::CONTENT_TYPE};
+use serde_json::json;
+
+use crate::harness::{Answered, Par, RawConnection, par, status_of};
+
+const INVOKE: &str = "/agents/echo/invoke";
+
+async fn post(par: &Par, path: &str, kind: Option<&str>, body: &str) -> crate::harness::Answer {
+    let mut request = par.http.request(Method::POST, path).body(body.to_owned());
+    if let Some(kind) = kind {
+        request = request.header(CONTENT_TYPE, kind);
+    }
+    request.answer().await
+}
+
+#[tokio::test]
+async fn what_is_no_json_is_refused_with_the_place() {
+    let par = par().agent("echo").start().await;
+    for body in ["{", "{'a': 1}", "[1,]", "nul", "{} {}", "\u{feff}{", "{\"a\": NaN}", "{\"a\": \"\u{1}\"}"] {
+        for path in [INVOKE, "/runtime/agents/echo/invoke"] {
+            let answer = post(&par, path, Some("application/json"), body).await;
+            answer.problem(400, "bad_json");
+        }
+    }
+    let not_utf8 = par.http.request(Method::POST, INVOKE).header(CONTENT_TYPE, "application/json");
+    not_utf8.body(b"{\"a\": \"\xff\xfe\"}".to_vec()).answer().await.problem(400, "bad_json");
+    let deep = "[".repeat(200_000) + &"]".repeat(200_000);
+    let answer = post(&par, INVOKE, Some("application/json"), &deep).await;
+    assert!((400..=500).contains(&answer.status), "nesting without end: {}", answer.status);
+    assert_eq!(par.http.invoke("echo", &json!(1)).await.ok(), json!(1), "and the worker lives");
+}
+
+#[tokio::test]
+async fn another_content_type_is_a_415_with_a_hint() {
+    let par = par().agent("echo").start().await;
+    for kind in ["text/plain", "application/xml", "application/x-www-form-urlencoded", "text/json5"] {
+        let answer = post(&par, INVOKE, Some(kind), "{}").await;
+        answer.problem_naming(415, "unsupported_media_type", &["application/json"]);
+    }
+    for kind in
+        ["application/json", "application/json; charset=utf-8", "Application/JSON", "application/vnd.x+json"]
+    {
+        assert_eq!(post(&par, INVOKE, Some(kind), "{\"a\":1}").await.ok(), json!({"a": 1}), "{kind}");
+    }
+}
+
+#[tokio::test]
+async fn no_body_is_an_empty_object() {
+    let par = par().agent("echo").start().await;
+    assert_eq!(par.http.post_empty(INVOKE).await.ok(), json!({}));
+    assert_eq!(post(&par, INVOKE, Some("application/json"), "").await.ok(), json!({}));
+    assert_eq!(par.http.post_empty("/runtime/agents/echo/invoke").await.ok()["output"], json!({}));
+}
+
+#[tokio::test]
+async fn a_body_over_the_limit_is_a_413_whether_its_length_is_told_or_not() {
+    let par = par().agent("echo").setting("limits.body_bytes", "64KiB").start().await;
+    let fits = json!("x".repeat(60 << 10));
+    assert!(par.http.invoke("echo", &fits).await.ok() == fits);
+    par.http.invoke("echo", &json!("x".repeat(65 << 10))).await.problem(413, "too_large");
+
+    let mut told = RawConnection::open(par.port).await;
+    let head = "POST /agents/echo/invoke HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n";
+    told.send(format!("{head}Content-Length: 99999999999\r\n\r\n")).await;
+    assert_eq!(status_of(&told.read(Duration::from_secs(5)).await), 413, "refused before a byte of it came");
+
+    let mut chunked = RawConnection::open(par.port).await;
+    chunked.send(format!("{head}Transfer-Encoding: chunked\r\n\r\n")).await;
+    let chunk = format!("{:x}\r\n{}\r\n", 16 << 10, " ".repeat(16 << 10));
+    for _ in 0..8 {
+        chunked.send(&chunk).await;
+    }
+    let answer = chunked.read(Duration::from_secs(5)).await;
+    assert!(matches!(status_of(&answer), 413 | 0), "{answer}");
+    assert_eq!(par.http.invoke("echo", &json!(1)).await.ok(), json!(1));
+}
+
+#[tokio::test]
+async fn a_slow_body_ends_in_a_408_or_a_close_and_holds_no_worker() {
+    let par = par().agent("echo").setting("limits.body_timeout", "1s").start().await;
+    let mut slow = vec![];
+    for _ in 0..20 {
+        let mut connection = RawConnection::open(par.port).await;
+        let head = "POST /agents/echo/invoke HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n";
+        connection.send(format!("{head}Content-Length: 100\r\n\r\n{{\"a\":")).await;
+        slow.push(connection);
+    }
+    assert_eq!(par.http.invoke("echo", &json!(1)).await.ok(), json!(1), "others are served meanwhile");
+    let package = par.package("echo@1.0.0").await.expect("it is mounted");
+    assert!(package["workers"].as_array().is_some_and(|workers| workers.len() <= 2), "{package}");
+    for mut connection in slow {
+        let answer = connection.read(Duration::from_secs(6)).await;
+        assert!(matches!(status_of(&answer), 408 | 0), "{answer}");
+        assert!(answer.is_empty() || answer.contains("request_timeout"), "{answer}");
+        assert!(connection.closed_within(Duration::from_secs(6)).await, "it is closed");
+    }
+}
+
+#[tokio::test]
+async fn unknown_private_and_disabled_agents_are_told_apart_only_where_they_may_be() {
+    let par = par().agent("private").agent("echo").start().await;
+    let unknown = par.http.invoke("nobody", &json!({})).await.problem(404, "agent_not_found");
+    for id in ["secret", "private/secret", "private@1.0.0/secret"] {
+        let private = par.http.invoke(id, &json!({})).await.problem(404, "agent_not_found");
+        assert_eq!(private["title"], unknown["title"]);
+        par.http.envelope(id, &json!({})).await.problem(404, "agent_not_found");
+    }
+    let operator = par.operator();
+    operator.post("/runtime/agents/echo/enable", &json!({"enabled": false})).await.ok();
+    par.http.invoke("echo", &json!({})).await.problem(503, "agent_disabled");
+    par.http.envelope("echo", &json!({})).await.problem(503, "agent_disabled");
+    assert_eq!(par.http.invoke("aecho", &json!(1)).await.ok(), json!(1), "its neighbour is not");
+    operator.post("/runtime/agents/echo/enable", &json!({"enabled": true})).await.ok();
+    assert_eq!(par.http.invoke("echo", &json!(1)).await.ok(), json!(1));
+}
+
+#[tokio::test]
+async fn an_agent_with_a_role_answers_nobody_without_identity() {
+    let par = par().agent("private").start().await;
+    assert_eq!(par.http.invoke("open", &json!({})).await.ok(), json!("open"));
+    let answer = par.http.invoke("guarded", &json!({})).await;
+    answer.problem(401, "unauthenticated");
+    assert!(!answer.header("www-authenticate").is_empty(), "{:?}", answer.headers);
+}
+
+#[tokio::test]
+async fn a_wrong_method_is_a_405_and_a_wrong_path_a_404() {
+    let par = par().agent("echo").start().await;
+    let answer = par.http.get(INVOKE).await;
+    answer.problem(405, "method_not_allowed");
+    assert!(answer.header("allow").contains("POST"), "{:?}", answer.headers);
+    par.http.get("/nothing/here").await.problem(404, "not_found");
+    par.http.get("/runtime/nothing").await.problem(404, "not_found");
+    let refused = par.http.delete("/runtime/health").await;
+    refused.problem(405, "method_not_allowed");
+}
+
+#[tokio::test]
+async fn input_that_does_not_fit_the_schema_never_reaches_the_handler() {
+    let scratch = crate::harness::scratch();
+    let manifest = "exports:\n  - id: strict\n    handler: main:strict\n    input_schema:\n      type: object\n      required: [number]\n      properties: {number: {type: integer}, list: {type: array, items: {type: string}}}\n";
+    let code = "CALLS = 0\ndef strict(input):\n    global CALLS\n    CALLS += 1\n    return CALLS\n";
+    let package = crate::harness::Package::new("strict", "1.0.0", manifest).file("main.py", code);
+    let par = par().source(package.directory(scratch.path())).start().await;
+    let answer = par.http.invoke("strict", &json!({"number": "seven", "list": ["a", 2]})).await;
+    let problem = answer.problem(422, "input_invalid");
+    let errors = problem["errors"].as_array().expect("a list").clone();
+    let at = |path: &str| errors.iter().find(|error| error["path"] == path).cloned().unwrap_or_default();
+    assert!(at("/number")["message"].is_string(), "{problem}");
+    assert!(at("/list/1")["schema_path"].is_string(), "{problem}");
+    par.http.invoke("strict", &json!({})).await.problem(422, "input_invalid");
+    assert_eq!(
+        par.http.invoke("strict", &json!({"number": 7})).await.ok(),
+        json!(1),
+        "the first call of the handler"
+    );
+}
+
+#[tokio::test]
+async fn bytes_that_are_no_http_do_no_harm() {
+    let par = par().agent("echo").start().await;
+    for bytes in [
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03".as_slice(),
+        b"GET\r\n\r\n",
+        b"POST /agents/echo/invoke HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\nContent-Length: 5\r\n\r\n{}",
+        b"POST /agents/echo/invoke HTTP/1.1\r\nHost: x\r\nContent-Length: -1\r\n\r\n{}",
+        b"POST /agents/echo/invoke HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+    ] {
+        let mut connection = RawConnection::open(par.port).await;
+        connection.send(bytes).await;
+        let answer = connection.read(Duration::from_secs(2)).await;
+        assert!(matches!(status_of(&answer), 0 | 400..=431), "{answer}");
+    }
+    assert_eq!(par.http.invoke("echo", &json!(1)).await.ok(), json!(1));
+}
+
+#[tokio::test]
+async fn headers_and_paths_without_end_are_refused() {
+    let par = par().agent("echo").start().await;
+    for request in [
+        format!("GET /{} HTTP/1.1\r\nHost: x\r\n\r\n", "a".repeat(300_000)),
+        format!("GET /health HTTP/1.1\r\nHost: x\r\nX-Long: {}\r\n\r\n", "a".repeat(300_000)),
+    ] {
+        let mut connection = RawConnection::open(par.port).await;
+        connection.send(request).await;
+        let answer = connection.read(Duration::from_secs(3)).await;
+        assert!(matches!(status_of(&answer), 0 | 400 | 404 | 414 | 431), "{answer}");
+    }
+    assert_eq!(par.http.get("/health").await.status, 200);
+}

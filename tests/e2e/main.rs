@@ -1,0 +1,45 @@
+//! The promises of PAR, kept by the real binary. One module per area; names of tests are the promises.
+//!
+//! | promise | proven by |
+//! |---|---|
+//! | Sources: archive, directory, folder, list; `https://` with a checked certificate | [`packages`]: `an_archive_a_directory_and_a_folder_of_archives_are_sources`, `https_is_a_source_and_its_certificate_is_checked`, `a_download_that_fails_names_the_fetch_and_leaves_the_rest_alone` |
+//! | Digests, versions of the runtime, `MAX_PACKAGES` | [`packages`]: `a_digest_after_the_source_…`, `versions_of_the_runtime_that_do_not_fit_…`, `more_packages_than_allowed_…` |
+//! | A package that fails at any step: 422 with `step`, the others unaffected, the start goes on | [`packages`]: `packages_that_fail_at_any_step_do_not_stop_the_start_nor_the_others` |
+//! | `par inspect`, `par check`, exit codes, taken ports | [`packages`]: `inspect_tells_…`, `check_tells_…`, `a_configuration_with_faults_…`, `a_port_that_is_taken_…` |
+//! | All variants of `agent.yaml` | [`manifests`] |
+//! | Hostile archives are refused whole, nothing is left | [`hostile`] |
+//! | Environments in two layers, variables, wheelhouse, import path, interpreter | [`environments`] |
+//! | Fork, spawn and why; growth, reaping, crash loop; cancelling; no orphans | [`workers`] |
+//! | Both invoke routes, deadlines, bounded queue, headers | [`calls`] |
+//! | Rules of handlers and results | [`rules`] |
+//! | Forms of ids, precedence, conflicts, no interference | [`ids`] |
+//! | Health, lists, OpenAPI | [`status`] |
+//! | Load, upload, delete, enable, logs, shutdown, command line, watching | [`management`] |
+//! | Loaded, enabled and owned survive a restart | [`survival`] |
+//! | Log lines, access lines, metrics, no secrets | [`observation`] |
+//! | Invalid JSON, content types, sizes, slow bodies, no body; unknown, private, disabled | [`bad_input`] |
+//! | Handlers that raise, exit, crash, hang, leak, write garbage: only their own call | [`faults`] |
+//! | Operator token, web pages, agents at the runtime's sockets | [`security`] |
+//! | The README's commands | [`readme`] |
+
+#![expect(clippy::panic, clippy::indexing_slicing, reason = "a test fails by panicking, wherever it notices")]
+
+#[path = "../harness/mod.rs"]
+mod harness;
+
+mod bad_input;
+mod calls;
+mod environments;
+mod faults;
+mod hostile;
+mod ids;
+mod management;
+mod manifests;
+mod observation;
+mod packages;
+mod readme;
+mod rules;
+mod security;
+mod status;
+mod survival;
+mod workers;

@@ -1,0 +1,43 @@
+//! Drives the real `par`: starts it on free ports with a data directory of its own, speaks to it, reads its log,
+//! looks at its processes, and makes packages for it, good and hostile.
+
+mod apkg;
+mod client;
+mod eventually;
+mod https;
+mod log;
+mod par;
+pub(crate) mod process;
+mod raw;
+mod zip_by_hand;
+
+use std::path::PathBuf;
+
+use tempfile::TempDir;
+
+pub(crate) use apkg::{Package, zip_directory};
+pub(crate) use client::{Answer, Answered, Client};
+pub(crate) use eventually::{eventually, eventually_within};
+pub(crate) use https::HttpsServer;
+pub(crate) use log::Line;
+pub(crate) use par::{Output, Par, ParBuilder, par, par_command};
+pub(crate) use raw::{RawConnection, status_of};
+pub(crate) use zip_by_hand::{Entry, ZipByHand};
+
+/// A package directory of `tests/agents`.
+pub(crate) fn agent(name: &str) -> PathBuf {
+    let path = repository().join("tests/agents").join(name);
+    assert!(path.join("agent.yaml").is_file(), "no package {}", path.display());
+    path
+}
+
+/// The checkout.
+pub(crate) fn repository() -> PathBuf {
+    let gateway = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+    gateway.parent().expect("the gateway lies in the checkout").to_path_buf()
+}
+
+/// A directory that goes away with the test. Its path is short: sockets may lie below it.
+pub(crate) fn scratch() -> TempDir {
+    tempfile::Builder::new().prefix("par-").tempdir().expect("a temporary directory")
+}

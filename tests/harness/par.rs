@@ -1,0 +1,384 @@
+//! The real binary: started on free ports, watched, ended with everything that it started.
+
+use std::{
+    collections::BTreeMap,
+    ffi::OsString,
+    fs,
+    net::TcpListener,
+    path::{Path, PathBuf},
+    process::{Child, Command, ExitStatus, Stdio},
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use rustix::process::Signal;
+use serde_json::Value;
+use tempfile::TempDir;
+
+use super::{
+    Client, Line, eventually, eventually_within,
+    log::{Log, collect},
+    process::{self, Process},
+    scratch,
+};
+
+/// Enough for a first install of pandas on a busy machine.
+const READY_WITHIN: Duration = Duration::from_secs(120);
+
+/// Variables that would change what `par` does; a test sets those that it means.
+const CLEARED: &[&str] = &[
+    "AGENT_APP_ID",
+    "PACKAGE_URL",
+    "RUNTIME_MODE",
+    "PORT",
+    "METRICS_PORT",
+    "HOST",
+    "PACKAGES_URLS",
+    "REGISTRY_URL",
+    "PAR_CONFIG",
+    "PAR_DATA_DIR",
+    "PAR_SOCKET",
+    "PAR_PASS_ENV",
+    "PAR_OPERATOR_TOKEN",
+    "WHEELHOUSE_DIR",
+    "LOG_LEVEL",
+    "OIDC_ISSUER",
+    "STRIPE_KEY",
+    "RUST_LOG",
+    "PYTHONPATH",
+    "VIRTUAL_ENV",
+    "http_proxy",
+    "HTTP_PROXY",
+];
+
+/// The binary under test without the surroundings of a test run.
+pub(crate) fn par_command() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_par"));
+    for name in CLEARED {
+        command.env_remove(name);
+    }
+    command.env("UV_CACHE_DIR", shared_cache().join("uv")).env("LOG_FORMAT", "json");
+    command
+}
+
+/// Downloads are shared by all tests and kept between runs.
+fn shared_cache() -> PathBuf {
+    let base = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
+    let home = || PathBuf::from(std::env::var_os("HOME").expect("HOME")).join(".cache");
+    base.unwrap_or_else(home).join("par/tests")
+}
+
+/// How `par` will be started.
+#[derive(Debug, Clone)]
+pub(crate) struct ParBuilder {
+    dev: bool,
+    sources: Vec<OsString>,
+    env: BTreeMap<String, String>,
+    settings: Vec<(String, Value)>,
+    allowed: Vec<String>,
+    data: Arc<TempDir>,
+}
+
+/// `par serve --dev` with nothing loaded.
+pub(crate) fn par() -> ParBuilder {
+    ParBuilder {
+        dev: true,
+        sources: vec![],
+        env: BTreeMap::new(),
+        settings: vec![],
+        allowed: vec![],
+        data: Arc::new(scratch()),
+    }
+}
+
+impl ParBuilder {
+    /// `par serve` as in production, on loopback.
+    pub(crate) fn production(mut self) -> Self {
+        self.dev = false;
+        self.env("HOST", "127.0.0.1")
+    }
+
+    /// One more source.
+    pub(crate) fn source(mut self, source: impl Into<OsString>) -> Self {
+        self.sources.push(source.into());
+        self
+    }
+
+    /// A package of `tests/agents`.
+    pub(crate) fn agent(self, name: &str) -> Self {
+        self.source(super::agent(name))
+    }
+
+    /// A variable.
+    pub(crate) fn env(mut self, name: &str, value: impl AsRef<str>) -> Self {
+        self.env.insert(name.to_owned(), value.as_ref().to_owned());
+        self
+    }
+
+    /// A key of the configuration file, sections joined by dots.
+    pub(crate) fn setting(mut self, key: &str, value: impl Into<Value>) -> Self {
+        self.settings.push((key.to_owned(), value.into()));
+        self
+    }
+
+    /// WARN and ERROR lines of this event are part of the story.
+    pub(crate) fn allow(mut self, event: &str) -> Self {
+        self.allowed.push(event.to_owned());
+        self
+    }
+
+    /// Starts and waits until it is ready. A port that somebody took meanwhile costs another try.
+    pub(crate) async fn start(self) -> Par {
+        for _ in 0..3 {
+            let mut par = self.clone().launch();
+            let ready = eventually_within(READY_WITHIN, "par is ready", async || {
+                let ready = par.lines().iter().any(|line| line.event() == "ready");
+                if ready { Some(true) } else { par.exited().map(|_| false) }
+            });
+            if ready.await {
+                return par;
+            }
+            let clash = par.everything_said().to_lowercase().contains("in use");
+            assert!(clash, "par ended before it was ready:\n{}", par.everything_said());
+            par.allowed.lock().expect("no holder panics").push("*".to_owned());
+        }
+        panic!("three times in a row a port was taken");
+    }
+
+    fn write_settings(&self) -> PathBuf {
+        let path = self.data.path().join("test-settings.yaml");
+        fs::write(&path, nested(&self.settings).to_string()).expect("a file");
+        path
+    }
+
+    /// Starts and does not wait.
+    pub(crate) fn launch(self) -> Par {
+        let (port, metrics_port) = free_ports();
+        let mut command = par_command();
+        command.arg("serve");
+        if self.dev {
+            command.arg("--dev");
+        }
+        if !self.settings.is_empty() {
+            command.arg("-c").arg(self.write_settings());
+        }
+        command
+            .args(&self.sources)
+            .env("PORT", port.to_string())
+            .env("METRICS_PORT", metrics_port.to_string())
+            .env("PAR_DATA_DIR", self.data.path())
+            .envs(&self.env)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        let mut child = command.spawn().expect("the binary under test");
+        let log = Log::default();
+        log.follow(child.stdout.take().expect("stdout is piped"));
+        let stderr = collect(child.stderr.take().expect("stderr is piped"));
+        let process = Process::running(child.id()).expect("a child that nobody has waited for");
+        let allowed = Mutex::new(self.allowed.clone());
+        let http = Client::new(port);
+        Par { http, port, metrics_port, builder: self, child, process, log, stderr, allowed }
+    }
+}
+
+/// `a.b: 1` as `{"a": {"b": 1}}`, which is YAML too.
+fn nested(settings: &[(String, Value)]) -> Value {
+    let mut tree = Value::Object(serde_json::Map::new());
+    for (key, value) in settings {
+        key.split('.').fold(&mut tree, |node, part| &mut node[part]).clone_from(value);
+    }
+    tree
+}
+
+/// Two ports that were free a moment ago.
+fn free_ports() -> (u16, u16) {
+    let listen = || TcpListener::bind(("127.0.0.1", 0)).expect("a free port");
+    let port = |listener: &TcpListener| listener.local_addr().expect("it is bound").port();
+    let (first, second) = (listen(), listen());
+    (port(&first), port(&second))
+}
+
+/// A running `par`. Dropped, it takes down all that it started and fails the test on alarms that nobody expected.
+pub(crate) struct Par {
+    /// Speaks to the main port, as nobody in particular.
+    pub(crate) http: Client,
+    /// The main port.
+    pub(crate) port: u16,
+    /// The port of the metrics.
+    pub(crate) metrics_port: u16,
+    builder: ParBuilder,
+    child: Child,
+    process: Process,
+    log: Log,
+    stderr: Arc<Mutex<String>>,
+    allowed: Mutex<Vec<String>>,
+}
+
+/// What a command of the command line said.
+#[derive(Debug)]
+pub(crate) struct Output {
+    /// Exit code; -1 for a signal.
+    pub(crate) code: i32,
+    /// The result.
+    pub(crate) stdout: String,
+    /// Everything else.
+    pub(crate) stderr: String,
+}
+
+impl Output {
+    /// Runs a command to its end.
+    pub(crate) async fn of(mut command: Command) -> Self {
+        let run = move || command.stdin(Stdio::null()).output().expect("the binary under test");
+        let output = tokio::task::spawn_blocking(run).await.expect("it ran");
+        Self {
+            code: output.status.code().unwrap_or(-1),
+            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+        }
+    }
+
+    /// stdout as JSON.
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("{error} in {self:?}"))
+    }
+}
+
+impl Par {
+    /// The data directory.
+    pub(crate) fn data_dir(&self) -> &Path {
+        self.builder.data.path()
+    }
+
+    /// The operator token that it made.
+    pub(crate) fn operator_token(&self) -> String {
+        let path = self.data_dir().join("operator.token");
+        fs::read_to_string(path).expect("the operator token").trim().to_owned()
+    }
+
+    /// A client with the operator token.
+    pub(crate) fn operator(&self) -> Client {
+        self.http.with_bearer(&self.operator_token())
+    }
+
+    /// A client of the metrics port.
+    pub(crate) fn metrics(&self) -> Client {
+        Client::new(self.metrics_port)
+    }
+
+    /// The main process.
+    pub(crate) fn process(&self) -> Process {
+        self.process
+    }
+
+    /// `par <args>` against this one, over its local socket.
+    pub(crate) async fn cli(&self, args: &[&str]) -> Output {
+        let mut command = par_command();
+        command.args(args).env("PAR_DATA_DIR", self.data_dir());
+        if let Some(socket) = self.builder.env.get("PAR_SOCKET") {
+            command.env("PAR_SOCKET", socket);
+        }
+        Output::of(command).await
+    }
+
+    /// WARN and ERROR lines of this event are part of the story from here on.
+    pub(crate) fn allow(&self, event: &str) {
+        self.allowed.lock().expect("no holder panics").push(event.to_owned());
+    }
+
+    /// The log so far.
+    pub(crate) fn lines(&self) -> Vec<Line> {
+        self.log.lines()
+    }
+
+    /// The first line that fits, now or soon.
+    pub(crate) async fn wait_for_line(&self, what: &str, fits: impl Fn(&Line) -> bool) -> Line {
+        eventually(what, async || self.lines().into_iter().find(&fits)).await
+    }
+
+    /// The entry of a package in `GET /runtime/packages`, if it is there.
+    pub(crate) async fn package(&self, id: &str) -> Option<Value> {
+        let packages = self.operator().get("/runtime/packages").await.ok();
+        packages["packages"].as_array()?.iter().find(|package| package["id"] == id).cloned()
+    }
+
+    /// The entry of a source that failed, if there is one whose `source` mentions these words.
+    pub(crate) async fn failure(&self, words: &str) -> Option<Value> {
+        let packages = self.operator().get("/runtime/packages").await.ok();
+        let failed = packages["failed"].as_array()?;
+        failed
+            .iter()
+            .find(|failure| failure["source"].as_str().is_some_and(|text| text.contains(words)))
+            .cloned()
+    }
+
+    /// Asks it to stop, as a service manager would.
+    pub(crate) fn term(&self) {
+        self.process.signal(Signal::TERM);
+    }
+
+    /// `kill -9`: nothing is cleaned up by itself.
+    pub(crate) fn kill(&self) {
+        self.process.signal(Signal::KILL);
+    }
+
+    /// How it ended, if it has.
+    pub(crate) fn exited(&mut self) -> Option<ExitStatus> {
+        self.child.try_wait().expect("our own child")
+    }
+
+    /// How it ends.
+    pub(crate) async fn exit(&mut self) -> ExitStatus {
+        eventually_within(Duration::from_secs(60), "par ends", async || self.exited()).await
+    }
+
+    /// Stops it gracefully and starts it again with the same data, sources and variables.
+    pub(crate) async fn restart(mut self) -> Self {
+        self.term();
+        self.exit().await;
+        let builder = self.builder.clone();
+        drop(self); // takes down what is left of the old one; later it would be the new one
+        builder.start().await
+    }
+
+    /// The same builder with other sources, for a later start on the same data directory.
+    pub(crate) fn again(&self) -> ParBuilder {
+        ParBuilder { sources: vec![], ..self.builder.clone() }
+    }
+
+    /// Log and stderr, for a person who looks for the reason.
+    pub(crate) fn everything_said(&self) -> String {
+        let lines: Vec<String> = self.lines().iter().map(Line::text).collect();
+        let stderr = self.stderr.lock().expect("no reader panics");
+        format!("--- log\n{}\n--- stderr\n{stderr}", lines.join("\n"))
+    }
+
+    fn end_everything(&mut self) {
+        let started = self.process.descendants();
+        self.process.signal(Signal::KILL);
+        self.child.wait().ok();
+        for process in started.into_iter().chain(process::using(self.builder.data.path())) {
+            process.signal(Signal::KILL);
+        }
+    }
+}
+
+impl Drop for Par {
+    fn drop(&mut self) {
+        self.end_everything();
+        if std::thread::panicking() {
+            eprintln!("{}", self.everything_said());
+            return;
+        }
+        let allowed = self.allowed.lock().expect("no holder panics").clone();
+        let expected =
+            |event: &str| event == "agent_output" || allowed.iter().any(|name| name == "*" || name == event);
+        let alarms: Vec<String> = self
+            .lines()
+            .iter()
+            .filter(|line| line.is_alarm() && !expected(line.event()))
+            .map(Line::text)
+            .collect();
+        assert!(alarms.is_empty(), "alarms that nobody expected:\n{}", alarms.join("\n"));
+    }
+}

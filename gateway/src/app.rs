@@ -87,7 +87,7 @@ fn run(config: Config, logging: Logging) -> anyhow::Result<()> {
     let lifecycle = Lifecycle::new();
     lifecycle.watch_pool(Arc::clone(&pool));
     let routes = router(ControlState {
-        pool: Arc::clone(&pool) as Arc<dyn crate::control::Fleet>,
+        pool: Arc::new(Arc::clone(&pool)),
         config: Arc::clone(&config),
         recent: Arc::clone(&logging.recent),
         lifecycle: Arc::clone(&lifecycle) as Arc<dyn crate::control::ShutdownSwitch>,

@@ -78,12 +78,6 @@ pub(super) fn check(flags: &Flags, environment: &Environment) -> Result<Config, 
         data_dir,
         warnings: Vec::new(),
     };
-    if config.is_public() {
-        warnings.push(format!(
-            "identity is off and {} can be reached from other machines: everybody may call every agent without a role",
-            config.http
-        ));
-    }
     if check.faults.is_empty() { Ok(Config { warnings, ..config }) } else { Err(Faults(check.faults)) }
 }
 
@@ -271,6 +265,7 @@ impl<'a> Check<'a> {
         let pass_env: BTreeMap<_, _> = pass_env::select(&globs, self.environment);
         Workers {
             idle_ttl: self.value(&raw::IDLE_TTL, Duration::from_secs(60), parse::limit),
+            pack_budget: self.value(&raw::PACK_BUDGET, Duration::from_millis(1), parse::time),
             pythons,
             uv,
             pass_env,

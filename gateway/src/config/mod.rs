@@ -85,6 +85,8 @@ pub(crate) struct Packages {
 pub(crate) struct Workers {
     /// Idle workers beyond the minimum end after this time.
     pub(crate) idle_ttl: Duration,
+    /// Longest expected wait in a busy worker before an idle one is woken instead.
+    pub(crate) pack_budget: Duration,
     /// Interpreters to choose from; empty: those on PATH.
     pub(crate) pythons: Vec<PathBuf>,
     /// The installer, if one was found; none: pip.

@@ -31,7 +31,7 @@ impl From<&Config> for PoolSettings {
             request_timeout: config.limits.request_timeout,
             max_concurrent: config.limits.max_concurrent,
             idle_ttl: config.pool.idle_ttl,
-            pack_budget: std::time::Duration::from_micros(300),
+            pack_budget: config.pool.pack_budget,
             dev: config.dev,
         }
     }

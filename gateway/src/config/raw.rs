@@ -15,7 +15,7 @@ pub(crate) struct Setting {
     pub(crate) key: &'static str,
     /// Variable of the environment.
     pub(crate) variable: Option<&'static str>,
-    /// Flag of `par serve`.
+    /// Flag of `par serve`, or of the commands that talk to it.
     pub(crate) flag: Option<&'static str>,
 }
 
@@ -43,7 +43,7 @@ settings! {
     METRICS_HOST = "metrics.host", "METRICS_HOST";
     METRICS_PORT = "metrics.port", "METRICS_PORT", "--metrics-port";
     DATA_DIR = "data_dir", "PAR_DATA_DIR", "--data-dir";
-    SOCKET = "socket", "PAR_SOCKET";
+    SOCKET = "socket", "PAR_SOCKET", "--socket";
     SOURCES = "packages.sources", "PACKAGES_URLS";
     CACHE_DIR = "packages.cache_dir", "PACKAGE_CACHE_DIR";
     MAX_CACHE_MB = "packages.max_cache_mb", "MAX_CACHE_SIZE_MB";
@@ -56,6 +56,7 @@ settings! {
     VERIFY_SIGNATURES = "packages.verify_signatures", "VERIFY_SIGNATURES";
     TRUSTED_KEYS = "packages.trusted_keys", "TRUSTED_KEYS";
     IDLE_TTL = "pool.idle_ttl";
+    PACK_BUDGET = "pool.pack_budget";
     PYTHON = "pool.python";
     UV = "pool.uv";
     PASS_ENV = "pool.pass_env", "PAR_PASS_ENV";

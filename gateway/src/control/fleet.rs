@@ -1,6 +1,6 @@
 //! What the management side asks of the pool, as a trait: the routes are tested with a scripted fleet.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, sync::Arc};
 
 use async_trait::async_trait;
 use par_pool::{
@@ -35,44 +35,44 @@ pub(crate) trait Fleet: Send + Sync {
 }
 
 #[async_trait]
-impl Fleet for Pool {
+impl Fleet for Arc<Pool> {
     async fn load(&self, source: &Source, options: LoadOptions) -> Result<Loaded, LoadError> {
-        Self::load(self, source, options).await
+        Pool::load(self, source, options).await
     }
 
     async fn upload(&self, file: PathBuf, options: LoadOptions) -> Result<Loaded, LoadError> {
-        Self::upload(self, file, options).await
+        Pool::upload(self, file, options).await
     }
 
     fn unload(&self, id: &PackageId) -> Option<Unloaded> {
-        Self::unload(self, id)
+        Pool::unload(self, id)
     }
 
     fn set_enabled(&self, id: &str, enabled: Option<bool>) -> Option<(AgentId, bool)> {
-        Self::set_enabled(self, id, enabled)
+        Pool::set_enabled(self, id, enabled)
     }
 
     fn packages(&self) -> Vec<PackageStatus> {
-        Self::packages(self)
+        Pool::packages(self)
     }
 
     fn failures(&self) -> Vec<Failure> {
-        Self::failures(self)
+        Pool::failures(self)
     }
 
     fn agents(&self) -> Vec<AgentStatus> {
-        Self::agents(self)
+        Pool::agents(self)
     }
 
     fn agent(&self, id: &str) -> Option<AgentStatus> {
-        Self::agent(self, id)
+        Pool::agent(self, id)
     }
 
     fn in_flight(&self) -> usize {
-        Self::in_flight(self)
+        Pool::in_flight(self)
     }
 
     fn answered(&self) -> u64 {
-        Self::answered(self)
+        Pool::answered(self)
     }
 }

@@ -37,7 +37,6 @@ use refusal::Refusal;
 const KEEP_ALIVE_SECONDS: u64 = 75;
 
 /// Everything that answering a request needs.
-#[derive(Debug)]
 pub(crate) struct Edge {
     pub(crate) pool: Arc<Pool>,
     pub(crate) limits: Limits,

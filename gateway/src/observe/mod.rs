@@ -2,6 +2,7 @@
 
 pub(crate) mod line;
 pub(crate) mod log;
+pub(crate) mod metrics;
 pub(crate) mod recent;
 mod sink;
 mod text;
@@ -9,3 +10,4 @@ pub(crate) mod timestamp;
 
 pub(crate) use recent::RecentLines;
 pub(crate) use sink::LogSink;
+pub(crate) use text::TextForm;

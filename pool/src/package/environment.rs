@@ -63,7 +63,7 @@ pub struct Environments {
     tools: Tools,
     interpreters: OnceCell<Vec<Interpreter>>,
     resolutions: Resolutions,
-    environments: Shelf,
+    shared: Shelf,
     layers: Shelf,
 }
 
@@ -81,7 +81,7 @@ impl Environments {
             tools: Tools::new(&data_dir)?,
             interpreters: OnceCell::new(),
             resolutions: Resolutions::open(data_dir.join("resolutions"))?,
-            environments: Shelf::open(data_dir.join("environments"))?,
+            shared: Shelf::open(data_dir.join("environments"))?,
             layers: Shelf::open(data_dir.join("layers"))?,
         })
     }
@@ -184,8 +184,8 @@ impl Environments {
             (None, None) => (Kind::Text, format!("{lines}\n{constraints}")),
         };
         let key = key(&["environment 1", kind.text(), &text, &interpreter.key()]);
-        if self.environments.find(&key).is_some_and(|directory| !venv::is_usable(&directory)) {
-            self.environments.forget(&key);
+        if self.shared.find(&key).is_some_and(|directory| !venv::is_usable(&directory)) {
+            self.shared.forget(&key);
         }
         let build = |directory: PathBuf| async move {
             venv::create(interpreter, &directory, &self.tools, deadline).await?;
@@ -195,7 +195,7 @@ impl Environments {
             }
             venv::seal(directory).await
         };
-        self.environments.obtain(&key, deadline, build).await
+        self.shared.obtain(&key, deadline, build).await
     }
 
     async fn install(

@@ -52,10 +52,12 @@ pub async fn copy(from: &Path, store: &Store, max_bytes: u64) -> Result<Fetched,
 fn copy_now(from: &Path, to: Scratch, max_bytes: u64) -> Result<Fetched, PullError> {
     let name = from.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let failed = |what: &str, error: &std::io::Error| {
-        let detail = match error.kind() {
-            std::io::ErrorKind::NotFound => format!("the archive {name} does not exist"),
-            std::io::ErrorKind::PermissionDenied => format!("the archive {name} may not be read"),
-            _ => format!("the archive {name} could not be {what}"),
+        let detail = if error.kind() == std::io::ErrorKind::NotFound {
+            format!("the archive {name} does not exist")
+        } else if error.kind() == std::io::ErrorKind::PermissionDenied {
+            format!("the archive {name} may not be read")
+        } else {
+            format!("the archive {name} could not be {what}")
         };
         PullError::refused(Step::Fetch, detail).with_log(format!("{}: {error}", from.display()))
     };
@@ -236,10 +238,12 @@ fn failure(url: &Url, error: &reqwest::Error) -> PullError {
 fn certificate_fault(error: &reqwest::Error) -> Option<String> {
     let mut next = error.source();
     while let Some(cause) = next {
-        let tls = cause.downcast_ref::<rustls::Error>().or_else(|| {
-            let inner = cause.downcast_ref::<std::io::Error>()?.get_ref()?;
-            inner.downcast_ref::<rustls::Error>()
-        });
+        // An I/O error hides what it wraps from `source`, and layers wrap it again.
+        let mut inner: Option<&(dyn std::error::Error + 'static)> = Some(cause);
+        while let Some(io) = inner.and_then(|inner| inner.downcast_ref::<std::io::Error>()) {
+            inner = io.get_ref().map(|inner| inner as &(dyn std::error::Error + 'static));
+        }
+        let tls = inner.and_then(|inner| inner.downcast_ref::<rustls::Error>());
         if let Some(rustls::Error::InvalidCertificate(fault)) = tls {
             return Some(fault.to_string());
         }

@@ -183,12 +183,6 @@ impl Street {
         let client = fetch::client(Vec::new())?;
         Ok(self.client.get_or_init(|| client))
     }
-
-    /// Downloads by `client` from now on.
-    #[cfg(test)]
-    pub(super) fn with_client(self, client: reqwest::Client) -> Self {
-        Self { client: OnceLock::from(client), ..self }
-    }
 }
 
 fn verify(expected: Option<Digest>, digest: Digest) -> Result<(), PullError> {

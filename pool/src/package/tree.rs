@@ -126,7 +126,7 @@ impl Copy {
         let mut target = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(to)?;
         let mut hash = Sha256::new();
         let mut length = 0_u64;
-        let mut buffer = [0_u8; 64 * 1024];
+        let mut buffer = [0_u8; 16 * 1024];
         loop {
             let read = source.read(&mut buffer)?;
             let Some(part) = buffer.get(..read).filter(|part| !part.is_empty()) else { break };

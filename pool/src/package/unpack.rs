@@ -98,10 +98,7 @@ impl UnpackError {
 
 impl From<UnpackError> for PullError {
     fn from(error: UnpackError) -> Self {
-        let log = match &error {
-            UnpackError::Disk(cause) => cause.to_string(),
-            _ => String::new(),
-        };
+        let log = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
         Self::refused(Step::Unpack, error.to_string()).with_log(log)
     }
 }
@@ -133,17 +130,15 @@ pub fn unpack(archive: &Path, tree: &Path, max_package_bytes: u64) -> Result<(),
     if zip.has_overlapping_files().map_err(damaged)? {
         return Err(UnpackError::Damaged("entries share their bytes".to_owned()));
     }
-    let admitted = admit(&zip, total_limit(max_package_bytes))?;
+    let limit = total_limit(max_package_bytes);
+    let admitted = admit(&zip, limit)?;
     new_directory(tree)?;
-    let mut left = total_limit(max_package_bytes);
+    let mut left = limit;
     for entry in &admitted {
         if entry.directory {
             new_directory(&tree.join(&entry.path))?;
         } else {
-            write(&mut zip, entry, tree, &mut left).map_err(|error| match error {
-                UnpackError::Total(_) => UnpackError::Total(total_limit(max_package_bytes)),
-                other => other,
-            })?;
+            write(&mut zip, entry, tree, &mut left, limit)?;
         }
     }
     freeze(tree)?;
@@ -218,6 +213,7 @@ fn write(
     admitted: &Admitted,
     tree: &Path,
     left: &mut u64,
+    limit: u64,
 ) -> Result<(), UnpackError> {
     let options = ZipReadOptions::new().enforce_header_consistency(true);
     let mut entry = zip.by_index_with_options(admitted.index, options).map_err(damaged)?;
@@ -228,7 +224,7 @@ fn write(
     }
     let mode = if admitted.executable { 0o555 } else { 0o444 };
     let mut target = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path)?;
-    let mut buffer = [0_u8; 64 * 1024];
+    let mut buffer = [0_u8; 16 * 1024];
     let mut size = 0_u64;
     loop {
         let read = entry
@@ -236,7 +232,7 @@ fn write(
             .map_err(|error| UnpackError::Damaged(format!("{}: {error}", admitted.path)))?;
         let Some(part) = buffer.get(..read).filter(|part| !part.is_empty()) else { break };
         size += read as u64;
-        *left = left.checked_sub(read as u64).ok_or(UnpackError::Total(0))?;
+        *left = left.checked_sub(read as u64).ok_or(UnpackError::Total(limit))?;
         if grows_too_much(size, compressed) {
             return Err(UnpackError::Ratio { name: admitted.path.clone() });
         }

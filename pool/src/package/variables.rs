@@ -125,13 +125,11 @@ fn unquoted(value: &str) -> &str {
 
 fn deploy(text: &str, warnings: &mut Vec<String>) -> Map {
     let parsed: Result<serde_json::Value, _> = serde_json::from_str(text);
-    let environment = match &parsed {
-        Ok(value) => value.get("environment").and_then(serde_json::Value::as_object),
-        Err(_) => {
-            warnings.push("deploy.json is not valid JSON and ignored".to_owned());
-            None
-        }
-    };
+    if parsed.is_err() {
+        warnings.push("deploy.json is not valid JSON and ignored".to_owned());
+    }
+    let parsed = parsed.unwrap_or_default();
+    let environment = parsed.get("environment").and_then(serde_json::Value::as_object);
     let mut map = Map::new();
     for (name, value) in environment.into_iter().flatten() {
         let text = match value {
@@ -177,8 +175,8 @@ impl Layers<'_> {
         asking: &mut Vec<(String, usize)>,
         warnings: &mut Vec<String>,
     ) -> Result<Option<String>, VariableError> {
-        let layers = self.layers.iter().enumerate().take(below).rev();
-        let Some((at, text)) = layers.filter_map(|(at, layer)| Some((at, layer.get(name)?))).next() else {
+        let mut layers = self.layers.iter().enumerate().take(below).rev();
+        let Some((at, text)) = layers.find_map(|(at, layer)| Some((at, layer.get(name)?))) else {
             return Ok(None);
         };
         if at < FIRST_RESOLVED {
@@ -226,7 +224,7 @@ impl Layers<'_> {
                 (Some(found), _) => value.push_str(&found),
                 (None, Some(_)) if depth >= MAX_DEPTH => return Err(VariableError::TooLong(own)),
                 (None, Some(default)) => {
-                    value.push_str(&self.expand(default, asking, depth + 1, warnings)?)
+                    value += &self.expand(default, asking, depth + 1, warnings)?;
                 }
                 (None, None) => {
                     let name: String = name.chars().take(60).collect();

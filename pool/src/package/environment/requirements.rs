@@ -185,7 +185,7 @@ impl Requirements {
 
     /// All of it as one file for an installer; constraints apart.
     pub(super) fn texts(&self) -> (String, String) {
-        let file = |lines: &[String]| lines.iter().map(|line| format!("{line}\n")).collect();
+        let file = |lines: &[String]| lines.iter().flat_map(|line| [line.as_str(), "\n"]).collect();
         (file(&self.lines), file(&self.constraints))
     }
 }
@@ -248,6 +248,9 @@ fn included(root: &Path, directory: &Path, place: &str, depth: usize) -> Result<
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Files, kind of project, whether requirements are its own, and how many.
+    type Case<'a> = (&'a [(&'a str, &'a str)], Project, bool, usize);
 
     fn package(files: &[(&str, &str)]) -> tempfile::TempDir {
         let directory = tempfile::tempdir().unwrap();
@@ -315,7 +318,7 @@ mod tests {
     #[test]
     fn projects_are_told_apart() {
         let generated = "setup(name='x', package_dir={'': '.'}, packages=['src'])";
-        let cases: [(&[(&str, &str)], Project, bool, usize); 9] = [
+        let cases: [Case<'_>; 9] = [
             (&[], Project::None, false, 0),
             (&[("pyproject.toml", "[tool.ruff]\nline-length = 1")], Project::None, false, 0),
             (

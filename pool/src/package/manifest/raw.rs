@@ -96,11 +96,13 @@ impl Node {
             Self::Null | Self::Scalar { .. } => {}
             Self::List(items) => items.iter_mut().for_each(Self::merge),
             Self::Map(entries) => {
-                entries.iter_mut().for_each(|(_, node)| node.merge());
+                for (_, node) in entries.iter_mut() {
+                    node.merge();
+                }
                 let Some(at) = entries.iter().position(|(key, _)| key == "<<") else { return };
                 let sources = match entries.remove(at).1 {
                     Self::List(items) => items,
-                    one => vec![one],
+                    one @ (Self::Null | Self::Scalar { .. } | Self::Map(_)) => vec![one],
                 };
                 for source in sources {
                     let Self::Map(inherited) = source else { continue };
@@ -296,10 +298,8 @@ mod tests {
 
     #[test]
     fn bombs_end_at_once() {
-        let mut wide = String::from("a0: &a0 [x, x]\n");
-        for level in 1..40 {
-            wide.push_str(&format!("a{level}: &a{level} [*a{0}, *a{0}]\n", level - 1));
-        }
+        let levels = (1..40).map(|level| format!("a{level}: &a{level} [*a{0}, *a{0}]\n", level - 1));
+        let wide = format!("a0: &a0 [x, x]\n{}", levels.collect::<Vec<_>>().concat());
         let leaves = "x,".repeat(100_000);
         let aliases = "*a,".repeat(100_000);
         let square = format!("a: &a [{leaves}]\nb: [{aliases}]");

@@ -65,7 +65,7 @@ impl<'a> Section<'a> {
     fn expected(&self, key: &str, wanted: &str, node: &Node) {
         let found = match node {
             Node::Scalar { text, .. } => format!("{:?}", text.chars().take(60).collect::<String>()),
-            other => other.kind().to_owned(),
+            Node::Null | Node::List(_) | Node::Map(_) => node.kind().to_owned(),
         };
         self.fault(key, &format!("{wanted} is expected, not {found}"));
     }
@@ -74,7 +74,7 @@ impl<'a> Section<'a> {
     pub(super) fn text(&self, key: &str) -> Option<&'a str> {
         match self.get(key)? {
             Node::Scalar { text, .. } => Some(text.trim()).filter(|text| !text.is_empty()),
-            other => {
+            other @ (Node::Null | Node::List(_) | Node::Map(_)) => {
                 self.expected(key, "text", other);
                 None
             }

@@ -18,6 +18,7 @@ fn handler(text: &str) -> Handler {
     Handler::parse(text).unwrap()
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "compared with what may be None")]
 fn function(text: &str) -> Option<Entry> {
     Some(Entry::Function(handler(text)))
 }
@@ -74,8 +75,8 @@ fn variant_b_mirrors_its_keys() {
     assert_eq!((http.rest, http.a2a), (app, function("s:f")));
     let both = surfaces("http_server: main:app\nrest: {entry: 'r:mount'}");
     assert_eq!(both.rest, function("r:mount"));
-    let bare = package(&format!("{base}entrypoint: src.main:handler\nrest: {{entry: mount}}"));
-    assert_eq!(bare.surfaces.rest, function("src.main:mount"));
+    let short = package(&format!("{base}entrypoint: src.main:handler\nrest: {{entry: mount}}"));
+    assert_eq!(short.surfaces.rest, function("src.main:mount"));
     let scopes = "entrypoint: m:f\npermissions: {required: [a], optional: []}\nplan_mode: {supported: true}";
     assert!(package(&format!("{base}{scopes}")).permissions.subprocess);
 }

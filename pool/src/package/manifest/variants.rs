@@ -17,9 +17,9 @@ use super::{
 };
 
 /// Default of `session.idle_ttl`.
-const IDLE_TTL: Duration = Duration::from_mins(15);
+const IDLE_TTL: Duration = Duration::from_secs(15 * 60);
 /// Default of `session.max_ttl`.
-const MAX_TTL: Duration = Duration::from_hours(8);
+const MAX_TTL: Duration = Duration::from_secs(8 * 3600);
 /// Default of `workers.memory_mb`.
 const MEMORY_MB: u64 = 1024;
 

@@ -1,0 +1,180 @@
+//! The words of the command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+use clap_complete::Shell;
+
+use crate::config::{
+    Flags,
+    raw::{self, Setting},
+};
+
+/// Runs agent packages.
+#[derive(Debug, Parser)]
+#[command(name = "par", version, about = "Pixell Agent Runtime: packages in, agents out", max_term_width = 100)]
+pub(super) struct Arguments {
+    #[command(subcommand)]
+    pub(super) command: Command,
+}
+
+/// What `par` can do.
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Run packages
+    Serve(Settings),
+    /// Validate configuration and environment; tells all faults at once
+    Check(Settings),
+    /// Show what PAR understands of a package, without running it
+    Inspect {
+        /// A package file, a package directory or https://…
+        #[arg(value_name = "FILE")]
+        package: String,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// List the packages of a running par
+    Packages(Remote),
+    /// List the agents of a running par
+    Agents(Remote),
+    /// Mount a package in a running par
+    Load {
+        /// A package file, a package directory or https://…; `#sha256=<hex>` may follow
+        source: String,
+        /// Digest that the bytes must have
+        #[arg(long, value_name = "HEX")]
+        sha256: Option<String>,
+        /// Replace a package of the same id whose bytes differ
+        #[arg(long)]
+        force: bool,
+        #[command(flatten)]
+        remote: Remote,
+    },
+    /// Take a package out of a running par
+    Unload {
+        /// name@version
+        package: String,
+        #[command(flatten)]
+        remote: Remote,
+    },
+    /// Switch an agent on
+    Enable {
+        /// Any id of the agent
+        agent: String,
+        #[command(flatten)]
+        remote: Remote,
+    },
+    /// Switch an agent off
+    Disable {
+        /// Any id of the agent
+        agent: String,
+        #[command(flatten)]
+        remote: Remote,
+    },
+    /// Show recent log lines of a running par
+    Logs(LogsWanted),
+    /// Write a completion script for a shell
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
+}
+
+/// What `serve` is told; `check` takes the same, so that a whole command line can be checked.
+#[derive(Debug, Args)]
+pub(super) struct Settings {
+    /// Packages: .apkg files, package directories, directories of packages, https://…; `#sha256=<hex>` may follow
+    #[arg(value_name = "SOURCE")]
+    sources: Vec<String>,
+    /// Development: loopback only, readable logs, directory sources are rolled out on change
+    #[arg(long)]
+    dev: bool,
+    /// Address of the HTTP port [variable: HOST]
+    #[arg(long, value_name = "ADDRESS", allow_hyphen_values = true)]
+    host: Option<String>,
+    /// HTTP port [variable: PORT]
+    #[arg(long, allow_hyphen_values = true)]
+    port: Option<String>,
+    /// Metrics port [variable: METRICS_PORT]
+    #[arg(long, value_name = "PORT", allow_hyphen_values = true)]
+    metrics_port: Option<String>,
+    /// State that survives a restart [variable: PAR_DATA_DIR]
+    #[arg(long, value_name = "DIRECTORY")]
+    data_dir: Option<String>,
+    /// Configuration file, see conf/par.yaml [variable: PAR_CONFIG]
+    #[arg(short, long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Not offered by this version; known so that nobody believes it is on.
+    #[arg(long, value_name = "MODE", hide = true, num_args = 0..=1, default_missing_value = "")]
+    tls: Option<String>,
+}
+
+/// Which `par` is asked, and how it is answered.
+#[derive(Debug, Args)]
+pub(super) struct Remote {
+    /// As JSON
+    #[arg(long)]
+    pub(super) json: bool,
+    /// Local socket of the running par [variable: PAR_SOCKET]
+    #[arg(long, value_name = "PATH")]
+    socket: Option<String>,
+    /// Its data directory [variable: PAR_DATA_DIR]
+    #[arg(long, value_name = "DIRECTORY")]
+    data_dir: Option<String>,
+    /// Its configuration file [variable: PAR_CONFIG]
+    #[arg(short, long, value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+/// Which lines.
+#[derive(Debug, Args)]
+pub(super) struct LogsWanted {
+    /// Lines of this agent or package
+    #[arg(long)]
+    pub(super) agent: Option<String>,
+    /// Lines of this request
+    #[arg(long, value_name = "ID")]
+    pub(super) request_id: Option<String>,
+    /// This level or a more severe one
+    #[arg(long)]
+    pub(super) level: Option<String>,
+    /// Go on with new lines
+    #[arg(short, long)]
+    pub(super) follow: bool,
+    #[command(flatten)]
+    pub(super) remote: Remote,
+}
+
+fn given(settings: &[(&'static Setting, &Option<String>)]) -> Vec<(&'static Setting, String)> {
+    settings.iter().filter_map(|(setting, text)| Some((*setting, (*text).clone()?))).collect()
+}
+
+impl Settings {
+    /// As the configuration takes them.
+    pub(super) fn flags(&self) -> Flags {
+        Flags {
+            settings: given(&[
+                (&raw::HOST, &self.host),
+                (&raw::PORT, &self.port),
+                (&raw::METRICS_PORT, &self.metrics_port),
+                (&raw::DATA_DIR, &self.data_dir),
+            ]),
+            file: self.config.clone(),
+            dev: self.dev,
+            tls: self.tls.clone(),
+            sources: self.sources.clone(),
+        }
+    }
+}
+
+impl Remote {
+    /// As the configuration takes them.
+    pub(super) fn flags(&self) -> Flags {
+        Flags {
+            settings: given(&[(&raw::SOCKET, &self.socket), (&raw::DATA_DIR, &self.data_dir)]),
+            file: self.config.clone(),
+            ..Flags::default()
+        }
+    }
+}

@@ -1,0 +1,189 @@
+//! The command line: what can be said, and who does it.
+
+use std::{
+    ffi::OsString,
+    io::{self, Write},
+    path::PathBuf,
+    process::ExitCode,
+};
+
+use clap::{CommandFactory as _, Parser, error::ErrorKind};
+
+mod arguments;
+mod check;
+mod client;
+mod inspect;
+mod logs;
+mod manage;
+mod table;
+
+use arguments::{Arguments, Command};
+
+use crate::config::{Config, Environment};
+
+/// How a command ends; the numbers are those of `sysexits.h` where it has one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Exit {
+    /// Done.
+    Done,
+    /// The running `par` refused.
+    Refused,
+    /// The command line, the environment or the file is wrong.
+    Configuration,
+    /// The package would be refused.
+    Package,
+    /// A source, or a running `par`, cannot be reached.
+    Unreachable,
+    /// We failed ourselves.
+    Failed,
+}
+
+impl Exit {
+    /// The number that the shell sees.
+    pub(crate) const fn number(self) -> u8 {
+        match self {
+            Self::Done => 0,
+            Self::Refused => 1,
+            Self::Configuration => 64,
+            Self::Package => 65,
+            Self::Unreachable => 69,
+            Self::Failed => 70,
+        }
+    }
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit.number())
+    }
+}
+
+/// Why a command did not do what was asked; the text is one line for people.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Failure {
+    exit: Exit,
+    text: String,
+}
+
+impl Failure {
+    fn new(exit: Exit, text: impl Into<String>) -> Self {
+        Self { exit, text: text.into() }
+    }
+}
+
+impl From<io::Error> for Failure {
+    /// Of writing the result. A reader that has seen enough is no failure.
+    fn from(error: io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::BrokenPipe => Self::new(Exit::Done, ""),
+            _ => Self::new(Exit::Failed, format!("the result cannot be written: {error}")),
+        }
+    }
+}
+
+/// Parses the command line of this process and does what it says.
+pub(crate) fn main() -> ExitCode {
+    let environment = Environment::of_process();
+    dispatch(std::env::args_os(), &environment, crate::app::serve, &mut io::stdout(), &mut io::stderr())
+}
+
+fn dispatch(
+    arguments: impl IntoIterator<Item = OsString>,
+    environment: &Environment,
+    serve: impl FnOnce(Config) -> ExitCode,
+    out: &mut dyn Write,
+    err: &mut dyn Write,
+) -> ExitCode {
+    let done = match Arguments::try_parse_from(arguments) {
+        Ok(arguments) => act(arguments.command, environment, serve, out),
+        Err(error) => return usage(&error, out, err),
+    };
+    match done.and_then(|code| out.flush().map(|()| code).map_err(Failure::from)) {
+        Ok(code) => code,
+        Err(failure) => {
+            if !failure.text.is_empty() {
+                say(err, &format!("par: {}\n", failure.text));
+            }
+            failure.exit.into()
+        }
+    }
+}
+
+fn act(
+    command: Command,
+    environment: &Environment,
+    serve: impl FnOnce(Config) -> ExitCode,
+    out: &mut dyn Write,
+) -> Result<ExitCode, Failure> {
+    match command {
+        Command::Serve(settings) => match Config::load(&settings.flags(), environment) {
+            Ok(config) => Ok(serve(config)),
+            Err(faults) => Err(check::failure(&faults)),
+        },
+        Command::Check(settings) => check::check(&settings.flags(), environment, out).map(|()| ExitCode::SUCCESS),
+        Command::Inspect { package, json } => {
+            in_runtime(inspect::inspect(&package, json, environment, out))?.map(|()| ExitCode::SUCCESS)
+        }
+        Command::Completions { shell } => {
+            clap_complete::generate(shell, &mut Arguments::command(), "par", out);
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Logs(wanted) => {
+            let socket = socket(&wanted.remote, environment)?;
+            in_runtime(logs::logs(&socket, &wanted, out))?.map(|()| ExitCode::SUCCESS)
+        }
+        Command::Packages(remote) => manage(&remote, environment, manage::Task::Packages, out),
+        Command::Agents(remote) => manage(&remote, environment, manage::Task::Agents, out),
+        Command::Load { source, sha256, force, remote } => {
+            manage(&remote, environment, manage::Task::Load { source, sha256, force }, out)
+        }
+        Command::Unload { package, remote } => {
+            manage(&remote, environment, manage::Task::Unload { package }, out)
+        }
+        Command::Enable { agent, remote } => {
+            manage(&remote, environment, manage::Task::Switch { agent, enabled: true }, out)
+        }
+        Command::Disable { agent, remote } => {
+            manage(&remote, environment, manage::Task::Switch { agent, enabled: false }, out)
+        }
+    }
+}
+
+fn manage(
+    remote: &arguments::Remote, environment: &Environment, task: manage::Task, out: &mut dyn Write,
+) -> Result<ExitCode, Failure> {
+    let socket = socket(remote, environment)?;
+    in_runtime(manage::manage(&socket, task, remote.json, out))?.map(|()| ExitCode::SUCCESS)
+}
+
+fn socket(remote: &arguments::Remote, environment: &Environment) -> Result<PathBuf, Failure> {
+    crate::config::socket(&remote.flags(), environment).map_err(|faults| check::failure(&faults))
+}
+
+/// One thread is enough for a command that asks one question.
+fn in_runtime<T>(work: impl Future<Output = T>) -> Result<T, Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| Failure::new(Exit::Failed, format!("no runtime: {error}")))?;
+    Ok(runtime.block_on(work))
+}
+
+fn usage(error: &clap::Error, out: &mut dyn Write, err: &mut dyn Write) -> ExitCode {
+    match error.kind() {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
+            say(out, &error.render().to_string());
+            ExitCode::SUCCESS
+        }
+        _ => {
+            say(err, &error.render().to_string());
+            Exit::Configuration.into()
+        }
+    }
+}
+
+/// Nothing can be done about a terminal that is gone.
+fn say(to: &mut dyn Write, text: &str) {
+    to.write_all(text.as_bytes()).and_then(|()| to.flush()).ok();
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,295 @@
+//! The command line from words to exit codes; the management commands against the real routes on a socket.
+
+use std::{cell::RefCell, path::Path};
+
+use super::*;
+
+struct Ran {
+    code: ExitCode,
+    out: String,
+    err: String,
+    served: Option<Config>,
+}
+
+fn par(words: &[&str], variables: &[(&str, &str)]) -> Ran {
+    let environment = std::iter::once(("HOME", "/home/me")).chain(variables.iter().copied()).collect();
+    let (mut out, mut err) = (Vec::new(), Vec::new());
+    let served = RefCell::new(None);
+    let serve = |config| {
+        *served.borrow_mut() = Some(config);
+        ExitCode::from(42)
+    };
+    let words = std::iter::once("par").chain(words.iter().copied()).map(OsString::from);
+    let code = dispatch(words, &environment, serve, &mut out, &mut err);
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    Ran { code, out: text(out), err: text(err), served: served.into_inner() }
+}
+
+fn is(code: ExitCode, number: u8) -> bool {
+    format!("{code:?}") == format!("{:?}", ExitCode::from(number))
+}
+
+#[test]
+fn the_definitions_are_consistent() {
+    Arguments::command().debug_assert();
+}
+
+#[test]
+fn serve_gets_what_was_said_over_what_the_environment_says() {
+    let words = ["serve", "/a.apkg", "--host", "127.0.0.1", "--port", "1", "--metrics-port", "2", "--data-dir", "/d"];
+    let ran = par(&words, &[("PORT", "3"), ("PACKAGES_URLS", "/b.apkg"), ("METRICS_HOST", "::1")]);
+    let config = ran.served.unwrap();
+    assert!(is(ran.code, 42));
+    assert_eq!((config.http.to_string(), config.metrics.to_string()), ("127.0.0.1:1".into(), "[::1]:2".into()));
+    assert_eq!(config.sources.iter().map(ToString::to_string).collect::<Vec<_>>(), ["/a.apkg", "/b.apkg"]);
+    assert_eq!(config.socket, Path::new("/d/par.sock"));
+    assert!(par(&["serve", "--dev"], &[]).served.unwrap().dev);
+}
+
+#[test]
+fn a_wrong_configuration_does_not_serve_and_tells_every_fault() {
+    let ran = par(&["serve", "--port", "0", "--tls", "self-signed"], &[("METRICS_PORT", "-1")]);
+    assert!(is(ran.code, 64) && ran.served.is_none() && ran.out.is_empty());
+    insta::assert_snapshot!(ran.err, @r#"
+    par: 3 faults in the configuration
+      --tls (command line): TLS is not offered by this version
+      --port (command line): "0" is not a port between 1 and 65535
+      METRICS_PORT (environment): "-1" is not a port between 1 and 65535
+    "#);
+    assert!(is(par(&["serve", "--port", "-1"], &[]).code, 64));
+    assert!(is(par(&["serve", "--tls"], &[]).code, 64));
+}
+
+#[test]
+fn check_tells_what_would_be_served() {
+    let ran = par(&["check"], &[("STRIPE_KEY", "k")]);
+    assert!(is(ran.code, 0) && ran.err.is_empty());
+    assert!(ran.out.contains("http       0.0.0.0:8000\n"), "{}", ran.out);
+    assert!(ran.out.contains("warning    identity is off"), "{}", ran.out);
+    assert!(ran.out.contains("warning    STRIPE_KEY has no effect"), "{}", ran.out);
+    let ran = par(&["check", "-c", "/nowhere/par.yaml"], &[("OIDC_ISSUER", "x")]);
+    assert!(is(ran.code, 64) && ran.out.is_empty());
+    assert!(ran.err.contains("2 faults") && ran.err.contains("-c (/nowhere/par.yaml): "), "{}", ran.err);
+}
+
+#[test]
+fn words_that_mean_nothing_are_a_configuration_fault_and_help_is_none() {
+    for words in [&["dance"][..], &["serve", "--prot", "1"], &[], &["load"], &["usage"], &["rollback", "x"]] {
+        let ran = par(words, &[]);
+        assert!(is(ran.code, 64) && ran.out.is_empty() && !ran.err.is_empty(), "{words:?}");
+    }
+    for words in [&["--help"][..], &["serve", "--help"], &["--version"], &["help", "logs"]] {
+        let ran = par(words, &[]);
+        assert!(is(ran.code, 0) && !ran.out.is_empty() && ran.err.is_empty(), "{words:?}");
+    }
+    assert!(par(&["--version"], &[]).out.contains(env!("CARGO_PKG_VERSION")));
+    assert!(!par(&["serve", "--help"], &[]).out.contains("tls"));
+}
+
+#[test]
+fn completions_are_written_for_shells() {
+    for shell in ["bash", "zsh", "fish"] {
+        let ran = par(&["completions", shell], &[]);
+        assert!(is(ran.code, 0) && ran.out.contains("inspect"), "{shell}");
+    }
+}
+
+#[test]
+fn a_par_that_does_not_run_is_said_so() {
+    let root = tempfile::tempdir().unwrap();
+    let data = root.path().display().to_string();
+    for words in [&["packages"][..], &["agents"], &["logs"], &["enable", "x"], &["unload", "x@1"]] {
+        let ran = par(words, &[("PAR_DATA_DIR", &data), ("PORT", "wrong")]);
+        assert!(is(ran.code, 69), "{words:?} {}", ran.err);
+        assert_eq!(ran.err, format!("par: no par answers at {data}/par.sock\n"));
+    }
+}
+
+mod with_routes {
+    use std::{
+        path::PathBuf,
+        sync::{Arc, mpsc},
+        thread,
+        time::SystemTime,
+    };
+
+    use async_trait::async_trait;
+    use par_pool::{
+        fleet::{AgentStatus, Failure, LoadError, LoadOptions, Loaded, PackageStatus, Unloaded},
+        package::Source,
+    };
+    use par_proto::ids::{AgentId, PackageId};
+
+    use super::*;
+    use crate::{
+        auth::Role,
+        config::Flags,
+        control::{ControlState, Fleet, Readiness, ShutdownSwitch, router},
+        observe::RecentLines,
+    };
+
+    struct Nothing;
+
+    #[async_trait]
+    impl Fleet for Nothing {
+        async fn load(&self, source: &Source, _options: LoadOptions) -> Result<Loaded, LoadError> {
+            Err(LoadError::Conflict(format!("{}@1", source.given.rsplit('/').next().unwrap()).parse().unwrap()))
+        }
+
+        async fn upload(&self, file: PathBuf, options: LoadOptions) -> Result<Loaded, LoadError> {
+            assert!(options.force && options.sha256.is_some());
+            let id: PackageId = std::fs::read_to_string(file).unwrap().parse().unwrap();
+            let agents = vec![format!("{id}/say").parse().unwrap()];
+            Ok(Loaded { package_id: id, agents, created: true })
+        }
+
+        fn unload(&self, id: &PackageId) -> Option<Unloaded> {
+            (id.name.as_str() == "echo").then(|| Unloaded { package_id: id.clone(), draining: 1 })
+        }
+
+        fn set_enabled(&self, id: &str, enabled: Option<bool>) -> Option<(AgentId, bool)> {
+            Some((id.parse().ok()?, enabled?))
+        }
+
+        fn packages(&self) -> Vec<PackageStatus> {
+            Vec::new()
+        }
+
+        fn failures(&self) -> Vec<Failure> {
+            Vec::new()
+        }
+
+        fn agents(&self) -> Vec<AgentStatus> {
+            Vec::new()
+        }
+
+        fn agent(&self, _id: &str) -> Option<AgentStatus> {
+            None
+        }
+
+        fn in_flight(&self) -> usize {
+            0
+        }
+
+        fn answered(&self) -> u64 {
+            0
+        }
+    }
+
+    impl ShutdownSwitch for Nothing {
+        fn begin(&self) {}
+
+        fn ready(&self) -> Readiness {
+            Readiness::Stopping
+        }
+    }
+
+    /// Serves the routes on a socket as an operator, on a thread of their own, until the test ends.
+    fn running(root: &Path) -> String {
+        let socket = root.join("par.sock");
+        let mut config = Config::load(&Flags::default(), &Environment::default()).unwrap();
+        config.data_dir = root.join("data");
+        let recent = Arc::new(RecentLines::new(10));
+        recent.feed(b"{\"ts\":\"2026-01-31T12:00:01.123Z\",\"level\":\"info\",\"event\":\"ready\",\"details\":{}}\n");
+        let state = ControlState {
+            pool: Arc::new(Nothing),
+            config: Arc::new(config),
+            recent,
+            lifecycle: Arc::new(Nothing),
+            metrics: Arc::new(String::new),
+            started: SystemTime::now(),
+        };
+        let stamp = |mut request: axum::extract::Request, next: axum::middleware::Next| async move {
+            Role::Operator.stamp(request.headers_mut());
+            next.run(request).await
+        };
+        let routes = router(state).layer(axum::middleware::from_fn(stamp));
+        let (ready, is_ready) = mpsc::channel();
+        let path = socket.clone();
+        thread::spawn(move || {
+            in_runtime(async {
+                let listener = tokio::net::UnixListener::bind(path).unwrap();
+                ready.send(()).unwrap();
+                axum::serve(listener, routes).await
+            })
+        });
+        is_ready.recv().unwrap();
+        socket.display().to_string()
+    }
+
+    #[test]
+    fn the_management_commands_speak_to_a_running_par() {
+        let root = tempfile::tempdir().unwrap();
+        let socket = running(root.path());
+        let file = root.path().join("x.apkg");
+        std::fs::write(&file, "echo@1.0.0").unwrap();
+        let file = format!("{}#sha256={}", file.display(), "ab".repeat(32));
+        let root_text = root.path().display().to_string();
+        for (words, number, out, err) in [
+            (&["enable", "echo@1.0.0/say"][..], 0, "echo@1.0.0/say is enabled\n", ""),
+            (&["disable", "echo@1.0.0/say"], 0, "echo@1.0.0/say is disabled\n", ""),
+            (&["enable", "nobody"], 1, "", "par: no such agent (agent_not_found)\n"),
+            (&["unload", "echo@1.0.0"], 0, "echo@1.0.0 is unmounted, 1 calls drain\n", ""),
+            (&["unload", "echo@1.0.0", "--json"], 0, "{\"status\":\"success\",\"package_id\":\"echo@1.0.0\",\"draining\":1}\n", ""),
+            (&["load", "--force", &file], 0, "echo@1.0.0 is mounted\n  echo@1.0.0/say\n", ""),
+            (&["load", &root_text], 1, "", "par: the path is not below a directory of packages.load_roots; upload the file (forbidden)\n"),
+            (&["load", "https://h/x"], 1, "", "par: x@1 is mounted with other bytes; load it with force to replace it (conflict)\n"),
+            (&["load", "/nowhere.apkg"], 69, "", "par: /nowhere.apkg: No such file or directory (os error 2)\n"),
+            (&["packages", "--json"], 0, "{\"packages\":[],\"failed\":[]}\n", ""),
+            (&["agents"], 0, "AGENT  STATUS  ROLE  PRIVATE  SURFACES  DESCRIPTION\n", ""),
+            (&["logs"], 0, "12:00:01 INFO  ready\n", ""),
+            (&["logs", "--level", "error"], 0, "", ""),
+            (&["logs", "--follow"], 0, "12:00:01 INFO  ready\n", ""),
+            (&["logs", "--level", "loud"], 1, "", "par: level: \"loud\" is not one of trace, debug, info, warn, error (bad_request)\n"),
+        ] {
+            let ran = par(words, &[("PAR_SOCKET", &socket)]);
+            assert_eq!((ran.out.as_str(), ran.err.as_str()), (out, err), "{words:?}");
+            assert!(is(ran.code, number), "{words:?}");
+        }
+    }
+}
+
+/// Needs the street, not the pool.
+mod of_packages {
+    use super::*;
+
+    fn package(files: &[(&str, &str)]) -> tempfile::TempDir {
+        let root = tempfile::tempdir().unwrap();
+        for (name, text) in files {
+            std::fs::write(root.path().join(name), text).unwrap();
+        }
+        root
+    }
+
+    #[test]
+    fn inspect_shows_what_is_understood_and_runs_nothing() {
+        let manifest = "name: echo\nversion: 1.0.0\ndescription: Says it\nexports:\n  - id: say\n    handler: main:say\n";
+        let root = package(&[
+            ("agent.yaml", manifest),
+            ("main.py", "raise SystemExit('executed')\n"),
+            ("requirements.txt", "# tools\nhttpx==1 # why\n\n"),
+        ]);
+        let path = root.path().display().to_string();
+        let ran = par(&["inspect", &path], &[]);
+        assert!(is(ran.code, 0), "{}", ran.err);
+        for wanted in ["echo@1.0.0\n", "signature     none\n", "requirements  httpx==1\n", "echo@1.0.0/say  main:say"] {
+            assert!(ran.out.contains(wanted), "{wanted:?} in {}", ran.out);
+        }
+        let ran = par(&["inspect", "--json", &path], &[]);
+        let found: serde_json::Value = serde_json::from_str(&ran.out).unwrap();
+        assert_eq!((&found["id"], &found["agents"][0]["id"]), (&"echo@1.0.0".into(), &"echo@1.0.0/say".into()));
+        assert_eq!(found["environment"]["files"][0], "requirements.txt");
+        assert_eq!(found["digest"].as_str().unwrap().len(), 64);
+    }
+
+    #[test]
+    fn inspect_tells_a_refused_package_from_one_that_cannot_be_had() {
+        let root = package(&[("agent.yaml", "name: Not Valid\nversion: 1.0.0\n")]);
+        let ran = par(&["inspect", &root.path().display().to_string()], &[]);
+        assert!(is(ran.code, 65), "{}", ran.err);
+        assert!(ran.out.is_empty() && ran.err.starts_with("par: manifest: "), "{}", ran.err);
+        let ran = par(&["inspect", "/nowhere.apkg"], &[]);
+        assert!(is(ran.code, 69) && ran.out.is_empty(), "{}", ran.err);
+        assert!(is(par(&["inspect", "ftp://x/y"], &[]).code, 64));
+    }
+}

@@ -42,7 +42,11 @@ pub(crate) fn serve(config: Config) -> ExitCode {
     let logging = match crate::observe::log::start(&config.log) {
         Ok(logging) => logging,
         Err(error) => {
-            io::Write::write_fmt(&mut io::stderr(), format_args!("par: logging cannot be started: {error}\n")).ok();
+            io::Write::write_fmt(
+                &mut io::stderr(),
+                format_args!("par: logging cannot be started: {error}\n"),
+            )
+            .ok();
             return ExitCode::from(FAILED);
         }
     };
@@ -94,9 +98,10 @@ fn run(config: Config, logging: Logging) -> anyhow::Result<()> {
         metrics: Arc::clone(&metrics),
         started: SystemTime::now(),
     });
-    let (control, control_path) = inner::control(&config.data_dir.join("run")).context("the control socket")?;
-    let local = inner::local(&config.socket)
-        .with_context(|| format!("listening on {}", config.socket.display()))?;
+    let (control, control_path) =
+        inner::control(&config.data_dir.join("run")).context("the control socket")?;
+    let local =
+        inner::local(&config.socket).with_context(|| format!("listening on {}", config.socket.display()))?;
     let metrics_port = tokio::net::TcpListener::from_std(metrics_port)?;
     background.spawn(serving("control", axum::serve(control, routes.clone()).into_future()));
     background.spawn(serving("local", axum::serve(local, inner::for_operators(routes)).into_future()));
@@ -119,7 +124,8 @@ fn run(config: Config, logging: Logging) -> anyhow::Result<()> {
     let (server, started) = server(edge, config.http, config.threads, config.shutdown.grace);
     background.spawn(Arc::clone(&lifecycle).obey_signals());
     let leftovers = leftovers(&config, control_path);
-    let end = Arc::clone(&lifecycle).end(config.shutdown, Arc::clone(&pool), in_flight, logging.sink, leftovers);
+    let end =
+        Arc::clone(&lifecycle).end(config.shutdown, Arc::clone(&pool), in_flight, logging.sink, leftovers);
     background.spawn(end);
     background.spawn(boot(Arc::clone(&config), pool, started));
     drop(entered);
@@ -238,7 +244,7 @@ async fn boot(config: Arc<Config>, pool: Arc<Pool>, started: tokio::sync::onesho
     let example = agents
         .iter()
         .find(|agent| !agent.private && agent.role_required.is_none())
-        .map(|agent| format!("curl -d '{{}}' http://{}/agents/{}/invoke", config.http, agent.id));
+        .map(|agent| format!("curl --json '{{}}' http://{}/agents/{}/invoke", config.http, agent.id));
     tracing::info!(
         event = "ready",
         address = %config.http,

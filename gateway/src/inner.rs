@@ -7,7 +7,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use axum::{Router, extract::Request, http::HeaderMap, middleware::Next, response::Response, serve::Listener};
+use axum::{
+    Router, extract::Request, http::HeaderMap, middleware::Next, response::Response, serve::Listener,
+};
 use tokio::net::{UnixListener, UnixStream, unix::SocketAddr};
 
 use crate::auth::Role;
@@ -125,7 +127,8 @@ pub(crate) fn for_operators(router: Router) -> Router {
 }
 
 fn clean(headers: &mut HeaderMap) {
-    let claimed: Vec<_> = headers.keys().filter(|name| name.as_str().starts_with("x-par-")).cloned().collect();
+    let claimed: Vec<_> =
+        headers.keys().filter(|name| name.as_str().starts_with("x-par-")).cloned().collect();
     for name in claimed {
         headers.remove(name);
     }

@@ -87,7 +87,11 @@ impl Lifecycle {
         if phase.wait_for(|phase| *phase >= Phase::Leaving).await.is_err() {
             return;
         }
-        tracing::info!(event = "stopping", delay_seconds = shutdown.delay.as_secs_f64(), in_flight = in_flight.count());
+        tracing::info!(
+            event = "stopping",
+            delay_seconds = shutdown.delay.as_secs_f64(),
+            in_flight = in_flight.count()
+        );
         tokio::time::sleep(shutdown.delay).await;
         self.phase.send_replace(Phase::Draining);
         let deadline = Instant::now() + shutdown.grace;
@@ -126,7 +130,11 @@ impl ShutdownSwitch for Lifecycle {
         if *self.phase.borrow() > Phase::Running {
             return Readiness::Stopping;
         }
-        if self.pool.get().is_some_and(|pool| pool.is_settled()) { Readiness::Ready } else { Readiness::Starting }
+        if self.pool.get().is_some_and(|pool| pool.is_settled()) {
+            Readiness::Ready
+        } else {
+            Readiness::Starting
+        }
     }
 }
 

@@ -86,7 +86,8 @@ mod tests {
 
     #[test]
     fn what_a_code_adds_follows() {
-        let errors = RawValue::from_string(r#"[{"path":"/a","message":"m","schema_path":"/b"}]"#.to_owned()).unwrap();
+        let errors =
+            RawValue::from_string(r#"[{"path":"/a","message":"m","schema_path":"/b"}]"#.to_owned()).unwrap();
         let error = AgentFault { class: "ValueError", message: None, traceback: None };
         let extras = Extras { errors: Some(&errors), step: Some("unpack"), error: Some(error) };
         let document: serde_json::Value =

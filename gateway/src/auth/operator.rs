@@ -99,7 +99,12 @@ pub(crate) struct DevFacts {
 impl DevFacts {
     /// Reads the facts of one request. `authority` is the one of the request target (HTTP/2, absolute form), which
     /// stands for `Host` where it is present; a request in which both are present and differ is not local.
-    pub(crate) fn read(dev: bool, peer: Option<IpAddr>, authority: Option<&str>, headers: &HeaderMap) -> Self {
+    pub(crate) fn read(
+        dev: bool,
+        peer: Option<IpAddr>,
+        authority: Option<&str>,
+        headers: &HeaderMap,
+    ) -> Self {
         let mut hosts = headers.get_all(header::HOST).iter().map(|host| host.to_str().unwrap_or_default());
         let host = match (authority, hosts.next(), hosts.next()) {
             (Some(authority), None, _) => Some(authority),
@@ -133,7 +138,11 @@ impl DevFacts {
 /// The role with identity off: everybody is a caller, and who holds the token or sits at a `--dev` machine an
 /// operator.
 pub(crate) fn decide(facts: DevFacts, token: Option<&str>, expected: &OperatorToken) -> Role {
-    if facts.is_local() || token.is_some_and(|token| expected.is(token)) { Role::Operator } else { Role::Caller }
+    if facts.is_local() || token.is_some_and(|token| expected.is(token)) {
+        Role::Operator
+    } else {
+        Role::Caller
+    }
 }
 
 /// The token of an `Authorization` header: `Bearer <token>`, the scheme in any case. More than one header is none.
@@ -221,7 +230,11 @@ mod tests {
             ("Basic right", Role::Caller),
             ("right", Role::Caller),
         ] {
-            assert_eq!(role(false, "10.0.0.1", &[("authorization", authorization)]), wanted, "{authorization}");
+            assert_eq!(
+                role(false, "10.0.0.1", &[("authorization", authorization)]),
+                wanted,
+                "{authorization}"
+            );
         }
         let twice = headers(&[("authorization", "Bearer right"), ("authorization", "Bearer right")]);
         assert_eq!(bearer(&twice), None);

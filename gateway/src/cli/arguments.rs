@@ -12,7 +12,12 @@ use crate::config::{
 
 /// Runs agent packages.
 #[derive(Debug, Parser)]
-#[command(name = "par", version, about = "Pixell Agent Runtime: packages in, agents out", max_term_width = 100)]
+#[command(
+    name = "par",
+    version,
+    about = "Pixell Agent Runtime: packages in, agents out",
+    max_term_width = 100
+)]
 pub(super) struct Arguments {
     #[command(subcommand)]
     pub(super) command: Command,

@@ -13,7 +13,8 @@ pub(super) fn check(flags: &Flags, environment: &Environment, out: &mut dyn Writ
     writeln!(out, "metrics    {}", config.metrics)?;
     writeln!(out, "data       {}", config.data_dir.display())?;
     writeln!(out, "socket     {}", config.socket.display())?;
-    let uv = config.pool.uv.as_ref().map_or("not found, pip is used".to_owned(), |uv| uv.display().to_string());
+    let uv =
+        config.pool.uv.as_ref().map_or("not found, pip is used".to_owned(), |uv| uv.display().to_string());
     writeln!(out, "uv         {uv}")?;
     for source in &config.sources {
         writeln!(out, "source     {source}")?;

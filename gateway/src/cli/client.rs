@@ -8,7 +8,7 @@ use std::{
 use bytes::Bytes;
 use futures_util::TryStreamExt as _;
 use http::{Method, Request, Response, header};
-use http_body_util::{BodyExt as _, Empty, Full, StreamBody, combinators::BoxBody};
+use http_body_util::{BodyExt, Empty, Full, StreamBody, combinators::BoxBody};
 use hyper::{
     body::{Frame, Incoming},
     client::conn::http1,
@@ -62,7 +62,9 @@ impl Client {
     pub(super) async fn ask_json(&self, method: Method, path: &str, body: &Value) -> Result<Bytes, Failure> {
         let body = Full::new(Bytes::from(body.to_string())).map_err(|never| match never {}).boxed();
         let mut request = request(method, path, body);
-        request.headers_mut().insert(header::CONTENT_TYPE, header::HeaderValue::from_static("application/json"));
+        request
+            .headers_mut()
+            .insert(header::CONTENT_TYPE, header::HeaderValue::from_static("application/json"));
         self.ask_with(request).await
     }
 
@@ -81,7 +83,9 @@ impl Client {
     fn unreachable(&self, error: &io::Error) -> Failure {
         let socket = self.socket.display();
         let text = match error.kind() {
-            io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => format!("no par answers at {socket}"),
+            io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => {
+                format!("no par answers at {socket}")
+            }
             io::ErrorKind::PermissionDenied => format!("the par at {socket} belongs to another user"),
             _ => format!("no par answers at {socket}: {error}"),
         };

@@ -17,10 +17,16 @@ const LONGEST: u64 = 1 << 20;
 
 /// Writes what a package is, for people or as JSON. Exit 65 if it would be refused, 69 if it cannot be had.
 pub(super) async fn inspect(
-    package: &str, json: bool, environment: &Environment, out: &mut dyn Write,
+    package: &str,
+    json: bool,
+    environment: &Environment,
+    out: &mut dyn Write,
 ) -> Result<(), Failure> {
-    let source = Source::parse(package).map_err(|error| Failure::new(Exit::Configuration, error.to_string()))?;
-    let failed = |error: &dyn std::fmt::Display| Failure::new(Exit::Failed, format!("no temporary directory: {error}"));
+    let source =
+        Source::parse(package).map_err(|error| Failure::new(Exit::Configuration, error.to_string()))?;
+    let failed = |error: &dyn std::fmt::Display| {
+        Failure::new(Exit::Failed, format!("no temporary directory: {error}"))
+    };
     let temporary = Temporary(tempfile::tempdir().map_err(|error| failed(&error))?);
     // Whoever installs first wins; the street needs any.
     drop(rustls::crypto::ring::default_provider().install_default());
@@ -39,7 +45,8 @@ fn settings(directory: &Path, environment: &Environment) -> PackageSettings {
     let limits = Config::load(&Flags::default(), environment)
         .or_else(|_| Config::load(&Flags::default(), &Environment::default()));
     let bytes = limits.as_ref().map_or(100 << 20, |config| config.packages.max_package_bytes);
-    let timeout = limits.as_ref().map_or(std::time::Duration::from_secs(60), |config| config.packages.download_timeout);
+    let timeout =
+        limits.as_ref().map_or(std::time::Duration::from_secs(60), |config| config.packages.download_timeout);
     PackageSettings {
         data_dir: directory.to_owned(),
         cache_dir: directory.join("packages"),

@@ -50,7 +50,12 @@ pub(super) async fn logs(socket: &Path, wanted: &LogsWanted, out: &mut dyn Write
     Ok(())
 }
 
-async fn follow(client: &Client, path: &str, form: Option<TextForm>, out: &mut dyn Write) -> Result<(), Failure> {
+async fn follow(
+    client: &Client,
+    path: &str,
+    form: Option<TextForm>,
+    out: &mut dyn Write,
+) -> Result<(), Failure> {
     let empty = Empty::new().map_err(|never| match never {}).boxed();
     let mut body = client.send(request(Method::GET, path, empty)).await?.into_body();
     let mut waiting = Vec::new();

@@ -24,7 +24,12 @@ pub(super) enum Task {
 }
 
 /// Asks, and writes the answer for people or as it came.
-pub(super) async fn manage(socket: &Path, task: Task, json: bool, out: &mut dyn Write) -> Result<(), Failure> {
+pub(super) async fn manage(
+    socket: &Path,
+    task: Task,
+    json: bool,
+    out: &mut dyn Write,
+) -> Result<(), Failure> {
     let client = Client::new(socket);
     let answer = match &task {
         Task::Packages => client.ask(Method::GET, "/runtime/packages").await?,
@@ -48,11 +53,15 @@ pub(super) async fn manage(socket: &Path, task: Task, json: bool, out: &mut dyn 
         Task::Packages => packages(&answer, out),
         Task::Agents => agents(&answer, out),
         Task::Load { .. } => mounted(&answer, out),
-        Task::Unload { .. } => {
-            Ok(writeln!(out, "{} is unmounted, {} calls drain", text(&answer, "package_id"), text(&answer, "draining"))?)
-        }
+        Task::Unload { .. } => Ok(writeln!(
+            out,
+            "{} is unmounted, {} calls drain",
+            text(&answer, "package_id"),
+            text(&answer, "draining")
+        )?),
         Task::Switch { .. } => {
-            let state = if answer.get("enabled") == Some(&Value::Bool(true)) { "enabled" } else { "disabled" };
+            let state =
+                if answer.get("enabled") == Some(&Value::Bool(true)) { "enabled" } else { "disabled" };
             Ok(writeln!(out, "{} is {state}", text(&answer, "id"))?)
         }
     }
@@ -64,7 +73,12 @@ fn encoded(id: &str) -> String {
 
 /// A file is sent: the running `par` may not read it, or only below its load roots. Directories and addresses are
 /// named.
-async fn load(client: &Client, source: &str, sha256: Option<&str>, force: bool) -> Result<bytes::Bytes, Failure> {
+async fn load(
+    client: &Client,
+    source: &str,
+    sha256: Option<&str>,
+    force: bool,
+) -> Result<bytes::Bytes, Failure> {
     let wrong = |text: String| Failure::new(Exit::Configuration, text);
     let source = Source::parse(source).map_err(|error| wrong(error.to_string()))?;
     let digest = match (sha256, source.sha256) {
@@ -91,10 +105,14 @@ async fn load(client: &Client, source: &str, sha256: Option<&str>, force: bool) 
 }
 
 async fn upload(
-    client: &Client, path: &Path, digest: Option<String>, force: bool,
+    client: &Client,
+    path: &Path,
+    digest: Option<String>,
+    force: bool,
 ) -> Result<bytes::Bytes, Failure> {
-    let unreadable =
-        |error: &dyn std::fmt::Display| Failure::new(Exit::Unreachable, format!("{}: {error}", path.display()));
+    let unreadable = |error: &dyn std::fmt::Display| {
+        Failure::new(Exit::Unreachable, format!("{}: {error}", path.display()))
+    };
     let file = tokio::fs::File::open(path).await.map_err(|error| unreadable(&error))?;
     let size = file.metadata().await.map_err(|error| unreadable(&error))?.len();
     let mut random = [0; 16];
@@ -161,8 +179,18 @@ fn packages(answer: &Value, out: &mut dyn Write) -> Result<(), Failure> {
             ]
         })
         .collect();
-    let head =
-        ["PACKAGE", "STATE", "GENERATION", "WORKERS", "START", "MEMORY", "AGENTS", "SURFACES", "DIGEST", "LAST ERROR"];
+    let head = [
+        "PACKAGE",
+        "STATE",
+        "GENERATION",
+        "WORKERS",
+        "START",
+        "MEMORY",
+        "AGENTS",
+        "SURFACES",
+        "DIGEST",
+        "LAST ERROR",
+    ];
     table::write(out, &head, &rows)?;
     let failed: Vec<_> = list(answer, "failed")
         .iter()

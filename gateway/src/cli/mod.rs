@@ -120,7 +120,9 @@ fn act(
             Ok(config) => Ok(serve(config)),
             Err(faults) => Err(check::failure(&faults)),
         },
-        Command::Check(settings) => check::check(&settings.flags(), environment, out).map(|()| ExitCode::SUCCESS),
+        Command::Check(settings) => {
+            check::check(&settings.flags(), environment, out).map(|()| ExitCode::SUCCESS)
+        }
         Command::Inspect { package, json } => {
             in_runtime(inspect::inspect(&package, json, environment, out))?.map(|()| ExitCode::SUCCESS)
         }
@@ -150,7 +152,10 @@ fn act(
 }
 
 fn manage(
-    remote: &arguments::Remote, environment: &Environment, task: manage::Task, out: &mut dyn Write,
+    remote: &arguments::Remote,
+    environment: &Environment,
+    task: manage::Task,
+    out: &mut dyn Write,
 ) -> Result<ExitCode, Failure> {
     let socket = socket(remote, environment)?;
     in_runtime(manage::manage(&socket, task, remote.json, out))?.map(|()| ExitCode::SUCCESS)

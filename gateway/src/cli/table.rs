@@ -6,11 +6,15 @@ use std::io::{self, Write};
 /// are shown, not sent to the terminal.
 pub(super) fn write(out: &mut dyn Write, head: &[&str], rows: &[Vec<String>]) -> io::Result<()> {
     let head = head.iter().map(|&cell| cell.to_owned()).collect();
-    let rows: Vec<Vec<String>> =
-        std::iter::once(&head).chain(rows).map(|row: &Vec<String>| row.iter().map(|cell| plain(cell)).collect()).collect();
+    let rows: Vec<Vec<String>> = std::iter::once(&head)
+        .chain(rows)
+        .map(|row: &Vec<String>| row.iter().map(|cell| plain(cell)).collect())
+        .collect();
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
     let widths: Vec<usize> = (0..columns)
-        .map(|column| rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max().unwrap_or(0))
+        .map(|column| {
+            rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max().unwrap_or(0)
+        })
         .collect();
     for row in &rows {
         let mut line = String::new();
@@ -37,7 +41,8 @@ mod tests {
     #[test]
     fn columns_line_up_and_terminals_are_not_steered() {
         let mut out = Vec::new();
-        let rows = [vec!["a".to_owned(), "first".to_owned()], vec!["longer".to_owned(), "\x1b[2J".to_owned()]];
+        let rows =
+            [vec!["a".to_owned(), "first".to_owned()], vec!["longer".to_owned(), "\x1b[2J".to_owned()]];
         write(&mut out, &["ID", "TEXT"], &rows).unwrap();
         assert_eq!(String::from_utf8(out).unwrap(), "ID      TEXT\na       first\nlonger   [2J\n");
     }

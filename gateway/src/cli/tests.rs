@@ -36,11 +36,15 @@ fn the_definitions_are_consistent() {
 
 #[test]
 fn serve_gets_what_was_said_over_what_the_environment_says() {
-    let words = ["serve", "/a.apkg", "--host", "127.0.0.1", "--port", "1", "--metrics-port", "2", "--data-dir", "/d"];
+    let words =
+        ["serve", "/a.apkg", "--host", "127.0.0.1", "--port", "1", "--metrics-port", "2", "--data-dir", "/d"];
     let ran = par(&words, &[("PORT", "3"), ("PACKAGES_URLS", "/b.apkg"), ("METRICS_HOST", "::1")]);
     let config = ran.served.unwrap();
     assert!(is(ran.code, 42));
-    assert_eq!((config.http.to_string(), config.metrics.to_string()), ("127.0.0.1:1".into(), "[::1]:2".into()));
+    assert_eq!(
+        (config.http.to_string(), config.metrics.to_string()),
+        ("127.0.0.1:1".into(), "[::1]:2".into())
+    );
     assert_eq!(config.sources.iter().map(ToString::to_string).collect::<Vec<_>>(), ["/a.apkg", "/b.apkg"]);
     assert_eq!(config.socket, Path::new("/d/par.sock"));
     assert!(par(&["serve", "--dev"], &[]).served.unwrap().dev);
@@ -133,7 +137,9 @@ mod with_routes {
     #[async_trait]
     impl Fleet for Nothing {
         async fn load(&self, source: &Source, _options: LoadOptions) -> Result<Loaded, LoadError> {
-            Err(LoadError::Conflict(format!("{}@1", source.given.rsplit('/').next().unwrap()).parse().unwrap()))
+            Err(LoadError::Conflict(
+                format!("{}@1", source.given.rsplit('/').next().unwrap()).parse().unwrap(),
+            ))
         }
 
         async fn upload(&self, file: PathBuf, options: LoadOptions) -> Result<Loaded, LoadError> {
@@ -190,7 +196,9 @@ mod with_routes {
         let mut config = Config::load(&Flags::default(), &Environment::default()).unwrap();
         config.data_dir = root.join("data");
         let recent = Arc::new(RecentLines::new(10));
-        recent.feed(b"{\"ts\":\"2026-01-31T12:00:01.123Z\",\"level\":\"info\",\"event\":\"ready\",\"details\":{}}\n");
+        recent.feed(
+            b"{\"ts\":\"2026-01-31T12:00:01.123Z\",\"level\":\"info\",\"event\":\"ready\",\"details\":{}}\n",
+        );
         let state = ControlState {
             pool: Arc::new(Nothing),
             config: Arc::new(config),
@@ -230,17 +238,42 @@ mod with_routes {
             (&["disable", "echo@1.0.0/say"], 0, "echo@1.0.0/say is disabled\n", ""),
             (&["enable", "nobody"], 1, "", "par: no such agent (agent_not_found)\n"),
             (&["unload", "echo@1.0.0"], 0, "echo@1.0.0 is unmounted, 1 calls drain\n", ""),
-            (&["unload", "echo@1.0.0", "--json"], 0, "{\"status\":\"success\",\"package_id\":\"echo@1.0.0\",\"draining\":1}\n", ""),
+            (
+                &["unload", "echo@1.0.0", "--json"],
+                0,
+                "{\"status\":\"success\",\"package_id\":\"echo@1.0.0\",\"draining\":1}\n",
+                "",
+            ),
             (&["load", "--force", &file], 0, "echo@1.0.0 is mounted\n  echo@1.0.0/say\n", ""),
-            (&["load", &root_text], 1, "", "par: the path is not below a directory of packages.load_roots; upload the file (forbidden)\n"),
-            (&["load", "https://h/x"], 1, "", "par: x@1 is mounted with other bytes; load it with force to replace it (conflict)\n"),
-            (&["load", "/nowhere.apkg"], 69, "", "par: /nowhere.apkg: No such file or directory (os error 2)\n"),
+            (
+                &["load", &root_text],
+                1,
+                "",
+                "par: the path is not below a directory of packages.load_roots; upload the file (forbidden)\n",
+            ),
+            (
+                &["load", "https://h/x"],
+                1,
+                "",
+                "par: x@1 is mounted with other bytes; load it with force to replace it (conflict)\n",
+            ),
+            (
+                &["load", "/nowhere.apkg"],
+                69,
+                "",
+                "par: /nowhere.apkg: No such file or directory (os error 2)\n",
+            ),
             (&["packages", "--json"], 0, "{\"packages\":[],\"failed\":[]}\n", ""),
             (&["agents"], 0, "AGENT  STATUS  ROLE  PRIVATE  SURFACES  DESCRIPTION\n", ""),
             (&["logs"], 0, "12:00:01 INFO  ready\n", ""),
             (&["logs", "--level", "error"], 0, "", ""),
             (&["logs", "--follow"], 0, "12:00:01 INFO  ready\n", ""),
-            (&["logs", "--level", "loud"], 1, "", "par: level: \"loud\" is not one of trace, debug, info, warn, error (bad_request)\n"),
+            (
+                &["logs", "--level", "loud"],
+                1,
+                "",
+                "par: level: \"loud\" is not one of trace, debug, info, warn, error (bad_request)\n",
+            ),
         ] {
             let ran = par(words, &[("PAR_SOCKET", &socket)]);
             assert_eq!((ran.out.as_str(), ran.err.as_str()), (out, err), "{words:?}");
@@ -272,12 +305,17 @@ mod of_packages {
         let path = root.path().display().to_string();
         let ran = par(&["inspect", &path], &[]);
         assert!(is(ran.code, 0), "{}", ran.err);
-        for wanted in ["echo@1.0.0\n", "signature     none\n", "requirements  httpx==1\n", "echo@1.0.0/say  main:say"] {
+        for wanted in
+            ["echo@1.0.0\n", "signature     none\n", "requirements  httpx==1\n", "echo@1.0.0/say  main:say"]
+        {
             assert!(ran.out.contains(wanted), "{wanted:?} in {}", ran.out);
         }
         let ran = par(&["inspect", "--json", &path], &[]);
         let found: serde_json::Value = serde_json::from_str(&ran.out).unwrap();
-        assert_eq!((&found["id"], &found["agents"][0]["id"]), (&"echo@1.0.0".into(), &"echo@1.0.0/say".into()));
+        assert_eq!(
+            (&found["id"], &found["agents"][0]["id"]),
+            (&"echo@1.0.0".into(), &"echo@1.0.0/say".into())
+        );
         assert_eq!(found["environment"]["files"][0], "requirements.txt");
         assert_eq!(found["digest"].as_str().unwrap().len(), 64);
     }

@@ -11,8 +11,8 @@ use std::{
 use par_pool::package::Source;
 
 use super::{
-    Config, Environment, Fault, Faults, Flags, Limits, Log, LogFormat, Origin, Packages, Secret, Shutdown, Workers,
-    listen, offered, parse, pass_env,
+    Config, Environment, Fault, Faults, Flags, Limits, Log, LogFormat, Origin, Packages, Secret, Shutdown,
+    Workers, listen, offered, parse, pass_env,
     pool::{find_uv, is_executable},
     raw::{self, Raw, Setting, Written},
 };
@@ -37,8 +37,11 @@ pub(super) fn check(flags: &Flags, environment: &Environment) -> Result<Config, 
 
     let dev = flags.dev;
     let loopback = IpAddr::V4(Ipv4Addr::LOCALHOST);
-    let host =
-        check.value(&raw::HOST, if dev { loopback } else { IpAddr::V4(Ipv4Addr::UNSPECIFIED) }, parse::address);
+    let host = check.value(
+        &raw::HOST,
+        if dev { loopback } else { IpAddr::V4(Ipv4Addr::UNSPECIFIED) },
+        parse::address,
+    );
     let metrics_host = check.value(&raw::METRICS_HOST, host, parse::address);
     if dev {
         for (setting, address) in [(&raw::HOST, host), (&raw::METRICS_HOST, metrics_host)] {
@@ -155,10 +158,9 @@ impl<'a> Check<'a> {
             match given.as_str() {
                 "auto" | "off" => {}
                 "require" => self.fault(&raw::VERIFY_SIGNATURES, "signatures is not offered by this version"),
-                other => self.fault(
-                    &raw::VERIFY_SIGNATURES,
-                    format!("{other:?} is not one of auto, require, off"),
-                ),
+                other => {
+                    self.fault(&raw::VERIFY_SIGNATURES, format!("{other:?} is not one of auto, require, off"))
+                }
             }
         }
         if !self.list(&raw::TRUSTED_KEYS, |text| Ok(text.to_owned())).is_empty() {
@@ -183,8 +185,12 @@ impl<'a> Check<'a> {
         let port = self.value(&raw::PORT, 8000, parse::port);
         let metrics = self.value(&raw::METRICS_PORT, 9090, parse::port);
         if port == metrics {
-            let blamed = if self.raw.get(&raw::METRICS_PORT).is_some() { &raw::METRICS_PORT } else { &raw::PORT };
-            self.fault(blamed, format!("HTTP and metrics cannot both be on port {port}; ports must be distinct"));
+            let blamed =
+                if self.raw.get(&raw::METRICS_PORT).is_some() { &raw::METRICS_PORT } else { &raw::PORT };
+            self.fault(
+                blamed,
+                format!("HTTP and metrics cannot both be on port {port}; ports must be distinct"),
+            );
         }
         if let Some(a2a) = self.parsed(&raw::A2A_PORT, parse::port) {
             if a2a == port || a2a == metrics {
@@ -214,7 +220,10 @@ impl<'a> Check<'a> {
         if length > SOCKET_PATH {
             self.fault(
                 &raw::SOCKET,
-                format!("{} has {length} bytes; the path of a socket may have {SOCKET_PATH}", socket.display()),
+                format!(
+                    "{} has {length} bytes; the path of a socket may have {SOCKET_PATH}",
+                    socket.display()
+                ),
             );
         }
         socket
@@ -226,7 +235,9 @@ impl<'a> Check<'a> {
         for argument in arguments {
             match expand(argument) {
                 Ok(found) => sources.extend(found),
-                Err(problem) => self.faults.push(Fault { name: "SOURCE".to_owned(), origin: Origin::Flag, problem }),
+                Err(problem) => {
+                    self.faults.push(Fault { name: "SOURCE".to_owned(), origin: Origin::Flag, problem })
+                }
             }
         }
         sources.extend(self.list(&raw::SOURCES, expand).into_iter().flatten());

@@ -60,7 +60,9 @@ pub(super) fn review(flags: &Flags, environment: &Environment) -> (Vec<Fault>, V
         }
         match weight {
             Weight::Refused => faults.push(refusal(name, Origin::Environment, feature)),
-            Weight::Noted => warnings.push(format!("{name} has no effect: {feature} is not offered by this version")),
+            Weight::Noted => {
+                warnings.push(format!("{name} has no effect: {feature} is not offered by this version"))
+            }
         }
     }
     (faults, warnings)

@@ -37,7 +37,8 @@ pub(super) fn count(text: &str) -> Result<usize, String> {
 
 /// A number of mebibytes, in bytes.
 pub(super) fn mebibytes(text: &str) -> Result<u64, String> {
-    let bytes = text.parse().ok().filter(|count| *count > 0).and_then(|count: u64| count.checked_mul(1 << 20));
+    let bytes =
+        text.parse().ok().filter(|count| *count > 0).and_then(|count: u64| count.checked_mul(1 << 20));
     bytes.ok_or_else(|| format!("{text:?} is not a whole number of megabytes of at least 1"))
 }
 
@@ -51,7 +52,8 @@ pub(super) fn bytes(text: &str) -> Result<u64, String> {
         "GiB" | "GB" | "G" => 1 << 30,
         _ => 0,
     };
-    let bytes = number.parse::<u64>().ok().and_then(|number| number.checked_mul(factor)).filter(|bytes| *bytes > 0);
+    let bytes =
+        number.parse::<u64>().ok().and_then(|number| number.checked_mul(factor)).filter(|bytes| *bytes > 0);
     bytes.ok_or_else(|| format!("{text:?} is not a size like 65536, 64KiB or 10MiB"))
 }
 
@@ -75,7 +77,8 @@ pub(super) fn time(text: &str) -> Result<Duration, String> {
 
 /// A time that is not zero: a limit of nothing would fail everything.
 pub(super) fn limit(text: &str) -> Result<Duration, String> {
-    time(text).and_then(|time| if time.is_zero() { Err(format!("{text:?} must be more than 0")) } else { Ok(time) })
+    time(text)
+        .and_then(|time| if time.is_zero() { Err(format!("{text:?} must be more than 0")) } else { Ok(time) })
 }
 
 /// Yes or no.
@@ -129,9 +132,15 @@ mod tests {
 
     #[test]
     fn times_have_a_unit_or_are_seconds() {
-        for (text, milliseconds) in
-            [("30", 30_000), ("0", 0), ("1.5", 1500), ("250ms", 250), ("2m", 120_000), ("1h", 3_600_000), ("1 s", 1000)]
-        {
+        for (text, milliseconds) in [
+            ("30", 30_000),
+            ("0", 0),
+            ("1.5", 1500),
+            ("250ms", 250),
+            ("2m", 120_000),
+            ("1h", 3_600_000),
+            ("1 s", 1000),
+        ] {
             assert_eq!(time(text), Ok(Duration::from_millis(milliseconds)), "{text:?}");
         }
         for text in ["", "-1", "x", "1y", "nan", "inf", "1e99", "s"] {

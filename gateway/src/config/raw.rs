@@ -296,7 +296,8 @@ mod tests {
 
     #[test]
     fn no_name_is_used_twice() {
-        let mut names: Vec<_> = ALL.iter().flat_map(|s| [Some(s.key), s.variable, s.flag]).flatten().collect();
+        let mut names: Vec<_> =
+            ALL.iter().flat_map(|s| [Some(s.key), s.variable, s.flag]).flatten().collect();
         let count = names.len();
         names.sort_unstable();
         names.dedup();

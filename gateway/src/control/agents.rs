@@ -89,7 +89,9 @@ pub(super) async fn list(Caller(role): Caller, State(state): State<Arc<ControlSt
     responses((status = 200, body = Object), (status = 404, description = "`agent_not_found`"))
 )]
 pub(super) async fn one(
-    Caller(role): Caller, State(state): State<Arc<ControlState>>, uri: Uri,
+    Caller(role): Caller,
+    State(state): State<Arc<ControlState>>,
+    uri: Uri,
 ) -> Result<Response, Refusal> {
     let rest = uri.path().strip_prefix("/agents/").unwrap_or_default();
     let known = id(rest).and_then(|id| state.pool.agent(&id)).filter(|agent| is_visible(role, agent));
@@ -134,7 +136,11 @@ fn health(state: &ControlState, role: Role, id: String) -> Option<Response> {
     responses((status = 200, body = Enabled), (status = 404, description = "`agent_not_found`"))
 )]
 pub(super) async fn enable(
-    _: Operator, State(state): State<Arc<ControlState>>, uri: Uri, headers: HeaderMap, body: Body,
+    _: Operator,
+    State(state): State<Arc<ControlState>>,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Body,
 ) -> Result<Response, Refusal> {
     let rest = uri.path().strip_prefix("/runtime/agents/").and_then(|rest| rest.strip_suffix("/enable"));
     let Some(of) = rest else {

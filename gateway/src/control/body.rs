@@ -15,9 +15,9 @@ const LARGEST: usize = 64 << 10;
 
 /// Reads a body of `T`; `None` if it is empty. 415 for another type, 400 for what is no JSON or no `T`, 413.
 pub(super) async fn json<T: DeserializeOwned>(headers: &HeaderMap, body: Body) -> Result<Option<T>, Refusal> {
-    let bytes = to_bytes(body, LARGEST)
-        .await
-        .map_err(|_| Refusal::new(Code::TooLarge, format!("the body is cut off or has more than {LARGEST} bytes")))?;
+    let bytes = to_bytes(body, LARGEST).await.map_err(|_| {
+        Refusal::new(Code::TooLarge, format!("the body is cut off or has more than {LARGEST} bytes"))
+    })?;
     if bytes.iter().all(u8::is_ascii_whitespace) {
         return Ok(None);
     }

@@ -5,12 +5,7 @@ use std::{
     sync::Arc,
 };
 
-use axum::{
-    body::Body,
-    extract::State,
-    http::HeaderMap,
-    response::Response,
-};
+use axum::{body::Body, extract::State, http::HeaderMap, response::Response};
 use par_pool::{
     fleet::{LoadError, LoadOptions, Loaded},
     package::{Location, Source, Step},
@@ -46,17 +41,17 @@ pub(super) struct LoadRequest {
     (status = 422, description = "`package_invalid` with `step`")
 ))]
 pub(super) async fn load(
-    _: Operator, State(state): State<Arc<ControlState>>, headers: HeaderMap, body: Body,
+    _: Operator,
+    State(state): State<Arc<ControlState>>,
+    headers: HeaderMap,
+    body: Body,
 ) -> Result<Response, Refusal> {
     let request: LoadRequest = body::json(&headers, body)
         .await?
         .ok_or_else(|| Refusal::new(Code::BadRequest, "the body must name a path or a url"))?;
     let source = source(&request, &state.config)?;
-    let options = LoadOptions {
-        sha256: request.sha256.or(source.sha256),
-        force: request.force,
-        remember: true,
-    };
+    let options =
+        LoadOptions { sha256: request.sha256.or(source.sha256), force: request.force, remember: true };
     // The load goes on when the client leaves: half a rollout is nobody's wish, and the outcome is in the list.
     let pool = Arc::clone(&state.pool);
     let loading = tokio::spawn(async move { pool.load(&source, options).await });
@@ -99,7 +94,9 @@ fn source(request: &LoadRequest, config: &Config) -> Result<Source, Refusal> {
     let source = match (&request.path, &request.url) {
         (Some(path), None) if path.is_empty() => return Err(bad("path is empty".to_owned())),
         (Some(path), None) => Source::path(Path::new(path)),
-        (None, Some(url)) if url.contains("://") => Source::parse(url).map_err(|error| bad(error.to_string()))?,
+        (None, Some(url)) if url.contains("://") => {
+            Source::parse(url).map_err(|error| bad(error.to_string()))?
+        }
         (None, Some(_)) => return Err(bad("url must begin with https://".to_owned())),
         (Some(_), Some(_)) => return Err(bad("name a path or a url, not both".to_owned())),
         (None, None) => return Err(bad("the body must name a path or a url".to_owned())),
@@ -122,11 +119,15 @@ fn source(request: &LoadRequest, config: &Config) -> Result<Source, Refusal> {
 /// written, so that nobody learns what exists elsewhere.
 fn allowed(path: &Path, config: &Config) -> Result<PathBuf, Refusal> {
     let found = path.canonicalize().or_else(|_| std::path::absolute(path));
-    let found = found.map_err(|error| Refusal::new(Code::BadRequest, format!("the path cannot be used: {error}")))?;
+    let found =
+        found.map_err(|error| Refusal::new(Code::BadRequest, format!("the path cannot be used: {error}")))?;
     let plain = !found.components().any(|part| part == Component::ParentDir);
     let below = |root: &PathBuf| found.starts_with(root.canonicalize().as_ref().unwrap_or(root));
     if config.dev || (plain && config.packages.load_roots.iter().any(below)) {
         return Ok(found);
     }
-    Err(Refusal::new(Code::Forbidden, "the path is not below a directory of packages.load_roots; upload the file"))
+    Err(Refusal::new(
+        Code::Forbidden,
+        "the path is not below a directory of packages.load_roots; upload the file",
+    ))
 }

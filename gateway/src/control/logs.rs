@@ -46,7 +46,9 @@ pub(super) struct Lines {
 /// `GET /runtime/logs`
 #[utoipa::path(get, path = "/runtime/logs", tag = "runtime", params(Wanted), responses((status = 200, body = Lines)))]
 pub(super) async fn logs(
-    _: Viewer, State(state): State<Arc<ControlState>>, query: Result<Query<Wanted>, QueryRejection>,
+    _: Viewer,
+    State(state): State<Arc<ControlState>>,
+    query: Result<Query<Wanted>, QueryRejection>,
 ) -> Result<Response, Refusal> {
     let bad = |detail: String| Refusal::new(Code::BadRequest, detail);
     let Query(wanted) = query.map_err(|error| bad(error.body_text()))?;
@@ -59,10 +61,16 @@ pub(super) async fn logs(
     let level = match level.as_deref() {
         None => None,
         Some(name @ ("trace" | "debug" | "info" | "warn" | "error")) => name.parse().ok(),
-        Some(other) => return Err(bad(format!("level: {other:?} is not one of trace, debug, info, warn, error"))),
+        Some(other) => {
+            return Err(bad(format!("level: {other:?} is not one of trace, debug, info, warn, error")));
+        }
     };
     let filter = Filter { agent: wanted.agent, request_id: wanted.request_id, level };
-    Ok(if follow { stream(state, filter) } else { body::answer(&Lines { lines: state.recent.lines(&filter) }) })
+    Ok(if follow {
+        stream(state, filter)
+    } else {
+        body::answer(&Lines { lines: state.recent.lines(&filter) })
+    })
 }
 
 fn stream(state: Arc<ControlState>, filter: Filter) -> Response {
@@ -82,7 +90,8 @@ fn stream(state: Arc<ControlState>, filter: Filter) -> Response {
                 let batch = match timeout(LOOK_UP, live.recv()).await {
                     Ok(Ok(batch)) => filter.apply(&batch),
                     Ok(Err(RecvError::Lagged(batches))) => {
-                        let note = format!("{{\"event\":\"log_skipped\",\"details\":{{\"batches\":{batches}}}}}\n");
+                        let note =
+                            format!("{{\"event\":\"log_skipped\",\"details\":{{\"batches\":{batches}}}}}\n");
                         Bytes::from(note)
                     }
                     Ok(Err(RecvError::Closed)) => return None,

@@ -123,7 +123,8 @@ fn operation(path: &str, summary: &str, text: &str) -> openapi::path::Operation 
         operation = operation.parameter(id);
     }
     if path.ends_with("/invoke") {
-        operation = operation.request_body(Some(RequestBodyBuilder::new().content("application/json", any()).build()));
+        operation = operation
+            .request_body(Some(RequestBodyBuilder::new().content("application/json", any()).build()));
     }
     operation.build()
 }

@@ -72,9 +72,12 @@ pub(super) async fn list(_: Viewer, State(state): State<Arc<ControlState>>) -> R
     responses((status = 200, body = Unmounted), (status = 404, description = "`package_not_found`"))
 )]
 pub(super) async fn unload(
-    _: Operator, State(state): State<Arc<ControlState>>, id: Result<Path<String>, PathRejection>,
+    _: Operator,
+    State(state): State<Arc<ControlState>>,
+    id: Result<Path<String>, PathRejection>,
 ) -> Result<Response, Refusal> {
-    let unknown = || Refusal::new(Code::PackageNotFound, "no such package is mounted; name it as name@version");
+    let unknown =
+        || Refusal::new(Code::PackageNotFound, "no such package is mounted; name it as name@version");
     let Path(id) = id.map_err(|_| unknown())?;
     let id: PackageId = id.parse().map_err(|_| unknown())?;
     let unloaded = state.pool.unload(&id).ok_or_else(unknown)?;

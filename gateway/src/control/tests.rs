@@ -59,13 +59,15 @@ fn outcome(text: &str) -> Result<Loaded, LoadError> {
         return Err(LoadError::Conflict(package()));
     }
     if text.contains("full") {
-        return Err(LoadError::Full { package: package(), limit: 1 });
+        return Err(LoadError::Full { package: package().to_string(), limit: 1 });
     }
     if text.contains("stopping") {
         return Err(LoadError::Stopping);
     }
     if text.contains("broken") {
-        let refused = PullError::refused(Step::Unpack, "agent.yaml is missing").with_hint("add one").with_log("/secret");
+        let refused = PullError::refused(Step::Unpack, "agent.yaml is missing")
+            .with_hint("add one")
+            .with_log("/secret");
         return Err(LoadError::Refused(refused));
     }
     Ok(Loaded { package_id: package(), agents: vec!["echo@1.0.0/say".parse().unwrap()], created: true })
@@ -184,13 +186,18 @@ impl Bench {
         let bytes = to_bytes(response.into_body(), 1 << 20).await.unwrap();
         let body: Value = serde_json::from_slice(&bytes).unwrap_or(Value::Null);
         if status.is_client_error() {
-            assert_eq!((&body["request_id"], &body["status"]), (&"r-1".into(), &status.as_u16().into()), "{body}");
+            assert_eq!(
+                (&body["request_id"], &body["status"]),
+                (&"r-1".into(), &status.as_u16().into()),
+                "{body}"
+            );
         }
         (status, body)
     }
 
     async fn load(&self, body: Value) -> (u16, Value) {
-        let (status, answer) = self.ask(Role::Operator, "POST", "/runtime/packages/load", &body.to_string()).await;
+        let (status, answer) =
+            self.ask(Role::Operator, "POST", "/runtime/packages/load", &body.to_string()).await;
         (status.as_u16(), answer)
     }
 }
@@ -246,9 +253,11 @@ async fn what_does_not_exist_is_a_problem_and_other_methods_are_named() {
 #[tokio::test]
 async fn health_follows_the_life_of_the_process() {
     let bench = bench(false);
-    for (readiness, code, status) in
-        [(Readiness::Starting, 503, "starting"), (Readiness::Ready, 200, "healthy"), (Readiness::Stopping, 503, "stopping")]
-    {
+    for (readiness, code, status) in [
+        (Readiness::Starting, 503, "starting"),
+        (Readiness::Ready, 200, "healthy"),
+        (Readiness::Stopping, 503, "stopping"),
+    ] {
         *bench.life.0.lock() = readiness;
         let (answered, body) = bench.ask(Role::None, "GET", "/health", "").await;
         assert_eq!((answered.as_u16(), &body["status"]), (code, &json!(status)));
@@ -353,7 +362,11 @@ async fn each_failure_of_a_load_has_its_code() {
         (json!({"url": "https://a.example/x", "unknown": 1}), 400, "bad_request", Value::Null),
     ] {
         let (answered, answer) = bench.load(body.clone()).await;
-        assert_eq!((answered, &answer["code"], &answer["step"]), (status, &json!(code), &step), "{body} {answer}");
+        assert_eq!(
+            (answered, &answer["code"], &answer["step"]),
+            (status, &json!(code), &step),
+            "{body} {answer}"
+        );
         assert!(!answer.to_string().contains("/secret"));
     }
     let (status, answer) = bench.ask(Role::Operator, "POST", "/runtime/packages/load", "{").await;
@@ -411,7 +424,8 @@ async fn a_mounted_package_is_taken_away() {
 fn form(fields: &[(&str, &[u8])]) -> Request<Body> {
     let mut body = Vec::new();
     for (name, value) in fields {
-        let head = format!("--xyz\r\nContent-Disposition: form-data; name=\"{name}\"; filename=\"f\"\r\n\r\n");
+        let head =
+            format!("--xyz\r\nContent-Disposition: form-data; name=\"{name}\"; filename=\"f\"\r\n\r\n");
         body.extend_from_slice(head.as_bytes());
         body.extend_from_slice(value);
         body.extend_from_slice(b"\r\n");
@@ -503,7 +517,9 @@ async fn shutdown_begins_the_end_and_metrics_are_text() {
     let mut request = Request::get("/metrics").body(Body::empty()).unwrap();
     Role::Operator.stamp(request.headers_mut());
     let response = bench.send(request).await;
-    assert!(response.headers()[header::CONTENT_TYPE].to_str().unwrap().starts_with("text/plain; version=0.0.4"));
+    assert!(
+        response.headers()[header::CONTENT_TYPE].to_str().unwrap().starts_with("text/plain; version=0.0.4")
+    );
     assert_eq!(to_bytes(response.into_body(), 100).await.unwrap(), "par_build_info 1\n");
     assert_eq!(bench.ask(Role::Operator, "POST", "/runtime/shutdown", "").await.0, StatusCode::ACCEPTED);
     assert_eq!(bench.life.ready(), Readiness::Stopping);

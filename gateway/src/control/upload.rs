@@ -31,10 +31,13 @@ const AROUND: u64 = 4 * SMALL_FIELD as u64;
     )
 )]
 pub(super) async fn upload(
-    _: Operator, State(state): State<Arc<ControlState>>, request: Request,
+    _: Operator,
+    State(state): State<Arc<ControlState>>,
+    request: Request,
 ) -> Result<Response, Refusal> {
     let largest = state.config.packages.max_package_bytes;
-    let announced = request.headers().get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
+    let announced =
+        request.headers().get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
     if announced.is_some_and(|length: u64| length > largest.saturating_add(AROUND)) {
         return Err(too_large(largest));
     }
@@ -91,17 +94,30 @@ impl Drop for Incoming {
     }
 }
 
-async fn receive(mut field: Field<'_>, directory: &std::path::Path, largest: u64) -> Result<Incoming, Refusal> {
+async fn receive(
+    mut field: Field<'_>,
+    directory: &std::path::Path,
+    largest: u64,
+) -> Result<Incoming, Refusal> {
     let lost = |error: std::io::Error| {
-        tracing::error!(event = "upload", error = &error as &dyn std::error::Error, "cannot write to the data directory");
+        tracing::error!(
+            event = "upload",
+            error = &error as &dyn std::error::Error,
+            "cannot write to the data directory"
+        );
         Refusal::new(Code::Internal, "the file could not be written")
     };
     let mut name = [0; 16];
     getrandom::fill(&mut name).map_err(|error| lost(std::io::Error::other(error)))?;
     tokio::fs::DirBuilder::new().recursive(true).mode(0o700).create(directory).await.map_err(lost)?;
     let incoming = Incoming { path: directory.join(format!("{}.apkg", hex::encode(name))) };
-    let mut file =
-        OpenOptions::new().write(true).create_new(true).mode(0o600).open(&incoming.path).await.map_err(lost)?;
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(&incoming.path)
+        .await
+        .map_err(lost)?;
     let mut size = 0_u64;
     while let Some(chunk) = field.chunk().await.map_err(|error| cut_off(&error))? {
         size += chunk.len() as u64;
@@ -119,7 +135,10 @@ async fn small(mut field: Field<'_>) -> Result<String, Refusal> {
     while let Some(chunk) = field.chunk().await.map_err(|error| cut_off(&error))? {
         bytes.extend_from_slice(&chunk);
         if bytes.len() > SMALL_FIELD {
-            return Err(Refusal::new(Code::TooLarge, format!("a field beside the file has over {SMALL_FIELD} bytes")));
+            return Err(Refusal::new(
+                Code::TooLarge,
+                format!("a field beside the file has over {SMALL_FIELD} bytes"),
+            ));
         }
     }
     Ok(String::from_utf8_lossy(&bytes).trim().to_owned())
@@ -141,7 +160,8 @@ fn flag(text: &str) -> Result<bool, Refusal> {
 }
 
 fn cut_off(error: &axum::extract::multipart::MultipartError) -> Refusal {
-    let code = if error.status() == StatusCode::PAYLOAD_TOO_LARGE { Code::TooLarge } else { Code::BadRequest };
+    let code =
+        if error.status() == StatusCode::PAYLOAD_TOO_LARGE { Code::TooLarge } else { Code::BadRequest };
     Refusal::new(code, error.body_text())
 }
 

@@ -54,7 +54,10 @@ impl Edge {
             None => front.ok.inc(),
             Some(code) => {
                 let [agent, version] = &front.labels;
-                self.metrics.requests.with_label_values(&[agent.as_str(), version.as_str(), code.text()]).inc();
+                self.metrics
+                    .requests
+                    .with_label_values(&[agent.as_str(), version.as_str(), code.text()])
+                    .inc();
                 match code {
                     Code::QueueFull | Code::TooLarge | Code::RateLimited | Code::QuotaExceeded => {
                         self.metrics.limited.with_label_values(&[code.text()]).inc();

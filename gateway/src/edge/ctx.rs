@@ -72,11 +72,6 @@ impl Ctx {
             _flight: Flight(in_flight.clone()),
         }
     }
-
-    /// The time at which the request began; idle time of a kept connection is not part of it.
-    pub(crate) fn restart(&mut self) {
-        self.begin = Instant::now();
-    }
 }
 
 /// Request ids that cannot collide between processes and cost no system call: 64 random bits of this process and a

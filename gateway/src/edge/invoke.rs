@@ -33,8 +33,6 @@ struct Envelope<'a> {
     trace_id: Option<String>,
     #[serde(default)]
     session_id: Option<String>,
-    #[serde(default)]
-    context: Option<IgnoredAny>,
 }
 
 /// What the envelope says beside the input.
@@ -134,7 +132,10 @@ fn accept_json(session: &Session) -> Result<(), Refusal> {
     let Some(value) = session.req_header().headers.get(CONTENT_TYPE) else { return Ok(()) };
     let text = value.to_str().unwrap_or_default();
     let essence = text.split(';').next().unwrap_or_default().trim();
-    if essence.is_empty() || essence.eq_ignore_ascii_case(JSON) || essence.to_ascii_lowercase().ends_with("+json") {
+    if essence.is_empty()
+        || essence.eq_ignore_ascii_case(JSON)
+        || essence.to_ascii_lowercase().ends_with("+json")
+    {
         return Ok(());
     }
     Err(Refusal::new(
@@ -163,13 +164,15 @@ fn unwrap(body: &Bytes) -> Result<(Bytes, Wrapping), Refusal> {
     let envelope: Envelope<'_> = serde_json::from_slice(body).map_err(|error| match error.classify() {
         serde_json::error::Category::Data => Refusal::new(
             Code::BadRequest,
-            format!("the body is no envelope {{\"input\", \"context\", \"trace_id\", \"session_id\"}}: {error}"),
+            format!(
+                "the body is no envelope {{\"input\", \"context\", \"trace_id\", \"session_id\"}}: {error}"
+            ),
         ),
         serde_json::error::Category::Io
         | serde_json::error::Category::Syntax
         | serde_json::error::Category::Eof => bad_json(&error),
     })?;
-    let Envelope { input, trace_id, session_id, context: _ } = envelope;
+    let Envelope { input, trace_id, session_id } = envelope;
     let input = input.map_or(Bytes::from_static(b"{}"), |raw| body.slice_ref(raw.get().as_bytes()));
     Ok((input, Wrapping { trace_id, session_id }))
 }
@@ -183,7 +186,8 @@ fn meta(session: &Session, ctx: &Ctx, agent: &Agent, wrapping: &Wrapping) -> Byt
     out.put_slice(agent.text.as_bytes());
     out.put_slice(b"\",\"version\":\"");
     out.put_slice(agent.id.package.version.as_str().as_bytes());
-    if let Some(parent) = session.req_header().headers.get("traceparent").filter(|value| is_traceparent(value.as_bytes()))
+    if let Some(parent) =
+        session.req_header().headers.get("traceparent").filter(|value| is_traceparent(value.as_bytes()))
     {
         out.put_slice(b"\",\"traceparent\":\"");
         out.put_slice(parent.as_bytes());
@@ -205,7 +209,11 @@ pub(crate) fn is_traceparent(text: &[u8]) -> bool {
     let hex = |part: Option<&[u8]>, length: usize| {
         part.is_some_and(|part| part.len() == length && part.iter().all(u8::is_ascii_hexdigit))
     };
-    hex(parts.next(), 2) && hex(parts.next(), 32) && hex(parts.next(), 16) && hex(parts.next(), 2) && parts.next().is_none()
+    hex(parts.next(), 2)
+        && hex(parts.next(), 32)
+        && hex(parts.next(), 16)
+        && hex(parts.next(), 2)
+        && parts.next().is_none()
 }
 
 #[derive(Debug, Deserialize)]
@@ -216,7 +224,8 @@ struct ResultMeta {
 fn outcome(answer: Answer, agent: &Agent) -> Result<Success, Refusal> {
     match answer.outcome {
         Outcome::Done { flags, meta, payload } if flags & FLAG_OCTETS != 0 => {
-            let declared = serde_json::from_slice::<ResultMeta>(&meta).ok().and_then(|meta| meta.content_type);
+            let declared =
+                serde_json::from_slice::<ResultMeta>(&meta).ok().and_then(|meta| meta.content_type);
             let content_type = declared.map_or(Cow::Borrowed("application/octet-stream"), Cow::Owned);
             Ok(Success { content_type, body: payload })
         }
@@ -225,10 +234,15 @@ fn outcome(answer: Answer, agent: &Agent) -> Result<Success, Refusal> {
         Outcome::Crashed(death) => Err(Refusal::new(Code::WorkerCrashed, death.to_string())),
         Outcome::Deadline { started } => Err(Refusal::new(
             Code::DeadlineExceeded,
-            if started { "the agent did not answer before the deadline" } else { "the call could not start before its deadline" },
+            if started {
+                "the agent did not answer before the deadline"
+            } else {
+                "the call could not start before its deadline"
+            },
         )),
         Outcome::QueueFull { retry_after } => {
-            Err(Refusal::new(Code::QueueFull, "more calls wait than can be answered in time").retry_after(retry_after))
+            Err(Refusal::new(Code::QueueFull, "more calls wait than can be answered in time")
+                .retry_after(retry_after))
         }
         Outcome::CrashLoop { retry_after } => Err(Refusal::new(
             Code::CrashLoop,
@@ -242,13 +256,15 @@ fn outcome(answer: Answer, agent: &Agent) -> Result<Success, Refusal> {
 /// The agent's own failure, by its kind.
 fn failed(payload: &[u8]) -> Refusal {
     let fault: serde_json::Value = serde_json::from_slice(payload).unwrap_or_default();
-    let text = |name: &str| fault.get(name).and_then(serde_json::Value::as_str).unwrap_or_default().to_owned();
+    let text =
+        |name: &str| fault.get(name).and_then(serde_json::Value::as_str).unwrap_or_default().to_owned();
     match text("kind").as_str() {
         "input" => Refusal::new(Code::InputInvalid, text("message")),
         "deadline" => Refusal::new(Code::DeadlineExceeded, "the agent did not answer before the deadline"),
         "result" => {
             let place = text("place");
-            let place = if place.is_empty() { "the result".to_owned() } else { format!("the result at {place}") };
+            let place =
+                if place.is_empty() { "the result".to_owned() } else { format!("the result at {place}") };
             let mut refusal = Refusal::new(Code::AgentError, format!("{place} cannot be sent as JSON"));
             refusal.fault = Some(fault);
             refusal
@@ -301,7 +317,11 @@ mod tests {
         assert_eq!(plain(Bytes::from_static(b" \n")).unwrap(), "{}");
         assert_eq!(plain(Bytes::from_static(b"[1]")).unwrap(), "[1]");
         for broken in ["{", "{\"a\":}", "nope", "{} {}", "NaN", "\u{feff}{}"] {
-            assert_eq!(plain(Bytes::from_static(broken.as_bytes())).unwrap_err().code, Code::BadJson, "{broken}");
+            assert_eq!(
+                plain(Bytes::from_static(broken.as_bytes())).unwrap_err().code,
+                Code::BadJson,
+                "{broken}"
+            );
         }
     }
 

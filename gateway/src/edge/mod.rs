@@ -69,7 +69,8 @@ impl ProxyHttp for Edge {
         }
         downstream.set_pipelining_enabled(true);
         let request = downstream.req_header();
-        ctx.request_id = self.ids.choose(request.headers.get("x-request-id").map(http::HeaderValue::as_bytes));
+        ctx.request_id =
+            self.ids.choose(request.headers.get("x-request-id").map(http::HeaderValue::as_bytes));
         ctx.trace_id = request
             .headers
             .get("traceparent")
@@ -78,7 +79,8 @@ impl ProxyHttp for Edge {
         if head_length(request) > self.limits.header_bytes {
             return Error::e_explain(pingora_core::ErrorType::HTTPStatus(431), "head over its limit");
         }
-        let old = request.version == http::Version::HTTP_11 && !request.headers.contains_key(http::header::HOST);
+        let old =
+            request.version == http::Version::HTTP_11 && !request.headers.contains_key(http::header::HOST);
         if old && request.uri.authority().is_none() {
             return Error::e_explain(pingora_core::ErrorType::HTTPStatus(400), "HTTP/1.1 without Host");
         }
@@ -162,7 +164,10 @@ impl ProxyHttp for Edge {
 fn below(directory: &Directory, id: &str) -> Refusal {
     let known = directory.find(id).is_some_and(|agent| !agent.is_private());
     if known {
-        Refusal::new(Code::NotFound, format!("{id:?} has nothing at this path; call it at /agents/{id}/invoke"))
+        Refusal::new(
+            Code::NotFound,
+            format!("{id:?} has nothing at this path; call it at /agents/{id}/invoke"),
+        )
     } else {
         Refusal::new(Code::AgentNotFound, format!("there is no agent {id:?}"))
     }
@@ -170,6 +175,7 @@ fn below(directory: &Directory, id: &str) -> Refusal {
 
 /// Bytes of names, values and path, without separators.
 fn head_length(request: &RequestHeader) -> u64 {
-    let fields: usize = request.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
+    let fields: usize =
+        request.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
     (fields + request.uri.path_and_query().map_or(0, |path| path.as_str().len())) as u64
 }

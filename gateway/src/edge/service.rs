@@ -31,7 +31,12 @@ struct Homed {
 
 #[async_trait]
 impl Service for Homed {
-    async fn start_service(&mut self, fds: Option<ListenFds>, shutdown: ShutdownWatch, listeners_per_fd: usize) {
+    async fn start_service(
+        &mut self,
+        fds: Option<ListenFds>,
+        shutdown: ShutdownWatch,
+        listeners_per_fd: usize,
+    ) {
         for _ in 0..self.threads * TRIES_PER_THREAD {
             if self.pool.homes().count() >= self.threads {
                 break;
@@ -76,8 +81,8 @@ pub(crate) fn server(
     server.bootstrap();
     let pool = Arc::clone(&edge.pool);
     let mut inner = http_proxy_service_with_name(&server.configuration, edge, "edge");
-    let listener = ListenerConfig::tcp(address.to_string())
-        .l4_buffer(L4BufferSettings::default().write(WRITE_BUFFER));
+    let listener =
+        ListenerConfig::tcp(address.to_string()).l4_buffer(L4BufferSettings::default().write(WRITE_BUFFER));
     inner.add_listener(listener);
     let (sender, started) = oneshot::channel();
     server.add_service(Homed { inner, pool, threads, started: Some(sender) });

@@ -53,7 +53,8 @@ impl Edge {
     pub(crate) fn explain(&self, error: &Error) -> Refusal {
         match (error.esource(), error.etype()) {
             (_, ErrorType::HTTPStatus(431)) => {
-                Refusal::new(Code::HeadersTooLarge, "the headers are larger than this runtime takes").closing()
+                Refusal::new(Code::HeadersTooLarge, "the headers are larger than this runtime takes")
+                    .closing()
             }
             (_, ErrorType::HTTPStatus(414)) => {
                 Refusal::new(Code::UriTooLong, "the path is longer than this runtime takes").closing()

@@ -99,7 +99,8 @@ mod tests {
 
     #[test]
     fn hostile_texts_stay_one_line_of_valid_json() {
-        for text in ["", "plain", "\"quoted\"\\", "a\nb\r\n\t\0\x1b[31m\x7f", "ünïcödé 🦀", "\u{2028}"] {
+        for text in ["", "plain", "\"quoted\"\\", "a\nb\r\n\t\0\x1b[31m\x7f", "ünïcödé 🦀", "\u{2028}"]
+        {
             let mut out = Vec::new();
             string(&mut out, text);
             assert!(!out.contains(&b'\n') && !out.contains(&0x1b));

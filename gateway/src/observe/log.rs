@@ -83,7 +83,9 @@ fn filter(level: Level) -> Targets {
     if level > Level::INFO {
         return targets;
     }
-    targets.with_targets(QUIET.iter().map(|(target, least)| (*target, LevelFilter::from_level((*least).min(level)))))
+    targets.with_targets(
+        QUIET.iter().map(|(target, least)| (*target, LevelFilter::from_level((*least).min(level)))),
+    )
 }
 
 struct LineLayer {
@@ -276,7 +278,10 @@ mod tests {
         let line = lines.first().unwrap();
         let names: Vec<_> = line.as_object().unwrap().keys().map(String::as_str).collect();
         assert_eq!(names, ["ts", "level", "event", "agentAppId", "deploymentId", "details"]);
-        assert_eq!((&line["level"], &line["event"], &line["deploymentId"]), (&"info".into(), &"download".into(), &"d".into()));
+        assert_eq!(
+            (&line["level"], &line["event"], &line["deploymentId"]),
+            (&"info".into(), &"download".into(), &"d".into())
+        );
         assert_eq!(
             line["details"],
             serde_json::json!({
@@ -288,7 +293,8 @@ mod tests {
     #[test]
     fn spans_tell_their_fields_and_events_without_a_name_their_target() {
         let lines = logged(Level::INFO, || {
-            let _span = tracing::info_span!("rollout", package = "echo@1.0.0", step = tracing::field::Empty).entered();
+            let _span = tracing::info_span!("rollout", package = "echo@1.0.0", step = tracing::field::Empty)
+                .entered();
             tracing::Span::current().record("step", "probe");
             tracing::warn!("odd");
         });

@@ -77,14 +77,18 @@ impl RecentLines {
     }
 
     /// The remembered lines that pass, and batches of all lines from exactly there on.
-    pub(crate) fn lines_and_follow(&self, filter: &Filter) -> (Vec<Box<RawValue>>, broadcast::Receiver<Bytes>) {
+    pub(crate) fn lines_and_follow(
+        &self,
+        filter: &Filter,
+    ) -> (Vec<Box<RawValue>>, broadcast::Receiver<Bytes>) {
         let (batches, surplus, live) = {
             let ring = self.ring.lock();
             let batches: Vec<_> = ring.batches.iter().map(|(batch, _)| batch.clone()).collect();
             (batches, ring.lines.saturating_sub(self.max_lines), self.live.subscribe())
         };
         let lines = batches.iter().flat_map(|batch| split(batch)).skip(surplus);
-        let kept = lines.filter(|line| filter.keeps(line)).filter_map(|line| serde_json::from_slice(line).ok());
+        let kept =
+            lines.filter(|line| filter.keeps(line)).filter_map(|line| serde_json::from_slice(line).ok());
         (kept.collect(), live)
     }
 }
@@ -128,10 +132,15 @@ impl Filter {
             found.and_then(Value::as_str)
         };
         let of_agent = |wanted: &String| {
-            ["agent_id", "agent", "package"].iter().filter_map(|name| member(name)).any(|id| names(wanted, id))
+            ["agent_id", "agent", "package"]
+                .iter()
+                .filter_map(|name| member(name))
+                .any(|id| names(wanted, id))
         };
         let severe = |least: &tracing::Level| {
-            member("level").and_then(|name| name.parse::<tracing::Level>().ok()).is_some_and(|level| level <= *least)
+            member("level")
+                .and_then(|name| name.parse::<tracing::Level>().ok())
+                .is_some_and(|level| level <= *least)
         };
         self.request_id.as_ref().is_none_or(|wanted| member("request_id") == Some(wanted))
             && self.level.as_ref().is_none_or(severe)
@@ -183,7 +192,10 @@ mod tests {
 
     fn seen(recent: &RecentLines) -> Vec<u64> {
         let lines = recent.lines(&Filter::default());
-        lines.iter().map(|line| serde_json::from_str::<Value>(line.get()).unwrap()["n"].as_u64().unwrap()).collect()
+        lines
+            .iter()
+            .map(|line| serde_json::from_str::<Value>(line.get()).unwrap()["n"].as_u64().unwrap())
+            .collect()
     }
 
     #[test]

@@ -57,7 +57,9 @@ struct Waiting {
 impl LogSink {
     /// Starts the writer thread. Every line is JSON; `form` says how it looks on `output`, `None`: as it is.
     pub(crate) fn start(
-        output: Box<dyn Write + Send>, form: Option<TextForm>, recent: Arc<RecentLines>,
+        output: Box<dyn Write + Send>,
+        form: Option<TextForm>,
+        recent: Arc<RecentLines>,
     ) -> io::Result<Self> {
         let shared = Arc::new(Shared {
             waiting: Mutex::default(),

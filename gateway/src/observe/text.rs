@@ -50,7 +50,9 @@ impl TextForm {
             line.push_str(name);
             line.push('=');
             match value {
-                Value::String(text) if !text.is_empty() && !text.contains([' ', '"', '=']) => visible(text, &mut line),
+                Value::String(text) if !text.is_empty() && !text.contains([' ', '"', '=']) => {
+                    visible(text, &mut line)
+                }
                 Value::Null => line.push('-'),
                 other => line.push_str(&other.to_string()),
             }
@@ -102,7 +104,8 @@ mod tests {
 
     #[test]
     fn texts_cannot_steer_the_terminal() {
-        let line = r#"{"level":"warn","event":"x","details":{"message":"a\u001b[2Jb\nc","k":"\u001b]0;t\u0007"}}"#;
+        let line =
+            r#"{"level":"warn","event":"x","details":{"message":"a\u001b[2Jb\nc","k":"\u001b]0;t\u0007"}}"#;
         let shown = rendered(line, false);
         assert!(!shown.contains('\x1b') && !shown.contains('\x07'), "{shown:?}");
         assert!(shown.contains("b\n    c"));

@@ -127,7 +127,8 @@ mod tests {
 
     #[test]
     fn management_and_nothing_are_told_apart() {
-        for path in ["/health", "/runtime/info", "/agents", "/agents/echo", "/agents/echo/health", "/metrics"] {
+        for path in ["/health", "/runtime/info", "/agents", "/agents/echo", "/agents/echo/health", "/metrics"]
+        {
             assert_eq!(target(path), Target::Control, "{path}");
         }
         for path in ["/", "/healthz", "/agents/", "/agents//invoke", "/agents/%ff/invoke", "/runtimes"] {

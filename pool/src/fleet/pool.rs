@@ -139,7 +139,7 @@ impl Pool {
         let cache_dir = make(settings.packages.cache_dir.clone())?;
         let program = write_worker_code(&data_dir.join("worker"))?;
         let temporary = make(data_dir.join("tmp"))?;
-        let shared = program.parent().map(std::path::Path::to_path_buf).into_iter().collect();
+        let shared = program.ancestors().nth(2).map(std::path::Path::to_path_buf).into_iter().collect();
         let background = Handle::current();
         let metrics = PoolMetrics::register(registry).map_err(std::io::Error::other)?;
         let (state_file, state) = StateFile::open(data_dir.join("state.json"))?;

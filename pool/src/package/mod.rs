@@ -21,8 +21,8 @@ pub mod unpack;
 pub mod variables;
 
 pub use manifest::checked::{
-    Entry, Export, Handler, HealthCheck, Package, Permissions, PythonWanted, SessionMode, SessionPolicy, StartMode,
-    Surfaces, UiSurface, WorkerPolicy,
+    Entry, Export, Handler, HealthCheck, Package, Permissions, PythonWanted, SessionMode, SessionPolicy,
+    StartMode, Surfaces, UiSurface, WorkerPolicy,
 };
 pub use pull::Street;
 pub use source::{Location, Source, SourceError};

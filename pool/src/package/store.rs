@@ -64,6 +64,8 @@ impl Store {
     /// Opens the store and removes what dead processes left.
     pub fn open(root: &Path) -> io::Result<Self> {
         fs::create_dir_all(root)?;
+        // Import paths are made from this one.
+        let root = &root.canonicalize()?;
         let mut bytes = [0_u8; 8];
         getrandom::fill(&mut bytes).map_err(|_| io::Error::other("no random numbers"))?;
         let token = hex::encode(bytes);
@@ -73,7 +75,7 @@ impl Store {
         flock(locked.as_file(), FlockOperation::NonBlockingLockExclusive)?;
         let locked = locked.persist(&path).map_err(|error| error.error)?;
         let owner = Owner { token, path, next: AtomicU64::new(0), _locked: locked };
-        let store = Self { root: Arc::from(root), owner: Arc::new(owner) };
+        let store = Self { root: Arc::from(root.as_path()), owner: Arc::new(owner) };
         store.sweep();
         Ok(store)
     }

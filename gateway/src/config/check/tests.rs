@@ -54,7 +54,10 @@ fn every_variable_of_the_contract_has_its_effect() {
     ]);
     assert_eq!(config.http.to_string(), "127.0.0.1:1");
     assert_eq!(config.metrics.to_string(), "[::1]:2");
-    assert_eq!((config.data_dir.as_path(), config.socket.as_path()), (Path::new("/data"), Path::new("/run/par.sock")));
+    assert_eq!(
+        (config.data_dir.as_path(), config.socket.as_path()),
+        (Path::new("/data"), Path::new("/run/par.sock"))
+    );
     let packages = &config.packages;
     assert_eq!((packages.max_cache_bytes, packages.max_packages), (7 << 20, 8));
     assert_eq!((packages.max_package_bytes, packages.cache_dir.as_path()), (9 << 20, Path::new("/cache")));
@@ -163,7 +166,8 @@ fn arguments_come_before_the_variable() {
     }
     let flags = Flags { sources: vec![root.path().display().to_string()], ..Flags::default() };
     let config = check(&flags, &environment([("PACKAGES_URLS", "/z.apkg")])).unwrap();
-    let names: Vec<_> = config.sources.iter().map(|s| s.to_string().rsplit('/').next().unwrap().to_owned()).collect();
+    let names: Vec<_> =
+        config.sources.iter().map(|s| s.to_string().rsplit('/').next().unwrap().to_owned()).collect();
     assert_eq!(names, ["a.apkg", "b.apkg", "z.apkg"]);
 }
 

@@ -112,7 +112,7 @@ fn project(root: &Path, pyproject: &Pyproject, own: bool) -> Project {
     }
     let has_pyproject =
         pyproject.project.is_some() || pyproject.build_system.is_some() || pyproject.tool.poetry.is_some();
-    if !has_pyproject && setup.is_empty() && !root.join("setup.cfg").is_file() {
+    if !has_pyproject && setup.is_empty() {
         return Project::None;
     }
     let declared = match &pyproject.project {

@@ -31,7 +31,9 @@ pub(super) struct Shelf {
 impl Shelf {
     pub(super) fn open(root: PathBuf) -> io::Result<Self> {
         fs::create_dir_all(&root)?;
-        Ok(Self { root, flights: Mutex::default() })
+        let shelf = Self { root, flights: Mutex::default() };
+        shelf.sweep_all();
+        Ok(shelf)
     }
 
     /// The finished directory of a key.
@@ -126,6 +128,20 @@ impl Shelf {
         }
     }
 
+    /// Removes what builds of dead processes left.
+    fn sweep_all(&self) {
+        for entry in fs::read_dir(&self.root).into_iter().flatten().flatten() {
+            let path = entry.path();
+            let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+            let Some((key, _)) = name.rsplit_once('-').filter(|_| path.is_dir()) else { continue };
+            let Ok(lock) = File::create(self.root.join(format!("{key}.lock"))) else { continue };
+            let idle = flock(&lock, FlockOperation::NonBlockingLockExclusive).is_ok();
+            if idle && self.find(key).is_none_or(|complete| complete != path) {
+                drop(remove_tree(&path));
+            }
+        }
+    }
+
     fn marker(&self, key: &str) -> PathBuf {
         self.root.join(format!("{key}.complete"))
     }
@@ -213,11 +229,15 @@ mod tests {
         fs::create_dir(directory.path().join("key-crashed")).unwrap();
         fs::create_dir(directory.path().join("key-2-other")).unwrap();
         let built = shelf.obtain("key", soon(), fill).await.unwrap();
+        assert!(!directory.path().join("key-crashed").exists());
         let directories =
             fs::read_dir(directory.path()).unwrap().flatten().filter(|entry| entry.path().is_dir());
         let mut left: Vec<PathBuf> = directories.map(|entry| entry.path()).collect();
         left.sort();
         assert_eq!(left.len(), 2, "{left:?}");
         assert!(left.contains(&built));
+        let reopened = Shelf::open(directory.path().to_path_buf()).unwrap();
+        assert_eq!(reopened.find("key"), Some(built));
+        assert!(!directory.path().join("key-2-other").exists());
     }
 }

@@ -10,7 +10,8 @@ fn uv() -> Option<PathBuf> {
     let given = std::env::var_os("PAR_TEST_UV").map(PathBuf::from);
     let path = std::env::var_os("PATH").unwrap_or_default();
     let on_path = std::env::split_paths(&path).map(|directory| directory.join("uv"));
-    let found = given.into_iter().chain(on_path).chain([PathBuf::from("/tmp/uv/bin/uv")]).find(|path| path.is_file());
+    let found =
+        given.into_iter().chain(on_path).chain([PathBuf::from("/tmp/uv/bin/uv")]).find(|path| path.is_file());
     if found.is_none() {
         eprintln!("no uv here: pip is tested instead");
     }
@@ -60,11 +61,13 @@ impl Desk {
     }
 
     async fn run(&self, environment: &Environment, code: &str) -> String {
-        let layer = environment.layer.as_deref().map(|layer| format!("import sys; sys.path.insert(0, {layer:?}); "));
+        let layer =
+            environment.layer.as_deref().map(|layer| format!("import sys; sys.path.insert(0, {layer:?}); "));
         let code = format!("{}{code}", layer.unwrap_or_default());
         let arguments = ["-I", "-c", &code].map(Into::into);
         let deadline = Instant::now() + Duration::from_secs(20);
-        let output = self.environments.tools.run(&environment.python, &arguments, Path::new("/"), deadline).await;
+        let output =
+            self.environments.tools.run(&environment.python, &arguments, Path::new("/"), deadline).await;
         output.unwrap_or_else(|error| panic!("{error:?}")).trim().to_owned()
     }
 }
@@ -72,7 +75,8 @@ impl Desk {
 #[tokio::test]
 async fn packages_without_requirements_share_one_empty_environment() {
     let desk = Desk::new(None, None);
-    let (one, two) = (desk.package("one", "", &[]), desk.package("two", "", &[("requirements.txt", "# nothing\n")]));
+    let (one, two) =
+        (desk.package("one", "", &[]), desk.package("two", "", &[("requirements.txt", "# nothing\n")]));
     let (one, two) = tokio::join!(desk.environments.provide(&one), desk.environments.provide(&two));
     let (one, two) = (one.unwrap(), two.unwrap());
     assert_eq!(one.directory, two.directory);
@@ -91,7 +95,8 @@ async fn a_rollout_of_code_alone_installs_nothing() {
     let desk = Desk::new(Some(uv), None);
     let files = [("requirements.txt", "six\nidna==3.10\n")];
     let one = desk.environments.provide(&desk.package("one", "", &files)).await.unwrap();
-    let version = desk.run(&one, "import six, idna; print(idna.__version__, six.__cached__.endswith('.pyc'))").await;
+    let version =
+        desk.run(&one, "import six, idna; print(idna.__version__, six.__cached__.endswith('.pyc'))").await;
     assert_eq!(version, "3.10 True");
     let site = desk.run(&one, "import six; print(six.__file__)").await;
     let pyc = Path::new(&site).parent().unwrap().join("__pycache__");
@@ -105,7 +110,10 @@ async fn a_rollout_of_code_alone_installs_nothing() {
     let pinned = desk.package("pinned", "", &[("requirements.txt", "idna==3.9\n")]);
     assert_ne!(desk.environments.provide(&pinned).await.unwrap().directory, one.directory);
     desk.environments.forget_resolutions().unwrap();
-    assert_eq!(desk.environments.provide(&desk.package("one", "", &files)).await.unwrap().directory, one.directory);
+    assert_eq!(
+        desk.environments.provide(&desk.package("one", "", &files)).await.unwrap().directory,
+        one.directory
+    );
 }
 
 #[tokio::test]
@@ -147,7 +155,8 @@ async fn local_paths_get_an_environment_of_their_own() {
     let Some(uv) = uv() else { return };
     let desk = Desk::new(Some(uv), None);
     let vendored = |name: &str| {
-        let package = desk.package(name, "", &[("requirements.txt", "./wheels/offline_only-1.0-py3-none-any.whl")]);
+        let package =
+            desk.package(name, "", &[("requirements.txt", "./wheels/offline_only-1.0-py3-none-any.whl")]);
         fs::create_dir_all(package.root.join("wheels")).unwrap();
         wheel(&package.root.join("wheels"), "offline_only");
         package
@@ -189,7 +198,10 @@ fn wheel(directory: &Path, name: &str) {
     let bytes = crate::package::unpack::tests::archive(&[
         (&format!("{name}.py"), "X = 1"),
         (&format!("{info}/METADATA"), &format!("Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")),
-        (&format!("{info}/WHEEL"), "Wheel-Version: 1.0\nGenerator: x\nRoot-Is-Purelib: true\nTag: py3-none-any\n"),
+        (
+            &format!("{info}/WHEEL"),
+            "Wheel-Version: 1.0\nGenerator: x\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+        ),
         (&format!("{info}/RECORD"), ""),
     ]);
     fs::write(directory.join(format!("{name}-1.0-py3-none-any.whl")), bytes).unwrap();

@@ -20,10 +20,12 @@ use tokio::{
     process::Command,
 };
 
-use crate::package::{PullError, Step};
+use crate::package::{PullError, Step, store::remove_tree};
 
 /// Output kept per stream: the end of it, where the error is. Resolvers explain conflicts in a few KB.
 const KEPT_OUTPUT: usize = 32 * 1024;
+/// Age of temporary files that nobody can be using any more; installs are capped at minutes.
+const LEFT_OVER: Duration = Duration::from_secs(24 * 3600);
 /// Installers yield to calls that are being served.
 const NICENESS: i32 = 10;
 /// Variables passed on as they are.
@@ -115,6 +117,7 @@ impl Tools {
             std::fs::create_dir_all(&directory)?;
             variables.insert(name.into(), directory.into());
         }
+        sweep(&data_dir.join("installer/tmp"));
         if !variables.contains_key(&OsString::from("UV_CONFIG_FILE")) {
             variables.insert("UV_NO_CONFIG".into(), "1".into());
         }
@@ -194,6 +197,20 @@ impl Tools {
                 let refusal = PullError::refused(Step::Environment, format!("{what} failed: {cause}"));
                 PullError { transient, ..refusal.with_log(output.clone()) }
             }
+        }
+    }
+}
+
+/// Removes temporary directories that crashes left: older than any install can take.
+fn sweep(directory: &Path) {
+    for entry in std::fs::read_dir(directory).into_iter().flatten().flatten() {
+        let age = entry
+            .metadata()
+            .and_then(|metadata| metadata.modified())
+            .ok()
+            .and_then(|time| time.elapsed().ok());
+        if age.is_some_and(|age| age > LEFT_OVER) {
+            drop(remove_tree(&entry.path()));
         }
     }
 }

@@ -33,7 +33,9 @@ fn status(line: &str) -> Act {
 }
 
 fn redirect(to: &str) -> Act {
-    Act::Say(format!("HTTP/1.1 302 Found\r\nlocation: {to}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"))
+    Act::Say(format!(
+        "HTTP/1.1 302 Found\r\nlocation: {to}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
+    ))
 }
 
 struct Server {
@@ -111,7 +113,10 @@ async fn a_download_is_hashed_while_it_is_read() {
     let server = server(vec![ok("hello")]).await;
     let fetched = server.download(LONG).await.unwrap();
     assert_eq!(std::fs::read(fetched.file.path()).unwrap(), b"hello");
-    assert_eq!(fetched.digest.to_string(), "2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824");
+    assert_eq!(
+        fetched.digest.to_string(),
+        "2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824"
+    );
     assert_eq!(fetched.bytes, 5);
     let path = fetched.file.path().to_path_buf();
     drop(fetched);

@@ -104,8 +104,22 @@ mod tests {
     #[test]
     fn brackets_that_really_nest_are_never_missed() {
         for unit in [
-            "[", "{", "[ # ]\n", "[\"]\",", "[ \"]\", ", "['],', ", "[\"\\\"]\",", "[''']',", "[\"\n]\n\",", "[a \"]\", ",
-            "[a:\"b, \"],\", ", "[&a \"]\", ", "{\"a\":\"}\",b: ", "{a: \"}\", b: ", "[a\n\"], [\", ", "[x', ']', ",
+            "[",
+            "{",
+            "[ # ]\n",
+            "[\"]\",",
+            "[ \"]\", ",
+            "['],', ",
+            "[\"\\\"]\",",
+            "[''']',",
+            "[\"\n]\n\",",
+            "[a \"]\", ",
+            "[a:\"b, \"],\", ",
+            "[&a \"]\", ",
+            "{\"a\":\"}\",b: ",
+            "{a: \"}\", b: ",
+            "[a\n\"], [\", ",
+            "[x', ']', ",
         ] {
             assert!(!is_bounded(&format!("a: {}", unit.repeat(5000))), "{unit:?}");
         }
@@ -113,7 +127,8 @@ mod tests {
 
     #[test]
     fn real_manifests_may_be_long() {
-        let schema = r#"{"type": "object", "title": "it's [", "properties": {"a": {"enum": ["]", '}', x, it's]}}}"#;
+        let schema =
+            r#"{"type": "object", "title": "it's [", "properties": {"a": {"enum": ["]", '}', x, it's]}}}"#;
         for unit in [
             format!("  - id: x\n    input_schema: {schema}\n"),
             "a: [b, 'c', \"d\"] # [ see\n".to_owned(),

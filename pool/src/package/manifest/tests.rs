@@ -30,8 +30,14 @@ fn ids(package: &Package) -> Vec<&str> {
 #[test]
 fn versions_stay_as_they_are_written() {
     for (written, version) in [
-        ("1.0", "1.0"), ("1.10", "1.10"), ("'1.0'", "1.0"), ("2024-01-02", "2024-01-02"), ("1e3", "1e3"), ("0x10", "0x10"),
-        ("1", "1"), ("\"1.4.0+build.5\"", "1.4.0+build.5"),
+        ("1.0", "1.0"),
+        ("1.10", "1.10"),
+        ("'1.0'", "1.0"),
+        ("2024-01-02", "2024-01-02"),
+        ("1e3", "1e3"),
+        ("0x10", "0x10"),
+        ("1", "1"),
+        ("\"1.4.0+build.5\"", "1.4.0+build.5"),
     ] {
         let top = format!("name: a\nversion: {written}\nentrypoint: m:f\nmetadata: {{version: 9}}");
         assert_eq!(package(&top).id.version.as_str(), version);
@@ -56,7 +62,10 @@ fn variant_a_as_the_kit_initialises_it() {
     assert_eq!((package.exports[0].name.as_str(), package.exports[0].description.as_str()), ("Kit All", "d"));
     assert_eq!(package.surfaces.rest, function("src.rest.index:mount"));
     assert_eq!(package.surfaces.a2a, function("src.a2a.server:serve"));
-    assert_eq!(package.surfaces.ui.as_ref().map(|ui| (ui.path.as_str(), ui.base_path.as_str())), Some(("ui", "/")));
+    assert_eq!(
+        package.surfaces.ui.as_ref().map(|ui| (ui.path.as_str(), ui.base_path.as_str())),
+        Some(("ui", "/"))
+    );
     assert_eq!(package.surfaces.workers, 1);
     assert_eq!(package.dependencies, ["fastapi>=0.100", "uvicorn>=0.2"]);
     let environment: Vec<(&str, &str)> =
@@ -97,7 +106,10 @@ fn variant_c_lists_exports() {
     let [hello, bye] = package.exports.as_slice() else { panic!() };
     assert_eq!(hello.handler, handler("agent:hello"));
     assert_eq!((hello.role_required.as_deref(), hello.concurrency, hello.threads), (Some("staff"), 100, 1));
-    assert_eq!((bye.name.as_str(), bye.private, bye.role_required.as_deref()), ("Say bye", true, Some("admin")));
+    assert_eq!(
+        (bye.name.as_str(), bye.private, bye.role_required.as_deref()),
+        ("Say bye", true, Some("admin"))
+    );
     assert_eq!((bye.timeout.unwrap().as_secs(), bye.concurrency, bye.threads), (120, 7, 2));
     assert_eq!(bye.input_schema.as_ref().unwrap()["required"][0], "x");
     let doc = "name: a\nversion: 1\nentrypoint: src.main:main\nmodes: {par: {}}\nexports: [{name: x, handler: http}]";
@@ -127,7 +139,9 @@ fn variant_d_and_e_have_sub_agents() {
 
 #[test]
 fn variant_f_has_a_service_only() {
-    let package = package("name: echo\nversion: 1.0.0\na2a: {http_server: 'src.agent:create_service'}\nrest: null\nui: ~\nexports:\nmetadata:\n");
+    let package = package(
+        "name: echo\nversion: 1.0.0\na2a: {http_server: 'src.agent:create_service'}\nrest: null\nui: ~\nexports:\nmetadata:\n",
+    );
     assert_eq!(package.surfaces.a2a, function("src.agent:create_service"));
     assert!(package.exports.is_empty() && package.surfaces.rest.is_none() && package.surfaces.ui.is_none());
 }
@@ -148,13 +162,22 @@ fn defaults_are_those_of_the_contract() {
          permissions: {fs_read: /data, net_connect: [443, 5432], subprocess: false}\nui: {path: ./web/, basePath: //app/, public: true}",
     );
     let check = set.healthcheck.unwrap();
-    assert_eq!((check.export.as_str(), check.input["a"].as_u64(), check.expect.unwrap().as_str()), ("default", Some(1), Some("ok")));
+    assert_eq!(
+        (check.export.as_str(), check.input["a"].as_u64(), check.expect.unwrap().as_str()),
+        ("default", Some(1), Some("ok"))
+    );
     assert_eq!((set.session.mode, set.session.max_ttl.as_secs()), (SessionMode::Isolated, 90));
-    assert_eq!((set.workers.min, set.workers.max, set.workers.start, set.workers.memory_mb), (2, Some(4), StartMode::Spawn, 64));
+    assert_eq!(
+        (set.workers.min, set.workers.max, set.workers.start, set.workers.memory_mb),
+        (2, Some(4), StartMode::Spawn, 64)
+    );
     assert_eq!(set.permissions.net_connect, Some(vec![443, 5432]));
     assert_eq!(set.permissions.fs_read, ["/data"]);
     let ui = set.surfaces.ui.unwrap();
-    assert_eq!((ui.path.as_str(), ui.base_path.as_str(), ui.public, set.surfaces.workers), ("web", "/app", true, 3));
+    assert_eq!(
+        (ui.path.as_str(), ui.base_path.as_str(), ui.public, set.surfaces.workers),
+        ("web", "/app", true, 3)
+    );
 }
 
 #[test]
@@ -168,7 +191,10 @@ fn what_cannot_run_here_is_refused_with_its_reason() {
         ("runtime_version: 9.0.0", "the package needs PAR 9.0.0, this is PAR 0."),
         ("runtime_version: '>=0.0.1,<0.0.2'", "the package needs PAR >=0.0.1,<0.0.2, this is PAR 0."),
         ("runtime_version: new", "no list of comparisons"),
-        ("exports: [{id: x, handler: 'a:b'}, {id: x, handler: 'c:d'}]", "an agent of this id is there already"),
+        (
+            "exports: [{id: x, handler: 'a:b'}, {id: x, handler: 'c:d'}]",
+            "an agent of this id is there already",
+        ),
         ("exports: [{id: a/b, handler: 'a:b'}]", "agent id"),
         ("exports: [{handler: 'a:b'}]", "exports[0].name: is missing"),
         ("exports: {a: b}", "exports: a list is expected, not a mapping"),
@@ -204,13 +230,19 @@ fn what_cannot_run_here_is_refused_with_its_reason() {
 
 #[test]
 fn all_faults_are_told_at_once() {
-    let error = check("name: A\nversion: 1/2\nruntime: node20\nentrypoint: x\nworkers: {min: -1}").unwrap_err();
+    let error =
+        check("name: A\nversion: 1/2\nruntime: node20\nentrypoint: x\nworkers: {min: -1}").unwrap_err();
     assert_eq!(error.split("; ").count(), 6, "{error}");
 }
 
 #[test]
 fn runtime_versions_and_pythons_that_fit_are_accepted() {
-    for yaml in ["runtime_version: 0.1.0", "runtime_version: '>=0.1,<1'", "runtime_version: 0.0.9", "runtime_version:"] {
+    for yaml in [
+        "runtime_version: 0.1.0",
+        "runtime_version: '>=0.1,<1'",
+        "runtime_version: 0.0.9",
+        "runtime_version:",
+    ] {
         package(&format!("name: a\nversion: 1\nentrypoint: m:f\n{yaml}"));
     }
     for (runtime, wanted) in [
@@ -233,7 +265,11 @@ fn runtime_versions_and_pythons_that_fit_are_accepted() {
 fn a_ui_is_found_where_the_kit_packs_it() {
     let root = tempfile::tempdir().unwrap();
     fs::write(root.path().join("agent.yaml"), "name: a\nversion: 1\nui: {path: web}").unwrap();
-    let path = || read(root.path()).map(|(package, warnings)| (package.surfaces.ui.unwrap().path, warnings.len())).unwrap();
+    let path = || {
+        read(root.path())
+            .map(|(package, warnings)| (package.surfaces.ui.unwrap().path, warnings.len()))
+            .unwrap()
+    };
     assert_eq!(path(), ("web".to_owned(), 1));
     fs::create_dir_all(root.path().join("dist/ui")).unwrap();
     assert_eq!(path(), ("dist/ui".to_owned(), 0));

@@ -131,22 +131,3 @@ async fn what_was_fetched_before_needs_no_registry() {
     let unknown = desk.street.fetch(&Source::parse("s3://bucket/one.apkg").unwrap()).await.unwrap_err();
     assert_eq!(unknown.detail, "s3:// sources are not supported by this version");
 }
-
-#[tokio::test]
-async fn sample_adhoc() {
-    let Some(sample) = std::env::var_os("PAR_SAMPLE") else { return };
-    for uv in [Some(PathBuf::from("/tmp/uv/bin/uv")), None] {
-        let directory = tempfile::tempdir().unwrap();
-        let street = Street::new(PackageSettings { uv, ..settings(directory.path()) }).unwrap();
-        for source in Source::expand(sample.to_str().unwrap()).unwrap() {
-            let unpacked = street.fetch(&source).await.unwrap();
-            eprintln!("{:#?}", unpacked.package);
-            let installed = street.install(unpacked.clone()).await;
-            match installed {
-                Ok(i) => eprintln!("{:?} {:?} {:?} {:#?} {:?}", i.warnings, i.sys_path, i.readable, i.variables, i.steps),
-                Err(e) => eprintln!("{e:?}"),
-            }
-            if let Ok(i) = street.install(unpacked).await { eprintln!("again {:?}", i.steps); }
-        }
-    }
-}

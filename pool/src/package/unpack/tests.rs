@@ -214,7 +214,8 @@ fn no_byte_that_is_changed_makes_it_crash() {
 fn bombs_are_refused_whole() {
     let zeros = "\0".repeat(2 << 20);
     assert!(refusal(&archive(&[("x", &zeros)])).contains("more than 200 times"));
-    let words: Vec<String> = (0..4000_u32).map(|n| format!("{:08x}", n.wrapping_mul(2_654_435_761))).collect();
+    let words: Vec<String> =
+        (0..4000_u32).map(|n| format!("{:08x}", n.wrapping_mul(2_654_435_761))).collect();
     let noise = words.concat();
     let (outcome, _directory) = unpacked(&archive(&[("a", &noise), ("b", &noise)]), 5000);
     assert!(outcome.unwrap_err().to_string().contains("more than 50000 bytes"));

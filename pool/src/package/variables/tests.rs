@@ -114,6 +114,9 @@ fn a_worker_gets_a_cleared_base_and_the_packages_files() {
     fs::write(root.path().join("deploy.json"), "{").unwrap();
     let mut warnings = Vec::new();
     assert_eq!(assemble(&origins, &mut warnings).unwrap()["KEY"], "env");
-    let expected = ["deploy.json is not valid JSON and ignored", "the environment variable M refers to N, which is not set"];
+    let expected = [
+        "deploy.json is not valid JSON and ignored",
+        "the environment variable M refers to N, which is not set",
+    ];
     assert_eq!(warnings, expected);
 }

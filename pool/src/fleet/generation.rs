@@ -118,6 +118,8 @@ pub struct Generation {
     pub(crate) facts: Vec<ExportFacts>,
     pub(crate) fork: ForkStatus,
     pub(crate) preload: bool,
+    /// Sync calls at once on one worker.
+    pub(crate) threads: u32,
     pub(crate) slots: Arc<Slots>,
     pub(crate) template: tokio::sync::Mutex<Option<Arc<Template>>>,
     pub(crate) groups: Mutex<Vec<u32>>,
@@ -195,7 +197,12 @@ impl Generation {
                 worker.channel.attach(&self.settings.homes.pick());
             }
             let (answer, reply) = oneshot::channel();
-            let ticket = CallTicket { slot, answer, request_id: Arc::clone(&call.request_id) };
+            let ticket = CallTicket {
+                slot,
+                answer,
+                request_id: Arc::clone(&call.request_id),
+                in_turn: lane == Lane::Sync && self.threads == 1,
+            };
             again = true;
             let milliseconds = u32::try_from(left.as_millis()).unwrap_or(u32::MAX).max(1);
             let Ok(id) = worker.channel.submit(&frame, milliseconds, ticket) else { continue };

@@ -12,6 +12,7 @@ mod order;
 mod pool;
 mod report;
 mod slots;
+mod snapshot;
 mod starting;
 mod state;
 mod status;

@@ -13,7 +13,11 @@ use std::{
 use parking_lot::Mutex;
 use tokio::sync::{Notify, oneshot};
 
-use super::{ticket::CallTicket, window::Window};
+use super::{
+    snapshot::{SeatView, Snapshot},
+    ticket::CallTicket,
+    window::Window,
+};
 use crate::process::{Lane, Worker};
 
 type Seated = Arc<Worker<CallTicket>>;
@@ -381,21 +385,4 @@ impl Slots {
     pub(crate) fn waiting(&self) -> usize {
         self.state.lock().lanes.iter().map(|lane| lane.waiting.len()).sum()
     }
-}
-
-/// What the slots looked like at one moment; arrays are by lane, sync first.
-#[derive(Debug)]
-pub(crate) struct Snapshot {
-    pub(crate) waiting: [usize; 2],
-    pub(crate) capacity: [u32; 2],
-    pub(crate) cost: [Duration; 2],
-    pub(crate) seats: Vec<SeatView>,
-}
-
-/// One worker in a [`Snapshot`].
-#[derive(Debug)]
-pub(crate) struct SeatView {
-    pub(crate) worker: Seated,
-    pub(crate) outstanding: u32,
-    pub(crate) retiring: bool,
 }

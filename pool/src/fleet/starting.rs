@@ -86,6 +86,7 @@ impl Generation {
             facts,
             fork,
             preload,
+            threads,
             slots: Slots::new(threads, concurrency, settings.pack_budget),
             groups: Mutex::new(vec![template.pid()]),
             template: tokio::sync::Mutex::new(Some(template)),

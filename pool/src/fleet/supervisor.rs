@@ -11,7 +11,7 @@ use futures_util::future::join_all;
 use super::{
     generation::Generation,
     growth::Demand,
-    slots::{SeatView, Snapshot},
+    snapshot::{SeatView, Snapshot},
 };
 use crate::process::{Death, usage};
 

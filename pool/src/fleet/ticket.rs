@@ -13,11 +13,12 @@ pub(crate) struct CallTicket {
     pub(crate) slot: Slot,
     pub(crate) answer: oneshot::Sender<Reply>,
     pub(crate) request_id: Arc<str>,
+    pub(crate) in_turn: bool,
 }
 
 impl Ticket for CallTicket {
     fn end(self, reply: Reply) {
-        let Self { mut slot, answer, request_id: _ } = self;
+        let Self { mut slot, answer, request_id: _, in_turn: _ } = self;
         match &reply {
             Reply::Done { micros, .. } | Reply::Failed { micros, .. } => slot.observe(*micros),
             Reply::Cancelled { .. } | Reply::Returned | Reply::Died(_) => {}
@@ -30,5 +31,9 @@ impl Ticket for CallTicket {
 
     fn request_id(&self) -> Arc<str> {
         Arc::clone(&self.request_id)
+    }
+
+    fn in_turn(&self) -> bool {
+        self.in_turn
     }
 }

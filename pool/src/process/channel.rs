@@ -16,10 +16,9 @@ use std::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
-    time::Duration,
 };
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{Buf, BytesMut};
 use par_proto::frames::{Decoder, Frame, FrameError, Header, JOURNAL_SIZE, JournalImage, Kind, encode};
 use parking_lot::Mutex;
 use tokio::{
@@ -27,59 +26,16 @@ use tokio::{
     net::UnixStream,
     runtime::Handle,
     sync::{Notify, oneshot},
-    time::{Instant, Sleep},
 };
 
-use super::death::Death;
-
-/// How long a worker may be silent with more than one call before those that have not started are called back.
-/// Twice the window's budget, and the resolution of the timer: half would call back on scheduling hiccups, double
-/// would add to the tail of every short call that waits behind a long one.
-const STALL: Duration = Duration::from_millis(1);
+use super::{
+    death::Death,
+    reply::{CallFrame, Reply, Ticket},
+    stall::Stall,
+};
 
 /// Room for answers in one read. Larger answers grow it; 64 KiB holds a full window of small ones.
 const INBOX: usize = 64 * 1024;
-
-/// How a call ended, as its worker said it or as the worker's end implies.
-#[derive(Debug)]
-pub enum Reply {
-    /// The handler returned.
-    Done {
-        /// Microseconds it took.
-        micros: u32,
-        /// Flags of the frame.
-        flags: u8,
-        /// Metadata of the frame: usage, content type.
-        meta: Bytes,
-        /// The result.
-        payload: Bytes,
-    },
-    /// The handler failed; the payload says how.
-    Failed {
-        /// Microseconds it took.
-        micros: u32,
-        /// JSON as in `FRAMES.md`, kind `ERROR`.
-        payload: Bytes,
-    },
-    /// It ended because its caller was gone.
-    Cancelled {
-        /// Microseconds it took.
-        micros: u32,
-    },
-    /// It never started; it may be sent elsewhere.
-    Returned,
-    /// It had started when its worker died.
-    Died(Arc<Death>),
-}
-
-/// What a call leaves with its worker; ended exactly once, whatever happens.
-pub trait Ticket: Send + 'static {
-    /// The call is over.
-    fn end(self, reply: Reply);
-
-    /// For the log lines that the agent prints meanwhile.
-    fn request_id(&self) -> Arc<str>;
-}
 
 /// Call ids are counters: they need no hashing.
 #[derive(Default)]
@@ -106,6 +62,8 @@ type Pending<T> = HashMap<u64, T, BuildHasherDefault<CallIdHasher>>;
 struct Shared<T> {
     out: BytesMut,
     pending: Pending<T>,
+    /// How many of those run one after the other.
+    in_turn: usize,
     next: u64,
     open: bool,
     idle_socket: Option<StdUnixStream>,
@@ -132,17 +90,6 @@ pub(crate) struct Channel<T> {
     answered: AtomicU64,
 }
 
-/// The metadata and input of one call.
-#[derive(Debug, Clone)]
-pub struct CallFrame {
-    /// Index of the export.
-    pub export: u32,
-    /// JSON object as in `FRAMES.md`.
-    pub meta: Bytes,
-    /// The input as JSON.
-    pub payload: Bytes,
-}
-
 impl<T: Ticket> Channel<T> {
     /// A channel that is not attached to a thread yet, and a receiver that says when it is over.
     pub(crate) fn new(
@@ -155,6 +102,7 @@ impl<T: Ticket> Channel<T> {
             shared: Mutex::new(Shared {
                 out: BytesMut::new(),
                 pending: Pending::default(),
+                in_turn: 0,
                 next: 1,
                 open: true,
                 idle_socket: Some(main),
@@ -207,6 +155,7 @@ impl<T: Ticket> Channel<T> {
         let header =
             Header { size: 0, meta: 0, kind: Kind::Call, flags: 0, call: id, a: call.export, b: deadline_ms };
         encode(&mut shared.out, header, &call.meta, &call.payload);
+        shared.in_turn += usize::from(ticket.in_turn());
         shared.pending.insert(id, ticket);
         drop(shared);
         if was_empty {
@@ -265,6 +214,7 @@ impl<T: Ticket> Channel<T> {
             let mut shared = self.shared.lock();
             shared.open = false;
             shared.out.clear();
+            shared.in_turn = 0;
             std::mem::take(&mut shared.pending)
         };
         for (id, ticket) in left {
@@ -284,22 +234,22 @@ impl<T: Ticket> Channel<T> {
         let mut outbox = BytesMut::new();
         let mut decoder = Decoder::default();
         let mut frames = Vec::with_capacity(64);
-        let tick = tokio::time::sleep(STALL);
+        let tick = tokio::time::sleep(Stall::AFTER);
         tokio::pin!(tick);
-        let mut watch = Watch::default();
+        let mut stall = Stall::default();
         loop {
             let outstanding = match self.flush(&writer, &mut outbox) {
                 Ok(outstanding) => outstanding,
                 Err(_) => return Closed::Ended,
             };
-            let watching = watch.arm(outstanding, tick.as_mut());
+            let watching = stall.arm(outstanding, tick.as_mut());
             inbox.reserve(INBOX / 2);
             tokio::select! {
                 biased;
                 read = reader.read_buf(&mut inbox) => match read {
                     Ok(0) | Err(_) => return Closed::Ended,
                     Ok(_) => {
-                        watch.progress();
+                        stall.progress();
                         match collect(&mut decoder, &mut inbox, &mut frames) {
                             Ok(()) => self.complete(frames.drain(..)),
                             Err(error) => return Closed::Garbage(error.to_string()),
@@ -308,12 +258,12 @@ impl<T: Ticket> Channel<T> {
                 },
                 () = self.wake.notified() => {}
                 ready = writer.writable(), if !outbox.is_empty() => if ready.is_err() { return Closed::Ended },
-                () = tick.as_mut(), if watching => if watch.stalled() { self.recall() },
+                () = tick.as_mut(), if watching => if stall.fired() { self.recall() },
             }
         }
     }
 
-    /// Writes what is waiting; returns how many calls are outstanding.
+    /// Writes what is waiting; returns how many calls that run one after the other are outstanding.
     fn flush(&self, writer: &tokio::net::unix::WriteHalf<'_>, outbox: &mut BytesMut) -> io::Result<usize> {
         loop {
             let outstanding = {
@@ -321,7 +271,7 @@ impl<T: Ticket> Channel<T> {
                 if outbox.is_empty() {
                     std::mem::swap(&mut shared.out, outbox);
                 }
-                shared.pending.len()
+                shared.in_turn
             };
             if outbox.is_empty() {
                 return Ok(outstanding);
@@ -335,6 +285,13 @@ impl<T: Ticket> Channel<T> {
             }
             outbox.clear();
         }
+    }
+
+    fn take(&self, id: u64) -> Option<T> {
+        let mut shared = self.shared.lock();
+        let ticket = shared.pending.remove(&id)?;
+        shared.in_turn -= usize::from(ticket.in_turn());
+        Some(ticket)
     }
 
     fn complete(&self, frames: impl IntoIterator<Item = Frame>) {
@@ -368,8 +325,7 @@ impl<T: Ticket> Channel<T> {
                 progressed += 1;
             }
             // An id that is not there was answered before: from the journal, or a frame seen twice.
-            let ticket = self.shared.lock().pending.remove(&id);
-            if let Some(ticket) = ticket {
+            if let Some(ticket) = self.take(id) {
                 ticket.end(reply);
             }
         }
@@ -398,39 +354,6 @@ fn collect(decoder: &mut Decoder, inbox: &mut BytesMut, frames: &mut Vec<Frame>)
         frames.push(frame);
     }
     Ok(())
-}
-
-/// Notices a worker that makes no progress with more than one call outstanding. One timer per worker and
-/// millisecond, not one per call.
-#[derive(Debug, Default)]
-struct Watch {
-    armed: bool,
-    moved: bool,
-    called: bool,
-}
-
-impl Watch {
-    fn progress(&mut self) {
-        self.moved = true;
-        self.called = false;
-    }
-
-    fn arm(&mut self, outstanding: usize, tick: std::pin::Pin<&mut Sleep>) -> bool {
-        if outstanding > 1 && !self.called && !self.armed {
-            tick.reset(Instant::now() + STALL);
-            self.armed = true;
-            self.moved = false;
-        }
-        self.armed
-    }
-
-    /// The timer fired: whether nothing moved since it was set.
-    fn stalled(&mut self) -> bool {
-        self.armed = false;
-        let stalled = !self.moved;
-        self.called = stalled;
-        stalled
-    }
 }
 
 impl<T> std::fmt::Debug for Channel<T> {

@@ -13,11 +13,12 @@ use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use tokio::{io::AsyncReadExt, net::UnixStream, sync::oneshot};
 
 use super::{
-    channel::{Channel, Closed, Ticket},
+    channel::{Channel, Closed},
     control::{ImportFailure, Ready},
     death::Death,
     descriptors,
     logs::{Origin, OutputSink},
+    reply::Ticket,
     template::{StartError, Template},
 };
 

@@ -1,0 +1,23 @@
+//! A picture of the slots, taken under their lock and looked at without it.
+
+use std::{sync::Arc, time::Duration};
+
+use super::ticket::CallTicket;
+use crate::process::Worker;
+
+/// What the slots looked like at one moment; arrays are by lane, sync first.
+#[derive(Debug)]
+pub(crate) struct Snapshot {
+    pub(crate) waiting: [usize; 2],
+    pub(crate) capacity: [u32; 2],
+    pub(crate) cost: [Duration; 2],
+    pub(crate) seats: Vec<SeatView>,
+}
+
+/// One worker in a [`Snapshot`].
+#[derive(Debug)]
+pub(crate) struct SeatView {
+    pub(crate) worker: Arc<Worker<CallTicket>>,
+    pub(crate) outstanding: u32,
+    pub(crate) retiring: bool,
+}

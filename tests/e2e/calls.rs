@@ -106,7 +106,13 @@ async fn a_good_request_id_is_echoed_and_a_bad_one_is_replaced() {
 
 #[tokio::test]
 async fn a_caller_can_shorten_the_deadline_but_not_extend_it() {
-    let par = par().agent("slow").env("REQUEST_TIMEOUT_SECONDS", "2").allow("worker_died").start().await;
+    let par = par()
+        .agent("slow")
+        .env("REQUEST_TIMEOUT_SECONDS", "2")
+        .allow("worker_stuck")
+        .allow("worker_died")
+        .start()
+        .await;
     let timed = async |agent: &str, timeout: &str, seconds: f64| {
         let began = Instant::now();
         let request = par.http.request(Method::POST, &format!("/agents/{agent}/invoke"));

@@ -123,7 +123,7 @@ async fn a_worker_over_its_memory_costs_only_its_own_call_and_the_limit_is_named
 
 #[tokio::test]
 async fn a_handler_that_never_returns_is_a_504_and_its_stack_is_in_the_log() {
-    let par = faulty().allow("worker_died").allow("call_timed_out").start().await;
+    let par = faulty().allow("worker_died").allow("worker_stuck").start().await;
     let began = Instant::now();
     let answer = fail(&par, "hangs").await;
     answer.problem_naming(504, "deadline_exceeded", &["deadline"]);

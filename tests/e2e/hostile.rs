@@ -85,12 +85,14 @@ async fn names_that_are_no_honest_names_are_refused() {
     for (what, name) in [
         ("a NUL", b"a\0b.py".to_vec()),
         ("a newline", b"a\nb.py".to_vec()),
-        ("no UTF-8", vec![b'a', 0xff, 0xfe]),
         ("a path without end", long.into_bytes()),
         ("a component too long", component.into_bytes()),
     ] {
         refuse(&par, what, with(Entry::file(name, "x"))).await;
     }
+    // Bit 11 says that the name is UTF-8; without it every byte is a letter of an old code page.
+    let claimed = Entry { flags: 1 << 11, ..Entry::file([b'a', 0xff, 0xfe], "x") };
+    refuse(&par, "a name that claims to be UTF-8", with(claimed)).await;
 }
 
 #[tokio::test]

@@ -143,7 +143,7 @@ async fn two_agents_with_one_id_in_one_package_are_refused() {
         par().agent("echo").source(twins.directory(scratch.path())).allow("package_failed").start().await;
     let failure = par.failure("twins").await.expect("it is listed as failed");
     assert_eq!(failure["step"], "manifest");
-    assert!(failure["detail"].as_str().is_some_and(|text| text.contains("twin")), "{failure}");
+    assert!(failure["detail"].as_str().is_some_and(|text| text.contains("exports[1].id")), "{failure}");
     assert_eq!(who(&par, "echo").await, json!({}));
 }
 

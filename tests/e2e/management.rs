@@ -86,7 +86,7 @@ async fn an_upload_over_the_limit_is_refused() {
 #[tokio::test]
 async fn the_same_id_with_other_bytes_is_a_conflict_unless_forced() {
     let scratch = scratch();
-    let par = par().production().start().await;
+    let par = par().production().allow("package_failed").start().await;
     let operator = par.operator();
     upload(&operator, &saying("twice", "1.0.0", "first"), &[]).await.ok();
     let other = saying("twice", "1.0.0", "second");

@@ -52,7 +52,7 @@ async fn https_is_a_source_and_its_certificate_is_checked() {
     assert_eq!(trusting.http.invoke("remote", &json!({})).await.ok(), json!("from afar"));
     assert_eq!(server.asked(), 1);
 
-    let wary = par().source(&url).agent("echo").allow("package_failed").start().await;
+    let wary = par().source(&url).agent("echo").allow("package_failed").allow("log").start().await;
     let failure = wary.failure("remote").await.expect("it is listed");
     assert_eq!(failure["step"], "fetch");
     assert!(failure["detail"].to_string().to_lowercase().contains("certificate"), "{failure}");

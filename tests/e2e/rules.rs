@@ -61,7 +61,11 @@ async fn the_context_says_who_calls_what_until_when() {
     let request = par.http.request(Method::POST, "/agents/rules/context/invoke");
     let request = request.header("x-request-id", "ask-1").header("traceparent", traceparent);
     let told = request.json(&json!({"input": 7})).answer().await.ok();
-    assert_eq!(told["input"], 7, "beside the context, parameters are keywords");
+    assert_eq!(
+        told["input"],
+        json!({"input": 7}),
+        "the context is not counted: one parameter gets the whole input"
+    );
     assert_eq!(told["agent_id"], "rules@1.0.0/context");
     assert_eq!(told["version"], "1.0.0");
     assert_eq!(told["request_id"], "ask-1");

@@ -82,12 +82,13 @@ impl Client {
 
     fn unreachable(&self, error: &io::Error) -> Failure {
         let socket = self.socket.display();
-        let text = match error.kind() {
-            io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => {
-                format!("no par answers at {socket}")
-            }
-            io::ErrorKind::PermissionDenied => format!("the par at {socket} belongs to another user"),
-            _ => format!("no par answers at {socket}: {error}"),
+        let kind = error.kind();
+        let text = if matches!(kind, io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) {
+            format!("no par answers at {socket}")
+        } else if kind == io::ErrorKind::PermissionDenied {
+            format!("the par at {socket} belongs to another user")
+        } else {
+            format!("no par answers at {socket}: {error}")
         };
         Failure::new(Exit::Unreachable, text)
     }

@@ -3,7 +3,9 @@
 
 use std::{fs, io::Write, path::Path};
 
-use par_pool::package::{Entry, Handler, PackageSettings, PullError, Source, Step, Street, Unpacked};
+use par_pool::package::{
+    Entry, Handler, PackageSettings, PullError, PythonWanted, Source, Step, Street, Unpacked,
+};
 use serde_json::{Value, json};
 
 use super::{Exit, Failure, table};
@@ -139,12 +141,20 @@ fn describe(unpacked: &Unpacked) -> Value {
         "description": package.description,
         "digest": unpacked.digest,
         "signature": "none",
-        "python": format!("{:?}", package.python),
+        "python": python(&package.python),
         "agents": agents,
         "surfaces": surfaces,
         "environment": {"files": files, "requirements": requirements(unpacked), "variables": package.environment.keys().collect::<Vec<_>>()},
         "warnings": unpacked.warnings,
     })
+}
+
+fn python(wanted: &PythonWanted) -> String {
+    match wanted {
+        PythonWanted::Any => "any".to_owned(),
+        PythonWanted::Minor(major, minor) => format!("{major}.{minor}"),
+        PythonWanted::Range(range) => range.clone(),
+    }
 }
 
 /// Lines of `requirements.txt`, else the manifest's dependencies.

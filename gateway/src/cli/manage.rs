@@ -122,8 +122,7 @@ async fn upload(
     let mut before = String::new();
     for (name, value) in [("force", Some(force.to_string())), ("sha256", digest)] {
         if let Some(value) = value {
-            before.push_str(&part(&boundary, name));
-            before.push_str(&format!("\r\n\r\n{value}\r\n"));
+            before.extend([&part(&boundary, name), "\r\n\r\n", &value, "\r\n"]);
         }
     }
     before.push_str(&part(&boundary, "file"));

@@ -74,10 +74,10 @@ impl Failure {
 impl From<io::Error> for Failure {
     /// Of writing the result. A reader that has seen enough is no failure.
     fn from(error: io::Error) -> Self {
-        match error.kind() {
-            io::ErrorKind::BrokenPipe => Self::new(Exit::Done, ""),
-            _ => Self::new(Exit::Failed, format!("the result cannot be written: {error}")),
+        if error.kind() == io::ErrorKind::BrokenPipe {
+            return Self::new(Exit::Done, "");
         }
+        Self::new(Exit::Failed, format!("the result cannot be written: {error}"))
     }
 }
 
@@ -173,16 +173,13 @@ fn in_runtime<T>(work: impl Future<Output = T>) -> Result<T, Failure> {
 }
 
 fn usage(error: &clap::Error, out: &mut dyn Write, err: &mut dyn Write) -> ExitCode {
-    match error.kind() {
-        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
-            say(out, &error.render().to_string());
-            ExitCode::SUCCESS
-        }
-        _ => {
-            say(err, &error.render().to_string());
-            Exit::Configuration.into()
-        }
+    let text = error.render().to_string();
+    if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
+        say(out, &text);
+        return ExitCode::SUCCESS;
     }
+    say(err, &text);
+    Exit::Configuration.into()
 }
 
 /// Nothing can be done about a terminal that is gone.

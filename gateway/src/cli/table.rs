@@ -17,11 +17,8 @@ pub(super) fn write(out: &mut dyn Write, head: &[&str], rows: &[Vec<String>]) ->
         })
         .collect();
     for row in &rows {
-        let mut line = String::new();
-        for (cell, width) in row.iter().zip(&widths) {
-            line.push_str(&format!("{cell:<width$}  "));
-        }
-        writeln!(out, "{}", line.trim_end())?;
+        let line: Vec<_> = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
+        writeln!(out, "{}", line.join("  ").trim_end())?;
     }
     Ok(())
 }

@@ -305,9 +305,13 @@ mod of_packages {
         let path = root.path().display().to_string();
         let ran = par(&["inspect", &path], &[]);
         assert!(is(ran.code, 0), "{}", ran.err);
-        for wanted in
-            ["echo@1.0.0\n", "signature     none\n", "requirements  httpx==1\n", "echo@1.0.0/say  main:say"]
-        {
+        for wanted in [
+            "echo@1.0.0\n",
+            "signature     none\n",
+            "python        any\n",
+            "requirements  httpx==1\n",
+            "echo@1.0.0/say  main:say",
+        ] {
             assert!(ran.out.contains(wanted), "{wanted:?} in {}", ran.out);
         }
         let ran = par(&["inspect", "--json", &path], &[]);

@@ -159,7 +159,10 @@ impl<'a> Check<'a> {
                 "auto" | "off" => {}
                 "require" => self.fault(&raw::VERIFY_SIGNATURES, "signatures is not offered by this version"),
                 other => {
-                    self.fault(&raw::VERIFY_SIGNATURES, format!("{other:?} is not one of auto, require, off"))
+                    self.fault(
+                        &raw::VERIFY_SIGNATURES,
+                        format!("{other:?} is not one of auto, require, off"),
+                    );
                 }
             }
         }
@@ -236,7 +239,7 @@ impl<'a> Check<'a> {
             match expand(argument) {
                 Ok(found) => sources.extend(found),
                 Err(problem) => {
-                    self.faults.push(Fault { name: "SOURCE".to_owned(), origin: Origin::Flag, problem })
+                    self.faults.push(Fault { name: "SOURCE".to_owned(), origin: Origin::Flag, problem });
                 }
             }
         }

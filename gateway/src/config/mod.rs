@@ -61,6 +61,7 @@ pub(crate) struct Config {
 
 /// Limits and places of packages.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(clippy::struct_field_names, reason = "`max_packages` is the name of the contract")]
 pub(crate) struct Packages {
     /// Content-addressed packages.
     pub(crate) cache_dir: PathBuf,

@@ -61,7 +61,7 @@ pub(super) fn review(flags: &Flags, environment: &Environment) -> (Vec<Fault>, V
         match weight {
             Weight::Refused => faults.push(refusal(name, Origin::Environment, feature)),
             Weight::Noted => {
-                warnings.push(format!("{name} has no effect: {feature} is not offered by this version"))
+                warnings.push(format!("{name} has no effect: {feature} is not offered by this version"));
             }
         }
     }

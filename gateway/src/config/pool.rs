@@ -80,7 +80,7 @@ mod tests {
         assert_eq!(find_uv(&[], &environment("")), Some(in_home));
         let beside = put("python/bin", 0o755);
         let python = root.path().join("python/bin/python3");
-        assert_eq!(find_uv(&[python.clone()], &environment("")), Some(beside));
+        assert_eq!(find_uv(std::slice::from_ref(&python), &environment("")), Some(beside));
         put("plain", 0o644);
         let on_path = put("path", 0o755);
         let path = format!("{home}/plain:{home}/path");

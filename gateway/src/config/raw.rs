@@ -237,7 +237,8 @@ fn scalar(value: &Value) -> Option<String> {
 fn written(value: &Value) -> Option<Written> {
     match value {
         Value::Sequence(items) => items.iter().map(scalar).collect::<Option<_>>().map(Written::Many),
-        other => scalar(other).map(Written::One),
+        Value::String(_) | Value::Bool(_) | Value::Number(_) => scalar(value).map(Written::One),
+        Value::Null | Value::Mapping(_) | Value::Tagged(_) => None,
     }
 }
 

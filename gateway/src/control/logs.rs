@@ -57,7 +57,7 @@ pub(super) async fn logs(
         Some("false" | "0") | None => false,
         Some(other) => return Err(bad(format!("follow: {other:?} is not true or false"))),
     };
-    let level = wanted.level.as_deref().map(|level| level.to_ascii_lowercase());
+    let level = wanted.level.as_deref().map(str::to_ascii_lowercase);
     let level = match level.as_deref() {
         None => None,
         Some(name @ ("trace" | "debug" | "info" | "warn" | "error")) => name.parse().ok(),

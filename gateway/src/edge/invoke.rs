@@ -22,6 +22,8 @@ use super::{Edge, body, ctx::Ctx, refusal::Refusal};
 pub(crate) struct Success {
     pub(crate) content_type: Cow<'static, str>,
     pub(crate) body: Bytes,
+    /// What the agent reported, as JSON.
+    usage: Option<Box<RawValue>>,
 }
 
 /// What the envelope route takes.
@@ -71,18 +73,33 @@ impl Edge {
             request_id: Arc::clone(&ctx.request_id),
             deadline,
         };
-        let answer = tokio::select! {
+        let (answer, agent) = tokio::select! {
             biased;
-            answer = self.pool.call(&agent, call) => answer,
+            answer = self.call(agent, call) => answer,
             () = left(session) => {
                 return Err(Refusal::new(Code::ClientClosed, "the client left before the answer").closing());
             }
         };
+        ctx.agent = Some(Arc::clone(&agent));
         ctx.queued = answer.queued;
         ctx.worker = answer.worker;
         ctx.pid = answer.pid;
         let success = outcome(answer, &agent)?;
         if envelope { Ok(wrap(&success, ctx, &agent, &wrapping)) } else { Ok(success) }
+    }
+
+    /// Calls the agent. A generation that ended while the body was read is looked up again: the table names the one
+    /// that replaced it.
+    async fn call(&self, agent: Arc<Agent>, call: Call) -> (Answer, Arc<Agent>) {
+        let answer = self.pool.call(&agent, call.clone()).await;
+        if !matches!(answer.outcome, Outcome::Stopping) {
+            return (answer, agent);
+        }
+        let newer = self.pool.directory().find(&agent.text).map(Arc::clone);
+        match newer.filter(|newer| !Arc::ptr_eq(&newer.mount, &agent.mount)) {
+            Some(newer) => (self.pool.call(&newer, Call { export: newer.export, ..call }).await, newer),
+            None => (answer, agent),
+        }
     }
 
     /// The agent that may be called, or why not.
@@ -216,20 +233,28 @@ pub(crate) fn is_traceparent(text: &[u8]) -> bool {
         && parts.next().is_none()
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Default, Deserialize)]
 struct ResultMeta {
     content_type: Option<String>,
+    usage: Option<Box<RawValue>>,
 }
 
 fn outcome(answer: Answer, agent: &Agent) -> Result<Success, Refusal> {
     match answer.outcome {
-        Outcome::Done { flags, meta, payload } if flags & FLAG_OCTETS != 0 => {
-            let declared =
-                serde_json::from_slice::<ResultMeta>(&meta).ok().and_then(|meta| meta.content_type);
-            let content_type = declared.map_or(Cow::Borrowed("application/octet-stream"), Cow::Owned);
-            Ok(Success { content_type, body: payload })
+        Outcome::Done { flags, meta, payload } => {
+            // Almost no call has any.
+            let meta: ResultMeta = if meta.is_empty() {
+                ResultMeta::default()
+            } else {
+                serde_json::from_slice(&meta).unwrap_or_default()
+            };
+            let content_type = if flags & FLAG_OCTETS == 0 {
+                Cow::Borrowed(JSON)
+            } else {
+                meta.content_type.map_or(Cow::Borrowed("application/octet-stream"), Cow::Owned)
+            };
+            Ok(Success { content_type, body: payload, usage: meta.usage })
         }
-        Outcome::Done { payload, .. } => Ok(Success { content_type: Cow::Borrowed(JSON), body: payload }),
         Outcome::Failed(payload) => Err(failed(&payload)),
         Outcome::Crashed(death) => Err(Refusal::new(Code::WorkerCrashed, death.to_string())),
         Outcome::Deadline { started } => Err(Refusal::new(
@@ -298,13 +323,13 @@ fn wrap(success: &Success, ctx: &Ctx, agent: &Agent, wrapping: &Wrapping) -> Suc
             "version": agent.id.package.version,
             "generation": agent.mount.generation.number,
             "session_id": wrapping.session_id,
-            "usage": null,
+            "usage": success.usage,
         },
     })
     .to_string();
     out.put_slice(b",");
     out.put_slice(tail.strip_prefix('{').unwrap_or(&tail).as_bytes());
-    Success { content_type: Cow::Borrowed(JSON), body: out.freeze() }
+    Success { content_type: Cow::Borrowed(JSON), body: out.freeze(), usage: None }
 }
 
 #[cfg(test)]

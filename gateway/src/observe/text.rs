@@ -51,10 +51,12 @@ impl TextForm {
             line.push('=');
             match value {
                 Value::String(text) if !text.is_empty() && !text.contains([' ', '"', '=']) => {
-                    visible(text, &mut line)
+                    visible(text, &mut line);
                 }
                 Value::Null => line.push('-'),
-                other => line.push_str(&other.to_string()),
+                Value::String(_) | Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => {
+                    line.push_str(&value.to_string());
+                }
             }
         }
         out.extend_from_slice(line.trim_end().as_bytes());

@@ -3,7 +3,7 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -25,8 +25,8 @@ use crate::{
     process::{CallFrame, Death, ExportFacts, Lane, OutputSink, Reply, Template, TemplateSettings, Worker},
 };
 
-/// One call, ready to be sent.
-#[derive(Debug)]
+/// One call, ready to be sent; a clone shares its bytes.
+#[derive(Debug, Clone)]
 pub struct Call {
     /// Index of the export in the manifest.
     pub export: u32,
@@ -122,7 +122,8 @@ pub struct Generation {
     pub(crate) threads: u32,
     pub(crate) slots: Arc<Slots>,
     pub(crate) template: tokio::sync::Mutex<Option<Arc<Template>>>,
-    pub(crate) groups: Mutex<Vec<u32>>,
+    /// Process id of the newest template.
+    pub(crate) template_pid: AtomicU32,
     pub(crate) health: Mutex<Health>,
     pub(crate) starting: AtomicUsize,
     pub(crate) at_cap: AtomicBool,
@@ -142,18 +143,31 @@ impl Drop for Flight<'_> {
     }
 }
 
-/// Cancels a call whose caller left before its end.
+/// Cancels a call whose caller left before its end, and holds it to its deadline all the same.
 struct Leave<'a> {
-    worker: &'a Worker<CallTicket>,
+    generation: &'a Arc<Generation>,
+    worker: &'a Arc<Worker<CallTicket>>,
     id: u64,
+    lane: Lane,
+    deadline: Instant,
     armed: bool,
 }
 
 impl Drop for Leave<'_> {
     fn drop(&mut self) {
-        if self.armed {
-            self.worker.channel.cancel(self.id);
+        if !self.armed {
+            return;
         }
+        let (generation, worker) = (Arc::clone(self.generation), Arc::clone(self.worker));
+        let (id, lane, deadline) = (self.id, self.lane, self.deadline);
+        worker.channel.cancel(id);
+        let background = generation.settings.background.clone();
+        background.spawn(async move {
+            tokio::time::sleep_until(deadline.into()).await;
+            if worker.channel.with_ticket(id, |_| ()).is_some() {
+                generation.expire(worker, id, lane);
+            }
+        });
     }
 }
 
@@ -206,7 +220,8 @@ impl Generation {
             again = true;
             let milliseconds = u32::try_from(left.as_millis()).unwrap_or(u32::MAX).max(1);
             let Ok(id) = worker.channel.submit(&frame, milliseconds, ticket) else { continue };
-            let mut leave = Leave { worker: &worker, id, armed: true };
+            let mut leave =
+                Leave { generation: self, worker: &worker, id, lane, deadline: call.deadline, armed: true };
             let waited = timeout_at(call.deadline.into(), reply).await;
             leave.armed = false;
             let told = |outcome, micros: u32| Answer {

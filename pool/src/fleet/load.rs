@@ -16,14 +16,15 @@ use par_proto::{
 use super::{
     directory::Mount,
     generation::{Call, Generation, Outcome},
+    installers::Installing,
     pool::{LoadError, LoadOptions, Loaded, Pool},
     state::{PackageIdKey, Remembered},
 };
 use crate::package::{Installed, Location, PullError, Source, Step, Unpacked};
 
-/// Packages that are pulled and installed at the same time. Installs are limited by the processor and the disk; more
-/// at once only delay the first.
-const AT_ONCE: usize = 2;
+/// Sources of the start that are looked at side by side; downloads wait for the network, installs have their own
+/// bound.
+const AT_ONCE: usize = 4;
 
 /// How long a replaced generation may finish its calls.
 const DRAIN: Duration = Duration::from_secs(600);
@@ -170,6 +171,11 @@ impl Pool {
         if let Some(same) = self.check(&unpacked, options)? {
             return Ok(same);
         }
+        let _installing: Installing = self
+            .installers
+            .get()
+            .await
+            .map_err(|error| PullError::transient(Step::Environment, error.to_string()))?;
         let installed = self.street.install(unpacked).await?;
         let number = self.next_number();
         let generation = Generation::start(number, installed, self.fleet.clone()).await?;

@@ -6,6 +6,7 @@ mod directory;
 mod generation;
 mod growth;
 mod homes;
+mod installers;
 mod load;
 mod metrics;
 mod order;

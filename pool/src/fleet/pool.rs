@@ -21,6 +21,7 @@ use super::{
     directory::{Agent, Directory},
     generation::{Answer, Call, FleetSettings, Outcome},
     homes::Homes,
+    installers::{InstallerPool, pool as installer_pool},
     metrics::PoolMetrics,
     state::StateFile,
     status::{AgentStatus, Failure, PackageStatus},
@@ -114,6 +115,7 @@ pub struct Pool {
     pub(crate) book: Mutex<Book>,
     pub(crate) state_file: StateFile,
     pub(crate) loading: Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>,
+    pub(crate) installers: InstallerPool,
     pub(crate) stopping: AtomicBool,
     in_flight: AtomicUsize,
     answered: AtomicU64,
@@ -138,6 +140,11 @@ impl Pool {
         let data_dir = make(settings.data_dir.clone())?;
         let cache_dir = make(settings.packages.cache_dir.clone())?;
         let program = write_worker_code(&data_dir.join("worker"))?;
+        // What agents left there belongs to processes that are gone.
+        match std::fs::remove_dir_all(data_dir.join("tmp")) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
+            Ok(()) | Err(_) => {}
+        }
         let temporary = make(data_dir.join("tmp"))?;
         let shared = program.ancestors().nth(2).map(std::path::Path::to_path_buf).into_iter().collect();
         let background = Handle::current();
@@ -167,6 +174,7 @@ impl Pool {
             book: Mutex::new(Book::new(state)),
             state_file,
             loading: Mutex::default(),
+            installers: installer_pool()?,
             stopping: AtomicBool::new(false),
             in_flight: AtomicUsize::new(0),
             answered: AtomicU64::new(0),

@@ -40,8 +40,8 @@ impl Generation {
                 answered: seat.worker.channel.answered(),
             })
             .collect();
-        let templates = self.groups.lock().clone();
-        let pids = workers.iter().map(|worker| worker.pid).chain(templates);
+        let template = self.template_pid.load(Ordering::Relaxed);
+        let pids = workers.iter().map(|worker| worker.pid).chain([template]);
         let package = mount.package();
         PackageStatus {
             id: mount.id.clone(),

@@ -3,7 +3,7 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -88,7 +88,7 @@ impl Generation {
             preload,
             threads,
             slots: Slots::new(threads, concurrency, settings.pack_budget),
-            groups: Mutex::new(vec![template.pid()]),
+            template_pid: AtomicU32::new(template.pid()),
             template: tokio::sync::Mutex::new(Some(template)),
             health: Mutex::new(Health {
                 backoff: Backoff::default(),
@@ -127,12 +127,15 @@ impl Generation {
 
     async fn living_template(self: &Arc<Self>) -> Result<Arc<Template>, StartError> {
         let mut held = self.template.lock().await;
+        if *self.ending.borrow() {
+            return Err(StartError::Ended);
+        }
         if let Some(template) = held.as_ref().filter(|template| template.is_alive()) {
             return Ok(Arc::clone(template));
         }
         let template =
             Arc::new(Template::start(&self.installed, self.preload, &self.settings.template).await?);
-        self.groups.lock().push(template.pid());
+        self.template_pid.store(template.pid(), Ordering::Relaxed);
         tracing::info!(event = "template_started", package = %self.installed.package.id, pid = template.pid());
         *held = Some(Arc::clone(&template));
         Ok(template)
@@ -186,9 +189,9 @@ impl Generation {
         for seat in self.slots.snapshot().seats {
             seat.worker.kill(Death::Retired);
         }
-        *self.template.lock().await = None;
-        for group in self.groups.lock().drain(..) {
-            kill_group(group);
+        // Only while the template lives is the number of its group surely its own.
+        if let Some(template) = self.template.lock().await.take().filter(|template| template.is_alive()) {
+            kill_group(template.pid());
         }
     }
 }

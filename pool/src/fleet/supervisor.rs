@@ -89,9 +89,14 @@ async fn grow(generation: &Arc<Generation>) {
         let wait = generation.health.lock().next_start.saturating_duration_since(Instant::now());
         if !wait.is_zero() {
             tokio::time::sleep(wait).await;
+            if *generation.ending.borrow() {
+                return;
+            }
         }
         let results = join_all((0..starts).map(|_| generation.start_worker())).await;
-        if let Some(error) = results.into_iter().find_map(Result::err) {
+        if let Some(error) =
+            results.into_iter().find_map(Result::err).filter(|_| !*generation.ending.borrow())
+        {
             tracing::warn!(
                 event = "worker_failed",
                 package = %generation.installed.package.id,
@@ -148,7 +153,7 @@ fn reap(generation: &Generation) {
 fn watch_memory(generation: &Generation, now: &Snapshot) {
     let limit_mb = generation.installed.package.workers.memory_mb;
     let limit = limit_mb.saturating_mul(1024 * 1024);
-    for seat in &now.seats {
+    for seat in now.seats.iter().filter(|seat| seat.outstanding > 0) {
         let pid = seat.worker.pid;
         // The cheap upper bound first: only a worker that could be over it is measured properly.
         let over = usage::resident(pid).is_some_and(|bytes| bytes > limit)

@@ -23,7 +23,7 @@ pub(crate) struct Shield {
     pub(crate) hidden: Vec<PathBuf>,
     /// Readable all the same: the worker's own code.
     pub(crate) shared: Vec<PathBuf>,
-    /// Each generation's own temporary directory is made below this one.
+    /// Each package's own temporary directory is made below this one.
     pub(crate) temporary: PathBuf,
 }
 
@@ -48,12 +48,13 @@ pub fn level() -> &'static str {
 }
 
 impl Shield {
-    /// Prepares a command: own process group, death with its parent, and the rules.
-    pub(crate) fn apply(&self, command: &mut Command, readable: &[PathBuf]) -> io::Result<()> {
-        command.process_group(0);
-        command.env("TMPDIR", &self.temporary);
-        std::fs::create_dir_all(&self.temporary)?;
-        let mut rules = Some(self.rules(readable)?);
+    /// Prepares a command: own process group, death with its parent, a temporary directory (and home) of its own, and
+    /// the rules. `name` must be fit for a file name.
+    pub(crate) fn apply(&self, command: &mut Command, readable: &[PathBuf], name: &str) -> io::Result<()> {
+        let temporary = self.temporary.join(name);
+        std::fs::create_dir_all(&temporary)?;
+        command.process_group(0).env("TMPDIR", &temporary).env("HOME", &temporary);
+        let mut rules = Some(self.rules(readable, &temporary)?);
         let confine = move || -> io::Result<()> {
             set_parent_process_death_signal(Some(Signal::TERM))?;
             if let Some(rules) = rules.take() {
@@ -71,7 +72,7 @@ impl Shield {
         Ok(())
     }
 
-    fn rules(&self, readable: &[PathBuf]) -> io::Result<RulesetCreated> {
+    fn rules(&self, readable: &[PathBuf], temporary: &Path) -> io::Result<RulesetCreated> {
         let all = AccessFs::from_all(NEWEST);
         let read = AccessFs::from_read(NEWEST);
         let denied = |error: landlock::RulesetError| io::Error::other(error.to_string());
@@ -87,7 +88,7 @@ impl Shield {
             .map(|path| (path.as_path(), all))
             .chain(self.shared.iter().map(|path| (path.as_path(), read)))
             .chain(readable.iter().map(|path| (path.as_path(), read)))
-            .chain(std::iter::once((self.temporary.as_path(), all)));
+            .chain(std::iter::once((temporary, all)));
         for (path, access) in granted {
             // A path that went away since it was listed grants nothing.
             let Ok(fd) = PathFd::new(path) else { continue };

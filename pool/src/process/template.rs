@@ -116,7 +116,12 @@ impl Template {
             .stdin(Stdio::from(theirs))
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
-        settings.shield.apply(&mut command, &installed.readable).map_err(system("prepare the sandbox"))?;
+        // Names and digests are checked text: nothing of them can leave the directory.
+        let name = format!("{}-{:.12}", installed.package.id, installed.digest.to_string());
+        settings
+            .shield
+            .apply(&mut command, &installed.readable, &name)
+            .map_err(system("prepare the sandbox"))?;
         let mut child = spawner::spawn(command).await.map_err(system("start the interpreter"))?;
         let pid = child.id();
         let origin = Origin::template(installed, pid);

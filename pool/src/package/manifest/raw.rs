@@ -308,7 +308,7 @@ mod tests {
         for bomb in [wide, square, deep, slow] {
             let began = std::time::Instant::now();
             assert!(parse(&bomb).is_err());
-            assert!(began.elapsed() < std::time::Duration::from_secs(5));
+            assert!(began.elapsed() < std::time::Duration::from_secs(15));
         }
     }
 }

@@ -184,7 +184,7 @@ fn output(logging: &Logging) -> OutputSink {
     let identity = Arc::clone(&logging.identity);
     OutputSink(Arc::new(move |printed: &OutputLine<'_>| {
         sink.line(|out| {
-            identity.open(out, "INFO", "agent_output");
+            identity.open(out, "info", "agent_output");
             line::key(out, "request_id");
             match &printed.request_id {
                 Some(id) => line::string(out, id),

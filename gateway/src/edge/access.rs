@@ -18,8 +18,8 @@ impl Edge {
             self.count(front, ctx, total);
         }
         let level = match ctx.status {
-            500.. if ctx.code != Some(Code::AgentError) => "WARN",
-            _ => "INFO",
+            500.. if ctx.code != Some(Code::AgentError) => "warn",
+            _ => "info",
         };
         self.sink.line(|out| {
             self.identity.open(out, level, "access");

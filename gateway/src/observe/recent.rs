@@ -186,8 +186,8 @@ mod tests {
     use super::*;
 
     fn feed(recent: &RecentLines, numbers: std::ops::Range<usize>) {
-        let lines: String = numbers.map(|number| format!("{{\"n\":{number}}}\n")).collect();
-        recent.feed(lines.as_bytes());
+        let lines: Vec<_> = numbers.map(|number| format!("{{\"n\":{number}}}\n")).collect();
+        recent.feed(lines.concat().as_bytes());
     }
 
     fn seen(recent: &RecentLines) -> Vec<u64> {

@@ -140,27 +140,6 @@ async fn a_wrong_method_is_a_405_and_a_wrong_path_a_404() {
 }
 
 #[tokio::test]
-async fn input_that_does_not_fit_the_schema_never_reaches_the_handler() {
-    let scratch = crate::harness::scratch();
-    let manifest = "exports:\n  - id: strict\n    handler: main:strict\n    input_schema:\n      type: object\n      required: [number]\n      properties: {number: {type: integer}, list: {type: array, items: {type: string}}}\n";
-    let code = "CALLS = 0\ndef strict(input):\n    global CALLS\n    CALLS += 1\n    return CALLS\n";
-    let package = crate::harness::Package::new("strict", "1.0.0", manifest).file("main.py", code);
-    let par = par().source(package.directory(scratch.path())).start().await;
-    let answer = par.http.invoke("strict", &json!({"number": "seven", "list": ["a", 2]})).await;
-    let problem = answer.problem(422, "input_invalid");
-    let errors = problem["errors"].as_array().expect("a list").clone();
-    let at = |path: &str| errors.iter().find(|error| error["path"] == path).cloned().unwrap_or_default();
-    assert!(at("/number")["message"].is_string(), "{problem}");
-    assert!(at("/list/1")["schema_path"].is_string(), "{problem}");
-    par.http.invoke("strict", &json!({})).await.problem(422, "input_invalid");
-    assert_eq!(
-        par.http.invoke("strict", &json!({"number": 7})).await.ok(),
-        json!(1),
-        "the first call of the handler"
-    );
-}
-
-#[tokio::test]
 async fn bytes_that_are_no_http_do_no_harm() {
     let par = par().agent("echo").start().await;
     for bytes in [

@@ -172,8 +172,10 @@ async fn a_kill_from_outside_is_a_502_and_the_rest_is_served() {
     let par = faulty().agent("slow").allow("worker_died").start().await;
     let call = {
         let http = par.http.clone();
-        tokio::spawn(async move { http.invoke("sleep", &json!({"seconds": 20})).await })
+        tokio::spawn(async move { http.invoke("sleep", &json!({"seconds": 20.25})).await })
     };
+    // A call that has not begun would be sent elsewhere.
+    par.wait_for_line("it began", |line| line.mentions("sleep began 20.25")).await;
     let worker = eventually("a worker is busy", async || {
         let package = par.package("slow@1.0.0").await?;
         let busy = package["workers"].as_array()?.iter().find(|worker| worker["outstanding"] == 1)?.clone();

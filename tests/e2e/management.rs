@@ -219,6 +219,7 @@ async fn the_command_line_manages_over_the_local_socket() {
         .production()
         .agent("echo")
         .setting("packages.load_roots", json!([scratch.path()]))
+        .env("PAR_SOCKET", scratch.path().join("elsewhere.sock").to_string_lossy())
         .start()
         .await;
     let path = saying("by-hand", "1.0.0", "x").apkg(scratch.path());

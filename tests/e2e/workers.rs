@@ -201,6 +201,7 @@ async fn a_deadline_cancels_a_coroutine_and_keeps_its_worker() {
 async fn nothing_is_left_after_kill_9() {
     let mut par =
         par().agent("echo").agent("slow").agent("threads-at-import").allow("fork_unsafe").start().await;
+    let program = par.http.invoke("parent", &json!({})).await.ok();
     at_once(&par, 6, "sleep", json!({"seconds": 0.2})).await;
     let busy = {
         let http = par.http.clone();
@@ -217,7 +218,8 @@ async fn nothing_is_left_after_kill_9() {
     })
     .await;
     let started = par.process().descendants();
-    assert!(started.len() >= 6, "three templates and their workers: {started:?}");
+    assert!(started.len() >= 9, "four templates, their workers and a program: {started:?}");
+    assert!(started.iter().any(|process| u64::from(process.pid) == program), "{program} in {started:?}");
     par.kill();
     par.exit().await;
     eventually_within(Duration::from_secs(5), "every descendant is gone", async || {

@@ -57,11 +57,11 @@ pub(crate) fn par_command() -> Command {
     for name in CLEARED {
         command.env_remove(name);
     }
-    command.env("UV_CACHE_DIR", shared_cache().join("uv")).env("LOG_FORMAT", "json");
+    command.env("LOG_FORMAT", "json");
     command
 }
 
-/// Downloads are shared by all tests and kept between runs.
+/// `$XDG_CACHE_HOME/par/tests`.
 fn shared_cache() -> PathBuf {
     let base = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
     let home = || PathBuf::from(std::env::var_os("HOME").expect("HOME")).join(".cache");
@@ -87,8 +87,18 @@ pub(crate) fn par() -> ParBuilder {
         env: BTreeMap::new(),
         settings: vec![],
         allowed: vec![],
-        data: Arc::new(scratch()),
+        data: Arc::new(data_directory()),
     }
+}
+
+/// Its own for each test, except for what installers download: that is shared by all tests and kept between runs.
+fn data_directory() -> TempDir {
+    let data = scratch();
+    let (shared, installer) = (shared_cache().join("uv"), data.path().join("installer"));
+    fs::create_dir_all(&shared).expect("a directory");
+    fs::create_dir(&installer).expect("a directory");
+    std::os::unix::fs::symlink(shared, installer.join("uv-cache")).expect("a link");
+    data
 }
 
 impl ParBuilder {

@@ -1,11 +1,16 @@
 //! How many workers to start, and why calls wait. Pure: the supervisor samples and starts.
 
+use std::time::Duration;
+
 /// Most starts in one round. A fork takes milliseconds, so the next round looks again with what these changed; twice
 /// as many would overshoot for bursts that are over by then.
 const ROUND: u32 = 16;
 
 /// Share of its time that a busy worker is running or runnable from which it is held for a user of the processor.
 const ON_CPU: f32 = 0.5;
+
+/// Calls shorter than this wait for the processor, whatever their workers do: more workers would only divide batches.
+const SHORT: Duration = Duration::from_micros(100);
 
 /// What is known when calls wait.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -22,6 +27,8 @@ pub(crate) struct Demand {
     pub(crate) max: u32,
     /// Cores.
     pub(crate) cores: u32,
+    /// Typical time of a call in a worker.
+    pub(crate) cost: Duration,
     /// Share of time that busy workers were running or runnable, if it was sampled.
     pub(crate) on_cpu: Option<f32>,
 }
@@ -29,14 +36,14 @@ pub(crate) struct Demand {
 impl Demand {
     /// Whether the share must be sampled before more workers are started.
     pub(crate) fn needs_sample(&self) -> bool {
-        self.on_cpu.is_none() && self.live + self.starting >= 2 * self.cores
+        self.on_cpu.is_none() && self.cost >= SHORT && self.live + self.starting >= 2 * self.cores
     }
 
     /// Most workers for this kind of work: twice the cores if they compute, else `max`.
     pub(crate) fn cap(&self) -> u32 {
         match self.on_cpu {
-            Some(share) if share >= ON_CPU => self.max.min(2 * self.cores),
-            Some(_) => self.max,
+            Some(share) if share < ON_CPU && self.cost >= SHORT => self.max,
+            Some(_) => self.max.min(2 * self.cores),
             None => self.max.min(2 * self.cores),
         }
     }
@@ -53,8 +60,16 @@ impl Demand {
 mod tests {
     use super::*;
 
-    const WAITING: Demand =
-        Demand { waiting: 500, per_worker: 1, live: 1, starting: 0, max: 512, cores: 2, on_cpu: None };
+    const WAITING: Demand = Demand {
+        waiting: 500,
+        per_worker: 1,
+        live: 1,
+        starting: 0,
+        max: 512,
+        cores: 2,
+        cost: Duration::from_secs(1),
+        on_cpu: None,
+    };
 
     #[test]
     fn computing_workers_stop_at_twice_the_cores_and_sleeping_ones_do_not() {
@@ -63,6 +78,13 @@ mod tests {
         assert!(four.needs_sample());
         assert_eq!(Demand { on_cpu: Some(0.9), ..four }.starts(), 0);
         assert_eq!(Demand { on_cpu: Some(0.01), ..four }.starts(), ROUND);
+    }
+
+    #[test]
+    fn short_calls_never_need_more_than_twice_the_cores() {
+        let short = Demand { live: 4, cost: Duration::from_micros(20), on_cpu: Some(0.1), ..WAITING };
+        assert!(!short.needs_sample());
+        assert_eq!(short.starts(), 0);
     }
 
     #[test]

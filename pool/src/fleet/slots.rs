@@ -42,6 +42,7 @@ impl Seat {
 #[derive(Debug)]
 struct Waiter {
     id: u64,
+    since: Instant,
     grant: oneshot::Sender<Slot>,
 }
 
@@ -223,7 +224,7 @@ impl Slots {
         let id = state.next_waiter;
         state.next_waiter += 1;
         let waiting = &mut state.lane(lane).waiting;
-        let waiter = Waiter { id, grant };
+        let waiter = Waiter { id, since: Instant::now(), grant };
         if first {
             waiting.push_front(waiter);
         } else {
@@ -366,6 +367,7 @@ impl Slots {
         let [sync, concurrent] = &state.lanes;
         Snapshot {
             waiting: [sync.waiting.len(), concurrent.waiting.len()],
+            oldest: state.lanes.iter().filter_map(|lane| Some(lane.waiting.front()?.since)).min(),
             capacity: [state.capacity(Lane::Sync), state.capacity(Lane::Async)],
             cost: [sync.window, concurrent.window]
                 .map(|window| Duration::from_secs_f32(window.cost_us() / 1e6)),

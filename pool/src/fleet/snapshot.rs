@@ -1,6 +1,9 @@
 //! A picture of the slots, taken under their lock and looked at without it.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use super::ticket::CallTicket;
 use crate::process::Worker;
@@ -9,6 +12,8 @@ use crate::process::Worker;
 #[derive(Debug)]
 pub(crate) struct Snapshot {
     pub(crate) waiting: [usize; 2],
+    /// Since when the first call of a queue waits.
+    pub(crate) oldest: Option<Instant>,
     pub(crate) capacity: [u32; 2],
     pub(crate) cost: [Duration; 2],
     pub(crate) seats: Vec<SeatView>,

@@ -19,6 +19,10 @@ use crate::process::{Death, usage};
 /// when it is ended.
 const LOOK: Duration = Duration::from_millis(100);
 
+/// How long a call waits before another worker is worth its start: about the price of a fork. Without it, queues that
+/// live for microseconds would start workers that nobody needs.
+const WORTH: Duration = Duration::from_millis(2);
+
 /// How long busy workers are watched to tell computing from waiting.
 const SAMPLE: Duration = Duration::from_millis(5);
 
@@ -65,7 +69,9 @@ async fn grow(generation: &Arc<Generation>) {
         let live = u32::try_from(now.seats.iter().filter(|seat| !seat.retiring).count()).unwrap_or(u32::MAX);
         let [sync, concurrent] = now.waiting;
         let [_, room] = now.capacity;
-        let waiting = sync + concurrent.div_ceil(room.max(1) as usize);
+        let [sync_cost, concurrent_cost] = now.cost;
+        let aged = live == 0 || now.oldest.is_some_and(|since| since.elapsed() >= WORTH);
+        let waiting = if aged { sync + concurrent.div_ceil(room.max(1) as usize) } else { 0 };
         let mut demand = Demand {
             waiting: u32::try_from(waiting).unwrap_or(u32::MAX),
             per_worker: 1,
@@ -73,6 +79,7 @@ async fn grow(generation: &Arc<Generation>) {
             starting: u32::try_from(generation.starting.load(Ordering::Relaxed)).unwrap_or(u32::MAX),
             max: policy.max.unwrap_or_else(|| affordable(&now)).max(policy.min),
             cores: generation.settings.cores,
+            cost: if sync > 0 { sync_cost } else { concurrent_cost },
             on_cpu,
         };
         let missing = policy.min.saturating_sub(live + demand.starting);
@@ -82,7 +89,11 @@ async fn grow(generation: &Arc<Generation>) {
         let starts = demand.starts().max(missing);
         generation.at_cap.store(demand.waiting > 0 && starts == 0, Ordering::Relaxed);
         if starts == 0 {
-            return;
+            if aged || now.oldest.is_none() {
+                return;
+            }
+            tokio::time::sleep(WORTH).await;
+            continue;
         }
         // What was found out holds for this round; the next one looks again.
         on_cpu = None;

@@ -3,6 +3,7 @@ import time
 
 
 def sleep(*, seconds=1.0):
+    print(f"sleep began {seconds}")
     time.sleep(seconds)
     return {"slept": seconds}
 

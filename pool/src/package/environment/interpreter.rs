@@ -77,7 +77,8 @@ fn on_path(path: &OsString) -> Vec<PathBuf> {
     for name in names {
         // All of a name: the first may be a shim that refuses.
         for directory in std::env::split_paths(path) {
-            let candidate = directory.join(&name);
+            // `python3`, `python3.11` and `/bin` beside `/usr/bin` are mostly one file: it is asked once.
+            let Ok(candidate) = directory.join(&name).canonicalize() else { continue };
             if candidate.is_file() && seen.insert(candidate.clone()) {
                 found.push(candidate);
             }

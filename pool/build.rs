@@ -9,7 +9,7 @@ fn main() -> io::Result<()> {
     println!("cargo::rerun-if-changed={}", package.display());
     let mut names: Vec<String> = fs::read_dir(&package)?
         .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
-        .filter(|name| name.ends_with(".py") || name == "py.typed")
+        .filter(|name| Path::new(name).extension().is_some_and(|kind| kind == "py" || kind == "typed"))
         .collect();
     names.sort();
     let mut code = String::from("/// Name and content of every file of the worker's package.\n");

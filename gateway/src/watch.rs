@@ -22,14 +22,14 @@ pub(crate) fn watch(pool: &Arc<Pool>, sources: &[Source]) {
 }
 
 async fn follow(pool: Arc<Pool>, source: Source, directory: PathBuf) {
-    let (changed, mut changes) = mpsc::channel::<()>(1);
+    let (notice, mut changes) = mpsc::channel::<()>(1);
     let noticed = move |event: notify::Result<notify::Event>| {
         let matters = event.is_ok_and(|event| {
             !matches!(event.kind, EventKind::Access(_)) && event.paths.iter().any(|path| matters(path))
         });
         if matters {
             // A change that finds the channel full is covered by the one in it.
-            changed.try_send(()).ok();
+            notice.try_send(()).ok();
         }
     };
     let watcher = notify::recommended_watcher(noticed)
@@ -52,6 +52,7 @@ async fn follow(pool: Arc<Pool>, source: Source, directory: PathBuf) {
 /// Bytecode and editors' own files are not part of a package.
 fn matters(path: &std::path::Path) -> bool {
     let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    let is = |kind: &str| path.extension().is_some_and(|extension| extension == kind);
     let ours = path.components().any(|part| part.as_os_str() == "__pycache__" || part.as_os_str() == ".git");
-    !ours && !name.ends_with(".pyc") && !name.ends_with('~') && !name.ends_with(".swp")
+    !ours && !is("pyc") && !is("swp") && !name.ends_with('~')
 }

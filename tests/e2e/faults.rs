@@ -159,7 +159,7 @@ async fn a_leak_is_stopped_at_the_limit_and_the_package_goes_on() {
             answer.problem_naming(502, "worker_crashed", &["memory"]);
             crashed += 1;
         } else {
-            assert!(answer.ok().as_u64().is_some_and(|blocks| blocks * 16 < 2 * 200), "{}", answer.text());
+            assert!(answer.ok().as_u64().is_some_and(|blocks| blocks * 16 < 4 * 200), "{}", answer.text());
         }
     }
     let package = par.package("faulty@1.0.0").await.expect("it is mounted");

@@ -65,7 +65,7 @@ async fn code_is_imported_once_and_workers_are_forked_from_it() {
 
 #[tokio::test]
 async fn a_thread_at_import_makes_workers_import_for_themselves_and_says_why() {
-    let par = par().agent("threads-at-import").allow("fork_unsafe").start().await;
+    let par = par().agent("threads-at-import").start().await;
     let told = par.http.invoke("threads-at-import", &json!({})).await.ok();
     assert_eq!(told["ticking"], true, "the thread lives in the worker");
     let package = par.package("threads-at-import@1.0.0").await.expect("it is mounted");
@@ -82,7 +82,7 @@ async fn a_thread_at_import_makes_workers_import_for_themselves_and_says_why() {
 
 #[tokio::test]
 async fn a_grpc_channel_at_import_makes_workers_import_for_themselves() {
-    let par = par().agent("grpc-at-import").allow("fork_unsafe").start().await;
+    let par = par().agent("grpc-at-import").start().await;
     assert_eq!(par.http.invoke("grpc-at-import", &json!({})).await.status, 200);
     let package = par.package("grpc-at-import@1.0.0").await.expect("it is mounted");
     assert_eq!(package["fork"]["method"], "spawn");
@@ -199,8 +199,10 @@ async fn a_deadline_cancels_a_coroutine_and_keeps_its_worker() {
 
 #[tokio::test]
 async fn nothing_is_left_after_kill_9() {
-    let mut par =
-        par().agent("echo").agent("slow").agent("threads-at-import").allow("fork_unsafe").start().await;
+    let scratch = scratch();
+    let code = "import subprocess\ndef run(input):\n    return subprocess.Popen(['sleep', '300']).pid\n";
+    let parent = Package::with_main("parent", "1.0.0", code).directory(scratch.path());
+    let mut par = par().source(parent).agent("echo").agent("slow").agent("threads-at-import").start().await;
     let program = par.http.invoke("parent", &json!({})).await.ok();
     at_once(&par, 6, "sleep", json!({"seconds": 0.2})).await;
     let busy = {

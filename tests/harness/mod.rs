@@ -6,6 +6,7 @@ mod client;
 mod eventually;
 mod https;
 mod log;
+mod output;
 mod par;
 pub(crate) mod process;
 mod raw;
@@ -20,7 +21,8 @@ pub(crate) use client::{Answer, Answered, Client};
 pub(crate) use eventually::{eventually, eventually_within};
 pub(crate) use https::HttpsServer;
 pub(crate) use log::Line;
-pub(crate) use par::{Output, Par, ParBuilder, par, par_command};
+pub(crate) use output::Output;
+pub(crate) use par::{Par, ParBuilder, par, par_command};
 pub(crate) use raw::{RawConnection, status_of};
 pub(crate) use zip_by_hand::{Entry, ZipByHand};
 

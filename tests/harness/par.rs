@@ -16,7 +16,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use super::{
-    Client, Line, eventually, eventually_within,
+    Client, Line, Output, eventually, eventually_within,
     log::{Log, collect},
     process::{self, Process},
     scratch,
@@ -223,35 +223,6 @@ pub(crate) struct Par {
     log: Log,
     stderr: Arc<Mutex<String>>,
     allowed: Mutex<Vec<String>>,
-}
-
-/// What a command of the command line said.
-#[derive(Debug)]
-pub(crate) struct Output {
-    /// Exit code; -1 for a signal.
-    pub(crate) code: i32,
-    /// The result.
-    pub(crate) stdout: String,
-    /// Everything else.
-    pub(crate) stderr: String,
-}
-
-impl Output {
-    /// Runs a command to its end.
-    pub(crate) async fn of(mut command: Command) -> Self {
-        let run = move || command.stdin(Stdio::null()).output().expect("the binary under test");
-        let output = tokio::task::spawn_blocking(run).await.expect("it ran");
-        Self {
-            code: output.status.code().unwrap_or(-1),
-            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
-            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
-        }
-    }
-
-    /// stdout as JSON.
-    pub(crate) fn json(&self) -> Value {
-        serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("{error} in {self:?}"))
-    }
 }
 
 impl Par {

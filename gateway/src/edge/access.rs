@@ -58,11 +58,12 @@ impl Edge {
                     .requests
                     .with_label_values(&[agent.as_str(), version.as_str(), code.text()])
                     .inc();
-                match code {
-                    Code::QueueFull | Code::TooLarge | Code::RateLimited | Code::QuotaExceeded => {
-                        self.metrics.limited.with_label_values(&[code.text()]).inc();
-                    }
-                    _ => {}
+                let is_limit = matches!(
+                    code,
+                    Code::QueueFull | Code::TooLarge | Code::RateLimited | Code::QuotaExceeded
+                );
+                if is_limit {
+                    self.metrics.limited.with_label_values(&[code.text()]).inc();
                 }
             }
         }

@@ -291,12 +291,12 @@ fn failed(payload: &[u8]) -> Refusal {
             let place =
                 if place.is_empty() { "the result".to_owned() } else { format!("the result at {place}") };
             let mut refusal = Refusal::new(Code::AgentError, format!("{place} cannot be sent as JSON"));
-            refusal.fault = Some(fault);
+            refusal.fault = Some(Box::new(fault));
             refusal
         }
         _ => {
             let mut refusal = Refusal::new(Code::AgentError, "the agent raised an error");
-            refusal.fault = Some(fault);
+            refusal.fault = Some(Box::new(fault));
             refusal
         }
     }

@@ -31,6 +31,7 @@ use crate::{
 };
 use ctx::Ctx;
 use refusal::Refusal;
+use upstream::{explain, forward};
 
 /// How long a kept connection may be idle. Above the 60 s of load balancers, so that they close first and no request
 /// meets a closing connection.
@@ -124,7 +125,7 @@ impl ProxyHttp for Edge {
         upstream: &mut RequestHeader,
         ctx: &mut Ctx,
     ) -> Result<()> {
-        self.forward(session, upstream, ctx)
+        forward(session, upstream, ctx)
     }
 
     async fn response_filter(
@@ -138,7 +139,7 @@ impl ProxyHttp for Edge {
     }
 
     async fn fail_to_proxy(&self, session: &mut Session, error: &Error, ctx: &mut Ctx) -> FailToProxy {
-        let refusal = self.explain(error);
+        let refusal = explain(error);
         let error_code = refusal.code.http();
         if session.response_written().is_none() && self.refuse(session, ctx, refusal).await.is_err() {
             ctx.status = Code::ClientClosed.http();

@@ -16,7 +16,7 @@ pub(crate) struct Refusal {
     /// Methods that the route knows, for 405.
     pub(crate) allow: Option<&'static str>,
     /// The agent's own error, as in `FRAMES.md`, kind `ERROR`.
-    pub(crate) fault: Option<serde_json::Value>,
+    pub(crate) fault: Option<Box<serde_json::Value>>,
     /// The connection cannot be used again: unread input is on its way.
     pub(crate) close: bool,
 }

@@ -52,7 +52,7 @@ impl Service for Homed {
         self.inner.start_service(fds, shutdown, listeners_per_fd).await;
     }
 
-    fn name(&self) -> &str {
+    fn name(&self) -> &'static str {
         "edge"
     }
 

@@ -26,7 +26,7 @@ pub(crate) enum Target<'a> {
 const MARKS: [&str; 4] = ["invoke", "health", "ui", "a2a"];
 
 /// Decides what answers `path` (without query); `known` tells whether a text is an id of an agent.
-pub(crate) fn route<'a>(path: &'a str, known: impl Fn(&str) -> bool) -> Target<'a> {
+pub(crate) fn route(path: &str, known: impl Fn(&str) -> bool) -> Target<'_> {
     if let Some(rest) = path.strip_prefix("/agents/") {
         return below_agents(rest, known);
     }
@@ -44,12 +44,13 @@ pub(crate) fn route<'a>(path: &'a str, known: impl Fn(&str) -> bool) -> Target<'
     if control { Target::Control } else { Target::Nothing }
 }
 
-fn below_agents<'a>(rest: &'a str, known: impl Fn(&str) -> bool) -> Target<'a> {
+fn below_agents(rest: &str, known: impl Fn(&str) -> bool) -> Target<'_> {
     // The common case: one segment, nothing encoded, `invoke` at the end.
-    if let Some(id) = rest.strip_suffix("/invoke") {
-        if !id.contains(['%', '/']) && !id.is_empty() {
-            return Target::Invoke(Cow::Borrowed(id));
-        }
+    if let Some(id) = rest.strip_suffix("/invoke")
+        && !id.contains(['%', '/'])
+        && !id.is_empty()
+    {
+        return Target::Invoke(Cow::Borrowed(id));
     }
     let ends = rest.match_indices('/').map(|(at, _)| at).chain(std::iter::once(rest.len()));
     let mut longest = None;

@@ -24,7 +24,7 @@ impl Backoff {
 
     /// A call was answered.
     #[must_use]
-    pub(crate) fn answered(self) -> Self {
+    pub(crate) fn answered() -> Self {
         Self::default()
     }
 
@@ -58,6 +58,6 @@ mod tests {
         assert_eq!(backoff.delay(), Duration::from_millis(100));
         assert_eq!(backoff.failed().delay(), Duration::from_millis(200));
         assert_eq!((0..100).fold(backoff, |b, _| b.failed()).delay(), LONGEST);
-        assert_eq!(backoff.answered(), Backoff::default());
+        assert_eq!(Backoff::answered(), Backoff::default());
     }
 }

@@ -254,10 +254,10 @@ impl Generation {
     }
 
     async fn slot(self: &Arc<Self>, lane: Lane, again: bool, deadline: Instant) -> Result<Slot, Outcome> {
-        if self.troubled.load(Ordering::Relaxed) {
-            if let Some(retry_after) = self.looping() {
-                return Err(Outcome::CrashLoop { retry_after });
-            }
+        if self.troubled.load(Ordering::Relaxed)
+            && let Some(retry_after) = self.looping()
+        {
+            return Err(Outcome::CrashLoop { retry_after });
         }
         let mut place = match self.slots.acquire(lane, again) {
             Acquired::Now(slot) => return Ok(slot),
@@ -305,7 +305,7 @@ impl Generation {
         self.answered.fetch_add(1, Ordering::Relaxed);
         if self.troubled.load(Ordering::Relaxed) {
             let mut health = self.health.lock();
-            health.backoff = health.backoff.answered();
+            health.backoff = Backoff::answered();
             self.troubled.store(false, Ordering::Relaxed);
         }
     }

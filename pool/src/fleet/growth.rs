@@ -43,8 +43,7 @@ impl Demand {
     pub(crate) fn cap(&self) -> u32 {
         match self.on_cpu {
             Some(share) if share < ON_CPU && self.cost >= SHORT => self.max,
-            Some(_) => self.max.min(2 * self.cores),
-            None => self.max.min(2 * self.cores),
+            Some(_) | None => self.max.min(2 * self.cores),
         }
     }
 

@@ -196,11 +196,10 @@ impl Pool {
                 Ok(Some(Loaded { package_id: package_id.clone(), agents: agents(mount), created: false }))
             }
             Some(_) if !options.force && !self.settings.dev => Err(LoadError::Conflict(package_id.clone())),
-            Some(_) => Ok(None),
             None if book.mounts.len() >= self.settings.max_packages => {
                 Err(LoadError::Full { package: package_id.to_string(), limit: self.settings.max_packages })
             }
-            None => Ok(None),
+            Some(_) | None => Ok(None),
         }
     }
 

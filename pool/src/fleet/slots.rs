@@ -215,10 +215,10 @@ impl Slots {
         if state.closed {
             return Acquired::Closed;
         }
-        if first || state.lane(lane).waiting.is_empty() {
-            if let Some(slot) = self.take(&mut state, lane) {
-                return Acquired::Now(slot);
-            }
+        if (first || state.lane(lane).waiting.is_empty())
+            && let Some(slot) = self.take(&mut state, lane)
+        {
+            return Acquired::Now(slot);
         }
         let (grant, receiver) = oneshot::channel();
         let id = state.next_waiter;
@@ -322,7 +322,6 @@ impl Slots {
     }
 
     /// Gives a worker no more calls.
-    #[expect(clippy::indexing_slicing, reason = "`find` returns an index of `seats`")]
     pub(crate) fn retire(&self, pid: u32) {
         let mut state = self.state.lock();
         if let Some(seat) = state.seats.iter_mut().find(|seat| seat.worker.pid == pid) {

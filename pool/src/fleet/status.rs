@@ -137,6 +137,7 @@ pub struct Failure {
     pub since: SystemTime,
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes fields by reference")]
 fn step_text<S: serde::Serializer>(step: &Step, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(step.text())
 }

@@ -238,10 +238,7 @@ impl<T: Ticket> Channel<T> {
         tokio::pin!(tick);
         let mut stall = Stall::default();
         loop {
-            let outstanding = match self.flush(&writer, &mut outbox) {
-                Ok(outstanding) => outstanding,
-                Err(_) => return Closed::Ended,
-            };
+            let Ok(outstanding) = self.flush(&writer, &mut outbox) else { return Closed::Ended };
             let watching = stall.arm(outstanding, tick.as_mut());
             inbox.reserve(INBOX / 2);
             tokio::select! {

@@ -73,7 +73,7 @@ const TAIL_LINES: usize = 40;
 
 impl OutputSink {
     /// Reads both pipes until they end.
-    pub(crate) fn follow(&self, origin: Origin, stdout: OwnedFd, stderr: OwnedFd) {
+    pub(crate) fn follow(&self, origin: &Origin, stdout: OwnedFd, stderr: OwnedFd) {
         for (stream, fd) in [("stdout", stdout), ("stderr", stderr)] {
             let sink = self.clone();
             let origin = origin.clone();

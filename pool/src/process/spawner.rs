@@ -16,11 +16,11 @@ static ORDERS: LazyLock<io::Result<mpsc::Sender<Order>>> = LazyLock::new(|| {
     std::thread::Builder::new().name("par-spawner".into()).spawn(move || {
         for (mut command, reply) in receiver {
             // A caller that is gone by now gets no child: it would have nobody to wait for it.
-            if !reply.is_closed() {
-                if let Err(Ok(mut child)) = reply.send(command.spawn()) {
-                    drop(child.kill());
-                    drop(child.wait());
-                }
+            if !reply.is_closed()
+                && let Err(Ok(mut child)) = reply.send(command.spawn())
+            {
+                drop(child.kill());
+                drop(child.wait());
             }
         }
     })?;

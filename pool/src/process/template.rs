@@ -126,7 +126,7 @@ impl Template {
         let pid = child.id();
         let origin = Origin::template(installed, pid);
         if let (Some(out), Some(err)) = (child.stdout.take(), child.stderr.take()) {
-            settings.sink.follow(origin.clone(), out.into(), err.into());
+            settings.sink.follow(&origin, out.into(), err.into());
         }
         let guard = Kill(Some(child));
         let control = Control::new(ours).map_err(system("use a control socket"))?;

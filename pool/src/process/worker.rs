@@ -63,7 +63,7 @@ impl<T: Ticket> Worker<T> {
         let seen: Arc<OnceLock<Weak<Channel<T>>>> = Arc::default();
         let origin = origin(package, pid, Arc::clone(&seen));
         let tail = Arc::clone(&origin.tail);
-        sink.follow(origin, ours.stdout, ours.stderr);
+        sink.follow(&origin, ours.stdout, ours.stderr);
         let main = UnixStream::from_std(ours.main).map_err(system("use a worker's socket"))?;
         let (main, ready) = tokio::time::timeout(timeout, first_frame(main))
             .await

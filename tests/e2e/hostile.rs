@@ -153,26 +153,24 @@ async fn a_manifest_that_is_not_at_the_root_is_named_as_missing() {
 
 #[tokio::test]
 async fn bombs_are_refused_before_they_fill_the_disk() {
-    let par = host().await;
-    let deflated = SimpleFileOptions::default().compression_method(CompressionMethod::Deflated);
-    let mut bomb = ZipWriter::new(std::io::Cursor::new(vec![]));
-    bomb.start_file("agent.yaml", deflated).expect("an entry");
-    std::io::Write::write_all(&mut bomb, b"name: bomb\nversion: '1'\nentrypoint: main:run\n")
-        .expect("content");
-    bomb.start_file("zeros", deflated).expect("an entry");
-    let zeros = vec![0; 16 << 20];
-    for _ in 0..96 {
-        std::io::Write::write_all(&mut bomb, &zeros).expect("content");
-    }
-    let bomb = bomb.finish().expect("an archive").into_inner();
-    assert!(bomb.len() < 10 << 20, "small outside, 1.5 GiB inside");
-    refuse(&par, "zeros without end", bomb).await;
-
-    let mut crowd = ZipWriter::new(std::io::Cursor::new(vec![]));
-    for number in 0..60_000 {
-        crowd.start_file(format!("{number}"), deflated).expect("an entry");
-    }
-    refuse(&par, "files without end", crowd.finish().expect("an archive").into_inner()).await;
+    let par = par().agent("echo").env("MAX_PACKAGE_SIZE_MB", "4").allow("package_failed").start().await;
+    let manifest = ("agent.yaml".to_owned(), b"name: bomb\nversion: '1'\nentrypoint: main:run\n".to_vec());
+    let bomb = |files: &mut dyn Iterator<Item = (String, Vec<u8>)>| {
+        let deflated = SimpleFileOptions::default().compression_method(CompressionMethod::Deflated);
+        let mut zip = ZipWriter::new(std::io::Cursor::new(vec![]));
+        for (name, content) in std::iter::once(manifest.clone()).chain(files) {
+            zip.start_file(name, deflated).expect("an entry");
+            std::io::Write::write_all(&mut zip, &content).expect("its content");
+        }
+        zip.finish().expect("an archive").into_inner()
+    };
+    let one = bomb(&mut std::iter::once(("zeros".to_owned(), vec![0; 64 << 20])));
+    let parts = bomb(&mut (0..48).map(|number| (format!("{number}"), vec![0; 1 << 20])));
+    let crowd = bomb(&mut (0..20_001).map(|number| (format!("{number}"), vec![])));
+    assert!(one.len() < 1 << 20 && parts.len() < 1 << 20 && crowd.len() < 4 << 20, "small outside");
+    refuse(&par, "one file without end", one).await;
+    refuse(&par, "small files that are too much together", parts).await;
+    refuse(&par, "files without end", crowd).await;
 }
 
 #[tokio::test]

@@ -50,8 +50,12 @@ pub(super) async fn load(
         .await?
         .ok_or_else(|| Refusal::new(Code::BadRequest, "the body must name a path or a url"))?;
     let source = source(&request, &state.config)?;
-    let options =
-        LoadOptions { sha256: request.sha256.or(source.sha256), force: request.force, remember: true };
+    let options = LoadOptions {
+        sha256: request.sha256.or(source.sha256),
+        force: request.force,
+        remember: true,
+        recall: false,
+    };
     // The load goes on when the client leaves: half a rollout is nobody's wish, and the outcome is in the list.
     let pool = Arc::clone(&state.pool);
     let loading = tokio::spawn(async move { pool.load(&source, options).await });

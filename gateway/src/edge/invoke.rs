@@ -165,12 +165,19 @@ fn bad_json(error: &serde_json::Error) -> Refusal {
     Refusal::new(Code::BadJson, format!("the body is not valid JSON: {error}"))
 }
 
+/// JSON is UTF-8 (RFC 8259 §8.1); the parser alone would only look at what it needs.
+fn text(body: &Bytes) -> Result<&str, Refusal> {
+    std::str::from_utf8(body).map_err(|error| {
+        Refusal::new(Code::BadJson, format!("the body is not valid JSON: not UTF-8: {error}"))
+    })
+}
+
 /// The body as input; an empty one is `{}`.
 fn plain(body: Bytes) -> Result<Bytes, Refusal> {
     if body.iter().all(u8::is_ascii_whitespace) {
         return Ok(Bytes::from_static(b"{}"));
     }
-    serde_json::from_slice::<IgnoredAny>(&body).map_err(|error| bad_json(&error))?;
+    serde_json::from_str::<IgnoredAny>(text(&body)?).map_err(|error| bad_json(&error))?;
     Ok(body)
 }
 
@@ -178,7 +185,12 @@ fn unwrap(body: &Bytes) -> Result<(Bytes, Wrapping), Refusal> {
     if body.iter().all(u8::is_ascii_whitespace) {
         return Ok((Bytes::from_static(b"{}"), Wrapping::default()));
     }
-    let envelope: Envelope<'_> = serde_json::from_slice(body).map_err(|error| match error.classify() {
+    let text = text(body)?;
+    if !text.trim_start().starts_with('{') {
+        serde_json::from_str::<IgnoredAny>(text).map_err(|error| bad_json(&error))?;
+        return Err(Refusal::new(Code::BadRequest, "the body is no envelope: it is not a JSON object"));
+    }
+    let envelope: Envelope<'_> = serde_json::from_str(text).map_err(|error| match error.classify() {
         serde_json::error::Category::Data => Refusal::new(
             Code::BadRequest,
             format!(
@@ -284,7 +296,11 @@ fn failed(payload: &[u8]) -> Refusal {
     let text =
         |name: &str| fault.get(name).and_then(serde_json::Value::as_str).unwrap_or_default().to_owned();
     match text("kind").as_str() {
-        "input" => Refusal::new(Code::InputInvalid, text("message")),
+        "input" => {
+            let mut refusal = Refusal::new(Code::InputInvalid, text("message"));
+            refusal.errors = fault.get("errors").and_then(places);
+            refusal
+        }
         "deadline" => Refusal::new(Code::DeadlineExceeded, "the agent did not answer before the deadline"),
         "result" => {
             let place = text("place");
@@ -300,6 +316,15 @@ fn failed(payload: &[u8]) -> Refusal {
             refusal
         }
     }
+}
+
+/// Errors of the worker as problem documents have them: it knows no schema, so `schema_path` is the root.
+fn places(errors: &serde_json::Value) -> Option<Box<RawValue>> {
+    let mut errors = errors.clone();
+    for error in errors.as_array_mut()? {
+        error.as_object_mut()?.entry("schema_path").or_insert_with(|| "".into());
+    }
+    serde_json::value::to_raw_value(&errors).ok()
 }
 
 /// `{"agent_id","output","duration_ms","trace_id","metadata"}`; bytes become base64 text.

@@ -17,6 +17,8 @@ pub(crate) struct Refusal {
     pub(crate) allow: Option<&'static str>,
     /// The agent's own error, as in `FRAMES.md`, kind `ERROR`.
     pub(crate) fault: Option<Box<serde_json::Value>>,
+    /// Where the input does not fit: `[{"path","message","schema_path"}]`.
+    pub(crate) errors: Option<Box<serde_json::value::RawValue>>,
     /// The connection cannot be used again: unread input is on its way.
     pub(crate) close: bool,
 }
@@ -24,7 +26,15 @@ pub(crate) struct Refusal {
 impl Refusal {
     /// A refusal with its text.
     pub(crate) fn new(code: Code, detail: impl Into<Cow<'static, str>>) -> Self {
-        Self { code, detail: detail.into(), retry_after: None, allow: None, fault: None, close: false }
+        Self {
+            code,
+            detail: detail.into(),
+            retry_after: None,
+            allow: None,
+            fault: None,
+            errors: None,
+            close: false,
+        }
     }
 
     /// With the time of the next try.

@@ -55,7 +55,7 @@ impl Edge {
             message: message.as_deref().filter(|_| self.expose_errors || operator),
             traceback: traceback.as_deref().filter(|trace| (self.dev || operator) && !trace.is_empty()),
         });
-        let extras = Extras { error, ..Extras::default() };
+        let extras = Extras { error, errors: refusal.errors.as_deref(), ..Extras::default() };
         let body = Bytes::from(problem(refusal.code, &refusal.detail, &ctx.request_id, extras));
         let mut head = ResponseHeader::build_no_case(refusal.code.http(), Some(HEADERS))?;
         head.insert_header(header::CONTENT_TYPE, HeaderValue::from_static(PROBLEM_JSON))?;

@@ -2,7 +2,7 @@
 //! from it.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -28,13 +28,23 @@ pub(crate) struct Book {
     /// Place of the next package that is loaded after the start.
     pub(crate) next_order: u64,
     switches: HashMap<String, Arc<AtomicBool>>,
+    /// Conflicts that were told: each is told once.
+    told: HashSet<AgentId>,
 }
 
 impl Book {
     pub(crate) fn new(state: State) -> Self {
         let switches =
             state.disabled.iter().map(|key| (key.clone(), Arc::new(AtomicBool::new(false)))).collect();
-        Self { mounts: Vec::new(), failures: BTreeMap::new(), state, settled: false, next_order: 0, switches }
+        Self {
+            mounts: Vec::new(),
+            failures: BTreeMap::new(),
+            state,
+            settled: false,
+            next_order: 0,
+            switches,
+            told: HashSet::new(),
+        }
     }
 
     /// The table for what is mounted now.
@@ -42,7 +52,10 @@ impl Book {
         let directory =
             Directory::build(self.mounts.clone(), &mut self.state.owners, self.settled, &mut self.switches);
         for agent in directory.agents() {
-            if let Some(owner) = &agent.conflict {
+            // Before the start is through, owners may still come.
+            if let Some(owner) =
+                agent.conflict.as_ref().filter(|_| self.settled && self.told.insert(agent.id.clone()))
+            {
                 tracing::warn!(
                     event = "agent_conflict",
                     agent_id = %agent.id,

@@ -6,7 +6,7 @@ use std::time::Duration;
 /// as many would overshoot for bursts that are over by then.
 const ROUND: u32 = 16;
 
-/// Share of its time that a busy worker is running or runnable from which it is held for a user of the processor.
+/// Share of looks at which a busy worker is running or runnable from which it is held for a user of the processor.
 const ON_CPU: f32 = 0.5;
 
 /// Calls shorter than this wait for the processor, whatever their workers do: more workers would only divide batches.
@@ -29,7 +29,7 @@ pub(crate) struct Demand {
     pub(crate) cores: u32,
     /// Typical time of a call in a worker.
     pub(crate) cost: Duration,
-    /// Share of time that busy workers were running or runnable, if it was sampled.
+    /// Share of looks at which busy workers were running or runnable, if they were looked at.
     pub(crate) on_cpu: Option<f32>,
 }
 

@@ -81,7 +81,10 @@ impl Pool {
                 .values()
                 .filter_map(|kept| {
                     let source = Source::parse(&kept.source).ok()?;
-                    Some((source, LoadOptions { sha256: kept.sha256, force: false, remember: true }))
+                    Some((
+                        source,
+                        LoadOptions { sha256: kept.sha256, force: false, remember: true, recall: true },
+                    ))
                 })
                 .collect()
         };
@@ -163,9 +166,20 @@ impl Pool {
         if options.sha256.is_some() {
             wanted.sha256 = options.sha256;
         }
-        let unpacked = self.street.fetch(&wanted).await?;
+        let kept = match wanted.sha256.filter(|_| options.recall) {
+            Some(digest) => self.street.recall(digest).await,
+            None => None,
+        };
+        let unpacked = match kept {
+            Some(unpacked) => unpacked,
+            None => self.street.fetch(&wanted).await?,
+        };
         let package_id = unpacked.package.id.clone();
         *id = Some(package_id.clone());
+        for (event, step) in [("download", Step::Fetch), ("verify", Step::Verify), ("extract", Step::Unpack)]
+        {
+            tell(event, &package_id, &unpacked.steps, step);
+        }
         let lock = Arc::clone(self.loading.lock().entry(package_id.name.to_string()).or_default());
         let _one_at_a_time = lock.lock().await;
         if let Some(same) = self.check(&unpacked, options)? {
@@ -177,9 +191,11 @@ impl Pool {
             .await
             .map_err(|error| PullError::transient(Step::Environment, error.to_string()))?;
         let installed = self.street.install(unpacked).await?;
+        tell("install", &package_id, &installed.steps, Step::Environment);
         let number = self.next_number();
         let generation = Generation::start(number, installed, self.fleet.clone()).await?;
         let kill = EndUnlessMounted(Some(Arc::clone(&generation)));
+        tell("load", &package_id, &generation.installed.steps, Step::Template);
         probe(&generation, self.settings.request_timeout).await?;
         let loaded = self.mount(&generation, source, options, order)?;
         kill.disarm();
@@ -254,7 +270,7 @@ impl Pool {
         }
         let installed = &generation.installed;
         tracing::info!(
-            event = "mounted",
+            event = "serve",
             package = %package_id,
             generation = generation.number,
             agents = installed.package.exports.len(),
@@ -274,6 +290,12 @@ impl Pool {
     pub(crate) fn drain(&self, mount: Arc<Mount>) {
         self.fleet.background.spawn(async move { mount.generation.end(DRAIN).await });
     }
+}
+
+/// One line per step of a package, also for steps that had nothing to do.
+fn tell(event: &'static str, package: &PackageId, steps: &[(Step, Duration)], step: Step) {
+    let seconds: f64 = steps.iter().filter(|(at, _)| *at == step).map(|(_, time)| time.as_secs_f64()).sum();
+    tracing::info!(event, package = %package, seconds);
 }
 
 /// Ends a generation that was started but not mounted.

@@ -61,6 +61,9 @@ pub struct LoadOptions {
     pub force: bool,
     /// Remember it over a restart (management API), or not (sources of the command line, which come back anyway).
     pub remember: bool,
+    /// Take the bytes of `sha256` from the store if they are still there: what was loaded before comes back even if
+    /// its source is gone or says something else now.
+    pub recall: bool,
 }
 
 /// A package that is mounted now.

@@ -23,8 +23,9 @@ const LOOK: Duration = Duration::from_millis(100);
 /// live for microseconds would start workers that nobody needs.
 const WORTH: Duration = Duration::from_millis(2);
 
-/// How long busy workers are watched to tell computing from waiting.
-const SAMPLE: Duration = Duration::from_millis(5);
+/// Looks at busy workers, and the time between them, to tell computing from waiting.
+const LOOKS: u16 = 3;
+const BETWEEN_LOOKS: Duration = Duration::from_millis(2);
 
 /// Busy workers looked at in one sample.
 const SAMPLED: usize = 16;
@@ -122,20 +123,18 @@ async fn grow(generation: &Arc<Generation>) {
     }
 }
 
-/// Share of a sample's time that busy workers were running or runnable; `None` if none of them could be looked at.
+/// Share of looks in which a busy worker was running or runnable; `None` if none of them could be looked at.
 async fn sample(now: &Snapshot) -> Option<f32> {
     let busy: Vec<&SeatView> = now.seats.iter().filter(|seat| seat.outstanding > 0).take(SAMPLED).collect();
-    let before: Vec<_> = busy.iter().map(|seat| usage::runnable_time(seat.worker.pid)).collect();
-    let begin = Instant::now();
-    tokio::time::sleep(SAMPLE).await;
-    let elapsed = begin.elapsed().as_secs_f32();
-    let shares: Vec<f32> = busy
-        .iter()
-        .zip(before)
-        .filter_map(|(seat, before)| Some((usage::runnable_time(seat.worker.pid)?, before?)))
-        .map(|(after, before)| (after.saturating_sub(before).as_secs_f32() / elapsed).min(1.0))
-        .collect();
-    (!shares.is_empty()).then(|| shares.iter().sum::<f32>() / shares.len() as f32)
+    let (mut runnable, mut looks) = (0u16, 0u16);
+    for _ in 0..LOOKS {
+        tokio::time::sleep(BETWEEN_LOOKS).await;
+        for state in busy.iter().filter_map(|seat| usage::is_runnable(seat.worker.pid)) {
+            looks += 1;
+            runnable += u16::from(state);
+        }
+    }
+    (looks > 0).then(|| f32::from(runnable) / f32::from(looks))
 }
 
 /// Workers that the available memory allows, by the measured size of one of them.

@@ -70,6 +70,11 @@ impl Street {
         self.archive(fetched, source.sha256, steps).await
     }
 
+    /// A package that was fetched before, from the store alone; `None` if it is not there any more.
+    pub async fn recall(&self, digest: Digest) -> Option<Unpacked> {
+        self.kept(Some(digest), &mut Steps::start()).await
+    }
+
     /// Verifies, unpacks and understands an archive that was uploaded to `file`, which is left where it is.
     pub async fn upload(&self, file: &Path, sha256: Option<Digest>) -> Result<Unpacked, PullError> {
         let mut steps = Steps::start();

@@ -35,7 +35,7 @@ pub(crate) fn worker() -> io::Result<(Ours, Theirs)> {
     let (side, their_side) = UnixStream::pair()?;
     main.set_nonblocking(true)?;
     side.set_nonblocking(true)?;
-    let journal = memfd_create("par-journal", MemfdFlags::CLOEXEC)?;
+    let journal = memfd_create("par-journal", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?;
     ftruncate(&journal, JOURNAL_SIZE as u64)?;
     let their_journal = journal.as_fd().try_clone_to_owned()?;
     let (stdout, their_stdout) = pipe_with(PipeFlags::CLOEXEC)?;

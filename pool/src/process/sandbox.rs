@@ -14,7 +14,10 @@ use landlock::{
     ABI, Access, AccessFs, CompatLevel, Compatible, PathBeneath, PathFd, Ruleset, RulesetAttr,
     RulesetCreated, RulesetCreatedAttr, Scope,
 };
-use rustix::process::{Signal, set_parent_process_death_signal};
+use rustix::{
+    process::{Signal, set_parent_process_death_signal},
+    thread::{CapabilitySet, remove_capability_from_bounding_set},
+};
 
 /// Directories that agents never see (data, cache, sockets), and directories below them that all agents may read.
 #[derive(Debug, Clone, Default)]
@@ -26,6 +29,20 @@ pub(crate) struct Shield {
     /// Each package's own temporary directory is made below this one.
     pub(crate) temporary: PathBuf,
 }
+
+/// Capabilities that no agent has, not even one that runs as root: with them it could read the runtime's memory
+/// (`PERFMON` and `SYS_ADMIN` are enough for `/proc/<pid>/environ` since Linux 6.13), trace it, or undo the rules.
+const NEVER: &[CapabilitySet] = &[
+    CapabilitySet::SYS_ADMIN,
+    CapabilitySet::SYS_PTRACE,
+    CapabilitySet::PERFMON,
+    CapabilitySet::BPF,
+    CapabilitySet::SYS_MODULE,
+    CapabilitySet::SYS_RAWIO,
+    CapabilitySet::SYS_BOOT,
+    CapabilitySet::MKNOD,
+    CapabilitySet::DAC_READ_SEARCH,
+];
 
 /// The newest interface we know how to use; older kernels do what they can.
 const NEWEST: ABI = ABI::V6;
@@ -57,13 +74,17 @@ impl Shield {
         let mut rules = Some(self.rules(readable, &temporary)?);
         let confine = move || -> io::Result<()> {
             set_parent_process_death_signal(Some(Signal::TERM))?;
+            for capability in NEVER {
+                // Whoever may not drop it does not have it to give.
+                remove_capability_from_bounding_set(*capability).ok();
+            }
             if let Some(rules) = rules.take() {
                 rules.restrict_self().map_err(|error| io::Error::other(error.to_string()))?;
             }
             Ok(())
         };
         #[expect(unsafe_code, reason = "Command::pre_exec is the only hook between fork and exec")]
-        // SAFETY: the closure runs in the forked child before exec. It makes two kinds of system call (prctl,
+        // SAFETY: the closure runs in the forked child before exec. It makes system calls (prctl,
         // landlock_restrict_self) on values made before the fork, takes no lock that another thread could hold and
         // allocates only on the path that then fails the spawn.
         unsafe {

@@ -1,16 +1,12 @@
 //! What the kernel tells about a process: time on the processor, memory.
 
-use std::time::Duration;
-
-/// Time that the main thread of a process was running or runnable since its start: both count, since on a full
-/// machine a worker that computes spends half of its time waiting for a core.
-/// Source: `Documentation/scheduler/sched-stats.rst` of the kernel, `/proc/<pid>/schedstat`.
-pub(crate) fn runnable_time(pid: u32) -> Option<Duration> {
-    let text = std::fs::read_to_string(format!("/proc/{pid}/schedstat")).ok()?;
-    let mut numbers = text.split_ascii_whitespace().map(str::parse::<u64>);
-    let running = numbers.next()?.ok()?;
-    let waiting = numbers.next()?.ok()?;
-    Some(Duration::from_nanos(running + waiting))
+/// Whether a process is running or waiting for a core right now. Its time on the processor would not tell: on a full
+/// machine a worker that computes may get none of it for milliseconds. Source: proc(5), `stat`, third field.
+pub(crate) fn is_runnable(pid: u32) -> Option<bool> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The name in parentheses may contain anything.
+    let (_, rest) = stat.rsplit_once(')')?;
+    Some(rest.trim_start().starts_with('R'))
 }
 
 /// Resident memory in bytes, shared pages included: cheap, and an upper bound of [`proportional`].
@@ -44,7 +40,7 @@ mod tests {
     #[test]
     fn our_own_figures_are_there() {
         let me = std::process::id();
-        assert!(runnable_time(me).unwrap() > Duration::ZERO);
+        assert_eq!(is_runnable(me), Some(true));
         let resident = resident(me).unwrap();
         assert!(resident > 100_000);
         assert!(proportional(me).unwrap() <= resident + 4096 * 1024);

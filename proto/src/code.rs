@@ -11,6 +11,11 @@ macro_rules! codes {
             /// Every code once, for tests and for metrics that register their labels at start.
             pub const ALL: &'static [Code] = &[$(Code::$name,)*];
 
+            /// The code of a text.
+            pub fn of(text: &str) -> Option<Code> {
+                Self::ALL.iter().copied().find(|code| code.text() == text)
+            }
+
             /// The `code` of a problem document and the label of metrics.
             pub const fn text(self) -> &'static str {
                 match self { $(Code::$name => $text,)* }

@@ -80,14 +80,15 @@ async fn every_call_has_an_access_line() {
 
 #[tokio::test]
 async fn what_a_handler_prints_carries_the_request_it_belongs_to() {
-    let par = par().agent("faulty").start().await;
-    ask(&par, "prints", "printed-1").await;
+    let par = par().agent("slow").start().await;
+    let request = par.http.request(Method::POST, "/agents/sleep/invoke").header("x-request-id", "printed-1");
+    assert_eq!(request.json(&json!({"seconds": 0.5})).answer().await.status, 200);
     let line = par
         .wait_for_line("what it printed", |line| {
-            line.event() == "agent_output" && line.mentions("a line on stdout") && line.mentions("printed-1")
+            line.event() == "agent_output" && line.mentions("sleep began") && line.mentions("printed-1")
         })
         .await;
-    assert!(line.mentions("faulty@1.0.0"), "{}", line.text());
+    assert!(line.mentions("slow@1.0.0"), "{}", line.text());
 }
 
 #[tokio::test]

@@ -157,7 +157,8 @@ def spy(input):
         "the token": attempt(lambda: read(data + "/operator.token")),
         "the local socket": attempt(lambda: talk(data + "/par.sock")),
         "the runtime's memory": attempt(lambda: read(f"/proc/{input['par']}/environ")),
-        "the runtime's files": attempt(lambda: os.listdir(f"/proc/{input['par']}/fd")),
+        "the runtime's files": attempt(lambda: os.open(f"/proc/{input['par']}/fd/1", os.O_WRONLY)),
+        "the runtime's address space": attempt(lambda: read(f"/proc/{input['par']}/maps")),
         "the runtime's root": attempt(lambda: read(f"/proc/{input['par']}/root{data}/operator.token")),
     }
     for path in input["sockets"] + sockets(data):
@@ -169,7 +170,13 @@ def spy(input):
 async fn an_agent_reaches_neither_the_sockets_nor_the_token() {
     let scratch = scratch();
     let package = Package::new("spy", "1.0.0", "entrypoint: main:spy").file("main.py", SPY);
-    let par = par().production().source(package.apkg(scratch.path())).agent("echo").start().await;
+    let par = par()
+        .production()
+        .source(package.apkg(scratch.path()))
+        .agent("echo")
+        .allow("inner_socket_refused")
+        .start()
+        .await;
     // Every socket that the runtime listens on, wherever it lies.
     let table = std::fs::read_to_string("/proc/net/unix").expect("the table of sockets");
     let paths = table.lines().filter_map(|line| line.split_whitespace().nth(7));

@@ -30,6 +30,7 @@ mod tests;
 
 pub(crate) use fleet::Fleet;
 
+pub(crate) use self::refusal::CODE_HEADER;
 use self::refusal::Refusal;
 use crate::{config::Config, observe::RecentLines};
 

@@ -16,6 +16,9 @@ use crate::problem::{Extras, PROBLEM_JSON, problem};
 /// The header that names a request.
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
+/// Tells the edge the code, for its access line; it goes no further.
+pub(crate) const CODE_HEADER: HeaderName = HeaderName::from_static("x-par-code");
+
 /// Why, and what the client may know of it.
 #[derive(Debug, Clone)]
 pub(super) struct Refusal {
@@ -63,6 +66,7 @@ pub(super) async fn finish(request: Request, next: Next) -> Response {
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(PROBLEM_JSON));
         headers.remove(header::CONTENT_LENGTH);
+        headers.insert(CODE_HEADER, HeaderValue::from_static(refusal.code.text()));
         *response.body_mut() = Body::from(document);
     }
     response.headers_mut().insert(REQUEST_ID, id);

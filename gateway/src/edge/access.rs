@@ -17,10 +17,10 @@ impl Edge {
         if let Some(front) = &front {
             self.count(front, ctx, total);
         }
-        let level = match ctx.status {
-            500.. if ctx.code != Some(Code::AgentError) => "warn",
-            _ => "info",
-        };
+        // What the agent does wrong is its author's business, and a probe that hears 503 was answered as it should.
+        let ours = ctx.agent.is_some() || ctx.code == Some(Code::Internal);
+        let level =
+            if ctx.status >= 500 && ours && ctx.code != Some(Code::AgentError) { "warn" } else { "info" };
         self.sink.line(|out| {
             self.identity.open(out, level, "access");
             if let Some(front) = &front {

@@ -26,6 +26,7 @@ pub(crate) use service::server;
 use crate::{
     auth::operator::OperatorToken,
     config::Limits,
+    control::CODE_HEADER,
     observe::{LogSink, line::Identity, metrics::EdgeMetrics},
     route::{Target, route},
 };
@@ -135,6 +136,8 @@ impl ProxyHttp for Edge {
         ctx: &mut Ctx,
     ) -> Result<()> {
         ctx.status = response.status.as_u16();
+        let code = response.remove_header(&CODE_HEADER);
+        ctx.code = code.and_then(|code| Code::of(code.to_str().ok()?));
         self.identify(response, ctx)
     }
 

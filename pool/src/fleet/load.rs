@@ -294,7 +294,8 @@ impl Pool {
 
 /// One line per step of a package, also for steps that had nothing to do.
 fn tell(event: &'static str, package: &PackageId, steps: &[(Step, Duration)], step: Step) {
-    let seconds: f64 = steps.iter().filter(|(at, _)| *at == step).map(|(_, time)| time.as_secs_f64()).sum();
+    let seconds: f64 =
+        steps.iter().filter(|(at, _)| *at == step).fold(0.0, |sum, (_, time)| sum + time.as_secs_f64());
     tracing::info!(event, package = %package, seconds);
 }
 

@@ -64,6 +64,8 @@ struct Shared<T> {
     pending: Pending<T>,
     /// How many of those run one after the other.
     in_turn: usize,
+    /// Id and name of the call that ended last: what it printed may be read after its answer.
+    last: Option<(u64, Arc<str>)>,
     next: u64,
     open: bool,
     idle_socket: Option<StdUnixStream>,
@@ -103,6 +105,7 @@ impl<T: Ticket> Channel<T> {
                 out: BytesMut::new(),
                 pending: Pending::default(),
                 in_turn: 0,
+                last: None,
                 next: 1,
                 open: true,
                 idle_socket: Some(main),
@@ -201,6 +204,16 @@ impl<T: Ticket> Channel<T> {
         }
     }
 
+    /// Request id of the call that started last, for what the worker prints.
+    pub(crate) fn request_id(&self) -> Option<Arc<str>> {
+        let started = self.started();
+        let shared = self.shared.lock();
+        match shared.pending.get(&started) {
+            Some(ticket) => Some(ticket.request_id()),
+            None => shared.last.as_ref().filter(|(id, _)| *id == started).map(|(_, name)| Arc::clone(name)),
+        }
+    }
+
     /// Looks at the ticket of an outstanding call.
     pub(crate) fn with_ticket<R>(&self, id: u64, look: impl FnOnce(&T) -> R) -> Option<R> {
         self.shared.lock().pending.get(&id).map(look)
@@ -247,9 +260,11 @@ impl<T: Ticket> Channel<T> {
                     Ok(0) | Err(_) => return Closed::Ended,
                     Ok(_) => {
                         stall.progress();
-                        match collect(&mut decoder, &mut inbox, &mut frames) {
-                            Ok(()) => self.complete(frames.drain(..)),
-                            Err(error) => return Closed::Garbage(error.to_string()),
+                        let collected = collect(&mut decoder, &mut inbox, &mut frames);
+                        // What came whole before the garbage is still an answer.
+                        self.complete(frames.drain(..));
+                        if let Err(error) = collected {
+                            return Closed::Garbage(error.to_string());
                         }
                     }
                 },
@@ -288,6 +303,7 @@ impl<T: Ticket> Channel<T> {
         let mut shared = self.shared.lock();
         let ticket = shared.pending.remove(&id)?;
         shared.in_turn -= usize::from(ticket.in_turn());
+        shared.last = Some((id, ticket.request_id()));
         Some(ticket)
     }
 

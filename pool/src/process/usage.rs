@@ -1,12 +1,17 @@
 //! What the kernel tells about a process: time on the processor, memory.
 
-/// Whether a process is running or waiting for a core right now. Its time on the processor would not tell: on a full
-/// machine a worker that computes may get none of it for milliseconds. Source: proc(5), `stat`, third field.
+/// Whether any thread of a process is running or waiting for a core right now. Its time on the processor would not
+/// tell: on a full machine a worker that computes may get none of it for milliseconds. Source: proc(5), `stat`, third
+/// field.
 pub(crate) fn is_runnable(pid: u32) -> Option<bool> {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // The name in parentheses may contain anything.
-    let (_, rest) = stat.rsplit_once(')')?;
-    Some(rest.trim_start().starts_with('R'))
+    let threads = std::fs::read_dir(format!("/proc/{pid}/task")).ok()?;
+    let runnable = |thread: std::fs::DirEntry| {
+        let stat = std::fs::read_to_string(thread.path().join("stat")).ok()?;
+        // The name in parentheses may contain anything.
+        let (_, rest) = stat.rsplit_once(')')?;
+        Some(rest.trim_start().starts_with('R'))
+    };
+    Some(threads.flatten().filter_map(runnable).any(|state| state))
 }
 
 /// Resident memory in bytes, shared pages included: cheap, and an upper bound of [`proportional`].

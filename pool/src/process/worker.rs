@@ -141,11 +141,7 @@ impl Drop for KillUnlessReady<'_> {
 }
 
 fn origin<T: Ticket>(package: &Arc<str>, pid: u32, channel: Arc<OnceLock<Weak<Channel<T>>>>) -> Origin {
-    let request_id = move || {
-        let channel = channel.get()?.upgrade()?;
-        let started = channel.started();
-        channel.with_ticket(started, Ticket::request_id)
-    };
+    let request_id = move || channel.get()?.upgrade()?.request_id();
     Origin {
         package: Arc::clone(package),
         pid,

@@ -30,7 +30,7 @@ class Journal:
 
     def __init__(self, descriptor: int) -> None:
         self._map = mmap.mmap(descriptor, JOURNAL_SIZE)
-        # From now on only this mapping writes: a handler that writes to every descriptor it finds does no harm here.
+        # From now on only this mapping writes: a handler that writes to every descriptor does no harm here.
         # A kernel before 5.1 does not know the seal, a file made without sealing refuses it.
         with contextlib.suppress(OSError):
             fcntl.fcntl(descriptor, F_ADD_SEALS, F_SEAL_FUTURE_WRITE)

@@ -15,7 +15,7 @@ COMPARED = ("gunicorn_fastapi", "bare_asgi", "mosec")
 ASKED_OF_BEST = 1.5
 # Two runs of one arrangement differ by so much here; less cannot be told apart.
 NOISE = 1.1
-EVEN = {"pool": {"pack_budget": "0us"}}
+EVEN = {"pool": {"pack_budget": 0}}
 
 Case = tuple[str, int]
 

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-/// Most starts in one round. A fork takes milliseconds, so the next round looks again with what these changed; twice
-/// as many would overshoot for bursts that are over by then.
-const ROUND: u32 = 16;
+/// Most starts in one round. A fresh worker costs some milliseconds of a core, so this also bounds what a growing
+/// package takes from the calls of its neighbours; the next round looks again with what these changed.
+const ROUND: u32 = 4;
 
 /// Share of looks at which a busy worker is running or runnable from which it is held for a user of the processor.
 const ON_CPU: f32 = 0.5;

@@ -19,13 +19,13 @@ use crate::process::{Death, usage};
 /// when it is ended.
 const LOOK: Duration = Duration::from_millis(100);
 
-/// How long a call waits before another worker is worth its start: about the price of a fork. Without it, queues that
+/// How long a call waits before another worker is worth its start: half the price of a fork. Without it, queues that
 /// live for microseconds would start workers that nobody needs.
-const WORTH: Duration = Duration::from_millis(2);
+const WORTH: Duration = Duration::from_millis(1);
 
 /// Looks at busy workers, and the time between them, to tell computing from waiting.
-const LOOKS: u16 = 3;
-const BETWEEN_LOOKS: Duration = Duration::from_millis(2);
+const LOOKS: u16 = 2;
+const BETWEEN_LOOKS: Duration = Duration::from_millis(1);
 
 /// Busy workers looked at in one sample.
 const SAMPLED: usize = 16;

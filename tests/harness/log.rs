@@ -64,6 +64,7 @@ impl Log {
         let lines = Arc::clone(&self.0);
         thread::spawn(move || {
             let mut reader = BufReader::new(output);
+            // The thread's copy is the second one: when it is gone, all that was said is here.
             let mut bytes = vec![];
             while reader.read_until(b'\n', &mut bytes).is_ok_and(|read| read > 0) {
                 let text = String::from_utf8_lossy(&bytes).trim_end().to_owned();
@@ -71,6 +72,11 @@ impl Log {
                 bytes.clear();
             }
         });
+    }
+
+    /// Whether the other side has closed and everything it said is here.
+    pub(crate) fn is_whole(&self) -> bool {
+        Arc::strong_count(&self.0) == 1
     }
 
     /// The lines so far.

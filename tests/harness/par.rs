@@ -148,6 +148,7 @@ impl ParBuilder {
             if ready.await {
                 return par;
             }
+            par.exit().await;
             let clash = par.everything_said().to_lowercase().contains("in use");
             assert!(clash, "par ended before it was ready:\n{}", par.everything_said());
             par.allowed.lock().expect("no holder panics").push("*".to_owned());
@@ -310,7 +311,9 @@ impl Par {
 
     /// How it ends.
     pub(crate) async fn exit(&mut self) -> ExitStatus {
-        eventually_within(Duration::from_secs(60), "par ends", async || self.exited()).await
+        let status = eventually_within(Duration::from_secs(60), "par ends", async || self.exited()).await;
+        eventually("its last words are read", async || self.log.is_whole().then_some(())).await;
+        status
     }
 
     /// Stops it gracefully and starts it again with the same data, sources and variables.

@@ -2,7 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use par_pool::{fleet::PoolSettings, package::PackageSettings};
+use par_pool::{
+    fleet::{EventSink, PoolSettings},
+    package::PackageSettings,
+};
 
 use super::{Config, raw::Environment};
 
@@ -33,6 +36,7 @@ impl From<&Config> for PoolSettings {
             idle_ttl: config.pool.idle_ttl,
             pack_budget: config.pool.pack_budget,
             dev: config.dev,
+            events: EventSink::none(),
         }
     }
 }

@@ -3,6 +3,7 @@
 mod backoff;
 mod book;
 mod directory;
+mod event;
 mod generation;
 mod growth;
 mod homes;
@@ -22,6 +23,7 @@ mod ticket;
 mod window;
 
 pub use directory::{Agent, Directory, Mount};
+pub use event::{Event, EventKind, EventSink, Live};
 pub use generation::{Answer, Call, Generation, Outcome};
 pub use homes::Homes;
 pub use metrics::PoolMetrics;

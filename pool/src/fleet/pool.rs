@@ -19,6 +19,7 @@ use tokio::runtime::Handle;
 use super::{
     book::Book,
     directory::{Agent, Directory},
+    event::EventSink,
     generation::{Answer, Call, FleetSettings, Outcome},
     homes::Homes,
     installers::{InstallerPool, pool as installer_pool},
@@ -50,6 +51,8 @@ pub struct PoolSettings {
     pub pack_budget: Duration,
     /// `--dev`: same id with other bytes replaces without `force`; directory sources are watched by the caller.
     pub dev: bool,
+    /// Who is told what happens to packages and agents.
+    pub events: EventSink,
 }
 
 /// How a package is loaded.

@@ -25,7 +25,7 @@ pub use manifest::checked::{
     StartMode, Surfaces, UiSurface, WorkerPolicy,
 };
 pub use pull::Street;
-pub use source::{Location, Source, SourceError};
+pub use source::{Location, Signature, Source, SourceError};
 
 /// What the street needs to know; all of it is decided before the first package.
 #[derive(Debug, Clone)]

@@ -5,6 +5,7 @@ use std::{
     fmt,
     net::IpAddr,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use par_proto::ids::{Digest, IdError};
@@ -38,8 +39,19 @@ pub struct Source {
     pub location: Location,
     /// What they must hash to.
     pub sha256: Option<Digest>,
+    /// Its detached signature, if somebody said where it is; else it is looked for beside the package.
+    pub signature: Option<Signature>,
     /// The source as it was written. It may contain credentials: show [`Source`] itself instead.
     pub given: String,
+}
+
+/// Where the detached signature of a package is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Signature {
+    /// At a place of its own.
+    At(Location),
+    /// Here: it came with the package.
+    Bytes(Arc<[u8]>),
 }
 
 /// Why a text is not a source.
@@ -102,7 +114,7 @@ impl Source {
             .map(str::parse)
             .transpose()
             .map_err(|fault| SourceError::Digest { shown: location.to_string(), fault })?;
-        Ok(Self { location, sha256, given: given.to_owned() })
+        Ok(Self { location, sha256, signature: None, given: given.to_owned() })
     }
 
     /// Reads one source as the command line means it: a directory without `agent.yaml` stands for each `*.apkg` in
@@ -124,7 +136,7 @@ impl Source {
         } else {
             Location::File(path.to_path_buf())
         };
-        Self { location, sha256: None, given: path.to_string_lossy().into_owned() }
+        Self { location, sha256: None, signature: None, given: path.to_string_lossy().into_owned() }
     }
 }
 

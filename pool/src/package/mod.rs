@@ -14,18 +14,22 @@ pub mod environment;
 pub mod fetch;
 pub mod manifest;
 pub mod pull;
+pub mod signature;
 pub mod source;
 pub mod store;
 pub mod tree;
 pub mod unpack;
 pub mod variables;
 
+pub use fetch::{Document, Remote, S3Settings, Validator};
 pub use manifest::checked::{
     Entry, Export, Handler, HealthCheck, Package, Permissions, PythonWanted, SessionMode, SessionPolicy,
     StartMode, Surfaces, UiSurface, WorkerPolicy,
 };
 pub use pull::Street;
+pub use signature::{Keyring, SignaturePolicy};
 pub use source::{Location, Signature, Source, SourceError};
+pub use store::Pin;
 
 /// What the street needs to know; all of it is decided before the first package.
 #[derive(Debug, Clone)]
@@ -36,8 +40,16 @@ pub struct PackageSettings {
     pub cache_dir: PathBuf,
     /// Largest package in bytes, as downloaded.
     pub max_package_bytes: u64,
-    /// Whole time of one download.
+    /// Whole time of one download, all its tries included.
     pub download_timeout: Duration,
+    /// Longest silence of a server before a try counts as failed.
+    pub download_idle_timeout: Duration,
+    /// Most bytes of packages kept in `cache_dir`; what is in use stays beyond that.
+    pub max_cache_bytes: u64,
+    /// Where `s3://` leads.
+    pub s3: S3Settings,
+    /// Whether packages must be signed, and by whom.
+    pub signatures: SignaturePolicy,
     /// Whole time of one environment.
     pub install_timeout: Duration,
     /// A directory of wheels; when given, nothing is fetched from an index.
@@ -93,6 +105,17 @@ impl std::fmt::Display for Step {
     }
 }
 
+/// What a caller may want to tell apart among failures of one step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cause {
+    /// Nothing is there: a missing file, 404, 410.
+    Missing,
+    /// It is not for us: permissions, 401, 403.
+    Forbidden,
+    /// Anything else.
+    Other,
+}
+
 /// A package that was refused or could not be had. `detail` is one sentence that names the cause, fit for clients
 /// (no paths of the host beyond the package's own files, no credentials); `log` has the rest.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -108,17 +131,39 @@ pub struct PullError {
     pub hint: Option<String>,
     /// Whether another try may succeed without a change (timeouts, resets, 5xx).
     pub transient: bool,
+    /// What sort of failure it is, where somebody decides by it.
+    pub cause: Cause,
 }
 
 impl PullError {
     /// A refusal that no retry cures.
     pub fn refused(step: Step, detail: impl Into<String>) -> Self {
-        Self { step, detail: detail.into(), log: String::new(), hint: None, transient: false }
+        let detail = detail.into();
+        Self { step, detail, log: String::new(), hint: None, transient: false, cause: Cause::Other }
     }
 
     /// A failure that may go away.
     pub fn transient(step: Step, detail: impl Into<String>) -> Self {
         Self { transient: true, ..Self::refused(step, detail) }
+    }
+
+    /// What our own disk refused: `what` in general, and a full disk by its name. A full disk is transient, because
+    /// somebody makes room without touching the package; nothing retries it at once.
+    pub fn disk(step: Step, what: impl Into<String>, error: &std::io::Error) -> Self {
+        use std::io::ErrorKind::{QuotaExceeded, StorageFull};
+        if matches!(error.kind(), StorageFull | QuotaExceeded) {
+            Self::transient(step, format!("{}: no space left on the disk", what.into()))
+                .with_log(error.to_string())
+        } else {
+            Self::refused(step, what).with_log(error.to_string())
+        }
+    }
+
+    /// Says what sort of failure it is.
+    #[must_use]
+    pub fn because(mut self, cause: Cause) -> Self {
+        self.cause = cause;
+        self
     }
 
     /// Adds what only the log should see.
@@ -145,6 +190,8 @@ pub struct Unpacked {
     pub digest: Digest,
     /// Directory of the package's files.
     pub root: PathBuf,
+    /// Keeps `root` in the store.
+    pub pin: Arc<Pin>,
     /// What is odd but not refused, one sentence each.
     pub warnings: Vec<String>,
     /// Time per step so far.
@@ -162,6 +209,8 @@ pub struct Installed {
     pub digest: Digest,
     /// Directory of the package's files.
     pub root: PathBuf,
+    /// Keeps `root` in the store.
+    pub pin: Arc<Pin>,
     /// Interpreter of its environment.
     pub python: PathBuf,
     /// Import path in order: root, `src`, `src/a2a` (where they exist), project layer, kits. The environment's own

@@ -6,31 +6,44 @@
 use std::{
     collections::BTreeMap,
     io,
-    path::{Path, PathBuf},
-    sync::{Arc, OnceLock},
+    path::Path,
+    sync::Arc,
     time::{Duration, Instant, SystemTime},
 };
 
+use futures_util::FutureExt;
 use par_proto::ids::Digest;
 
+use self::flights::{Flights, Want};
 use super::{
-    Installed, Location, Package, PackageSettings, PullError, Source, Step, Unpacked,
+    Document, Installed, Location, Package, PackageSettings, PullError, Remote, Signature, Source, Step,
+    Unpacked, Validator,
     environment::Environments,
-    fetch::{self, Fetched},
+    fetch::Fetched,
     manifest,
-    store::{Scratch, Store},
+    store::{Pin, Scratch, Store},
     tree,
     unpack::unpack,
     variables::{self, Origins},
 };
 
+mod flights;
+mod signed;
+
 /// Turns sources into packages. One per process; cheap to share behind an `Arc`.
 #[derive(Debug)]
 pub struct Street {
+    line: Arc<Line>,
+    environments: Environments,
+    flights: Flights,
+}
+
+/// What a fetch needs; fetches that are under way hold it.
+#[derive(Debug)]
+struct Line {
     settings: PackageSettings,
     store: Store,
-    environments: Environments,
-    client: OnceLock<reqwest::Client>,
+    remote: Remote,
 }
 
 impl Street {
@@ -40,47 +53,66 @@ impl Street {
             let detail = format!("the {what} directory cannot be used");
             move |error: io::Error| PullError::refused(step, detail).with_log(error.to_string())
         };
-        let store = Store::open(&settings.cache_dir).map_err(failed(Step::Fetch, "package cache"))?;
+        let store = Store::open(&settings.cache_dir, settings.max_cache_bytes)
+            .map_err(failed(Step::Fetch, "package cache"))?;
         let environments = Environments::open(&settings).map_err(failed(Step::Environment, "data"))?;
-        Ok(Self { settings, store, environments, client: OnceLock::new() })
+        let remote = Remote::new(&settings);
+        let line = Arc::new(Line { settings, store, remote });
+        Ok(Self { line, environments, flights: Flights::default() })
     }
 
-    /// Fetches, verifies, unpacks and understands a package. What a source's digest names is not fetched again.
+    /// Fetches, verifies, unpacks and understands a package. What a source's digest names is not fetched again, and
+    /// what is being fetched already is waited for; it goes on as long as one of those who wait is there.
     pub async fn fetch(&self, source: &Source) -> Result<Unpacked, PullError> {
-        let mut steps = Steps::start();
-        let max = self.settings.max_package_bytes;
-        let fetched = match &source.location {
-            Location::Directory(directory) => return self.directory(directory, source.sha256, steps).await,
-            Location::File(path) => fetch::copy(path, &self.store, max).await?,
-            Location::Https(url) => {
-                if let Some(unpacked) = self.kept(source.sha256, &mut steps).await {
-                    return Ok(unpacked);
-                }
-                fetch::download(self.client()?, url, &self.store, max, self.settings.download_timeout).await?
+        let Some(want) = Want::of(source) else { return self.line.fetch(source).await };
+        loop {
+            let (line, own) = (Arc::clone(&self.line), source.clone());
+            let begin = || async move { line.fetch(&own).await }.boxed();
+            let (flight, from) = self.flights.join(&want, source, begin);
+            let outcome = flight.await;
+            // The same bytes from elsewhere that did not arrive say nothing about this source.
+            if outcome.is_ok() || from == *source {
+                return outcome;
             }
-            Location::S3 { .. } => {
-                if let Some(unpacked) = self.kept(source.sha256, &mut steps).await {
-                    return Ok(unpacked);
-                }
-                let detail = "s3:// sources are not supported by this version";
-                return Err(PullError::refused(Step::Fetch, detail));
-            }
-        };
-        steps.end(Step::Fetch);
-        self.archive(fetched, source.sha256, steps).await
+        }
     }
 
-    /// A package that was fetched before, from the store alone; `None` if it is not there any more.
+    /// A package that was fetched before, from the store alone; `None` if it is not there any more, or damaged, or
+    /// not signed as it has to be now.
     pub async fn recall(&self, digest: Digest) -> Option<Unpacked> {
-        self.kept(Some(digest), &mut Steps::start()).await
+        self.line.kept(Some(digest), &Steps::start()).await
     }
 
     /// Verifies, unpacks and understands an archive that was uploaded to `file`, which is left where it is.
-    pub async fn upload(&self, file: &Path, sha256: Option<Digest>) -> Result<Unpacked, PullError> {
-        let mut steps = Steps::start();
-        let fetched = fetch::copy(file, &self.store, self.settings.max_package_bytes).await?;
-        steps.end(Step::Fetch);
-        self.archive(fetched, sha256, steps).await
+    pub async fn upload(
+        &self,
+        file: &Path,
+        sha256: Option<Digest>,
+        signature: Option<Signature>,
+    ) -> Result<Unpacked, PullError> {
+        let location = Location::File(file.to_path_buf());
+        let given = file.to_string_lossy().into_owned();
+        self.line.fetch(&Source { location, sha256, signature, given }).await
+    }
+
+    /// Reads a small document once, unless it is the one that is known; see [`Remote::document`].
+    pub async fn document(
+        &self,
+        location: &Location,
+        known: Option<&Validator>,
+        max_bytes: u64,
+    ) -> Result<Document, PullError> {
+        self.line.remote.document(location, known, max_bytes).await
+    }
+
+    /// Begins to keep the store within its limit. To be called when a start has back what it wants back; see
+    /// [`Store::settle`].
+    pub async fn settle(&self) {
+        let store = self.line.store.clone();
+        let settled = tokio::task::spawn_blocking(move || store.settle()).await;
+        if let Err(error) = settled {
+            tracing::warn!(event = "store_unsettled", %error, "the package cache could not be looked through");
+        }
     }
 
     /// Gives a package its environment.
@@ -92,7 +124,7 @@ impl Street {
         let origins = Origins {
             root: &unpacked.root,
             virtual_env: &environment.directory,
-            passed: &self.settings.pass_env,
+            passed: &self.line.settings.pass_env,
             manifest: &unpacked.package.environment,
         };
         let variables = variables::assemble(&origins, &mut warnings)
@@ -110,6 +142,7 @@ impl Street {
             package: unpacked.package,
             digest: unpacked.digest,
             root,
+            pin: unpacked.pin,
             python: environment.python,
             sys_path,
             variables,
@@ -126,25 +159,47 @@ impl Street {
                 .with_log(error.to_string())
         })
     }
+}
+
+impl Line {
+    async fn fetch(&self, source: &Source) -> Result<Unpacked, PullError> {
+        let mut steps = Steps::start();
+        match &source.location {
+            Location::Directory(directory) => return self.directory(directory, source.sha256, steps).await,
+            Location::Https(_) | Location::S3 { .. } => {
+                if let Some(unpacked) = self.kept(source.sha256, &steps).await {
+                    return Ok(unpacked);
+                }
+            }
+            Location::File(_) => {}
+        }
+        let fetched = self.remote.download(&source.location, &self.store).await?;
+        steps.end(Step::Fetch);
+        self.archive(fetched, source, steps).await
+    }
 
     async fn archive(
         &self,
         fetched: Fetched,
-        expected: Option<Digest>,
+        source: &Source,
         mut steps: Steps,
     ) -> Result<Unpacked, PullError> {
         let digest = fetched.digest;
-        verify(expected, digest)?;
+        verify(source.sha256, digest)?;
+        let signer = self.check_signature(&fetched, source).await?;
         steps.end(Step::Verify);
-        let (store, max) = (self.store.clone(), self.settings.max_package_bytes);
+        let (store, settings) = (self.store.clone(), self.settings.clone());
         blocking(move || {
-            if let Some(root) = store.find(digest) {
-                return finish(root, digest, steps);
+            if let Some(mut pin) = store.recall(digest) {
+                if let Some(signer) = signer.filter(|_| !settings.signatures.accepts(pin.signer())) {
+                    pin = store.endorse(pin, signer).map_err(|error| unstored(&error))?;
+                }
+                return finish(pin, digest, steps);
             }
             let scratch = store.scratch();
-            unpack(fetched.file.path(), &scratch.path().join("tree"), max)?;
+            unpack(fetched.file.path(), &scratch.path().join("tree"), settings.max_package_bytes)?;
             steps.end(Step::Unpack);
-            publish(&store, &scratch, digest, steps)
+            publish(&store, &scratch, digest, signer, steps)
         })
         .await
     }
@@ -155,6 +210,7 @@ impl Street {
         expected: Option<Digest>,
         mut steps: Steps,
     ) -> Result<Unpacked, PullError> {
+        self.check_unsigned()?;
         let (store, max) = (self.store.clone(), self.settings.max_package_bytes);
         let directory = directory.to_path_buf();
         blocking(move || {
@@ -163,30 +219,34 @@ impl Street {
             steps.end(Step::Fetch);
             verify(expected, digest)?;
             steps.end(Step::Verify);
-            match store.find(digest) {
-                Some(root) => finish(root, digest, steps),
-                None => publish(&store, &scratch, digest, steps),
+            match store.recall(digest) {
+                Some(pin) => finish(pin, digest, steps),
+                None => publish(&store, &scratch, digest, None, steps),
             }
         })
         .await
     }
 
-    /// The package of a digest, if it was fetched before.
-    async fn kept(&self, digest: Option<Digest>, steps: &mut Steps) -> Option<Unpacked> {
+    /// The package of a digest, if it was fetched before and may be used without being fetched again.
+    async fn kept(&self, digest: Option<Digest>, steps: &Steps) -> Option<Unpacked> {
         let digest = digest?;
-        let root = self.store.find(digest)?;
-        steps.end(Step::Fetch);
-        let steps = steps.clone();
-        // One that cannot be read any more is fetched again.
-        blocking(move || finish(root, digest, steps)).await.ok()
-    }
-
-    fn client(&self) -> Result<&reqwest::Client, PullError> {
-        if let Some(client) = self.client.get() {
-            return Ok(client);
-        }
-        let client = fetch::client(Vec::new())?;
-        Ok(self.client.get_or_init(|| client))
+        let (store, policy) = (self.store.clone(), self.settings.signatures.clone());
+        let mut steps = steps.clone();
+        let kept = blocking(move || {
+            let Some(pin) = store.recall(digest) else { return Ok(None) };
+            if !policy.accepts(pin.signer()) {
+                tracing::info!(
+                    event = "store_unsigned",
+                    %digest,
+                    "a stored package is not used: no key that is trusted now has signed it"
+                );
+                return Ok(None);
+            }
+            steps.end(Step::Fetch);
+            finish(pin, digest, steps).map(Some)
+        });
+        // One that cannot be understood any more is fetched again.
+        kept.await.ok().flatten()
     }
 }
 
@@ -205,39 +265,37 @@ fn publish(
     store: &Store,
     scratch: &Scratch,
     digest: Digest,
+    signer: Option<String>,
     mut steps: Steps,
 ) -> Result<Unpacked, PullError> {
     let (package, warnings) = manifest::read(&scratch.path().join("tree"))?;
-    let root = store.publish(scratch, digest).map_err(|error| {
-        PullError::refused(Step::Unpack, "the package could not be stored").with_log(error.to_string())
-    })?;
+    let pin = store.publish(scratch, digest, signer).map_err(|error| unstored(&error))?;
     steps.end(Step::Manifest);
-    Ok(unpacked(package, warnings, digest, root, steps))
+    Ok(unpacked((package, warnings), digest, pin, steps))
 }
 
 /// Understands a tree of the store.
-fn finish(root: PathBuf, digest: Digest, mut steps: Steps) -> Result<Unpacked, PullError> {
+fn finish(pin: Pin, digest: Digest, mut steps: Steps) -> Result<Unpacked, PullError> {
     steps.end(Step::Unpack);
-    let (package, warnings) = manifest::read(&root)?;
+    let understood = manifest::read(pin.root())?;
     steps.end(Step::Manifest);
-    Ok(unpacked(package, warnings, digest, root, steps))
+    Ok(unpacked(understood, digest, pin, steps))
 }
 
-fn unpacked(
-    package: Package,
-    warnings: Vec<String>,
-    digest: Digest,
-    root: PathBuf,
-    steps: Steps,
-) -> Unpacked {
+fn unpacked((package, warnings): (Package, Vec<String>), digest: Digest, pin: Pin, steps: Steps) -> Unpacked {
     Unpacked {
         package: Arc::new(package),
         digest,
-        root,
+        root: pin.root().to_path_buf(),
+        pin: Arc::new(pin),
         warnings,
         steps: steps.done.into_iter().collect(),
         fetched_at: SystemTime::now(),
     }
+}
+
+fn unstored(error: &io::Error) -> PullError {
+    PullError::disk(Step::Unpack, "the package could not be stored", error)
 }
 
 async fn blocking<T: Send + 'static>(
@@ -268,4 +326,4 @@ impl Steps {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -3,7 +3,7 @@
 
 use std::{
     fmt,
-    net::IpAddr,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -13,6 +13,16 @@ use url::{Host, Url};
 
 /// What separates a source from the digest that its bytes must have.
 const DIGEST_MARK: &str = "#sha256=";
+
+/// Instance metadata services outside the link-local ranges: of EC2 over IPv6, of Alibaba Cloud, of Oracle Cloud.
+const METADATA: [IpAddr; 3] = [
+    IpAddr::V6(Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254)),
+    IpAddr::V4(Ipv4Addr::new(100, 100, 100, 200)),
+    IpAddr::V4(Ipv4Addr::new(192, 0, 0, 192)),
+];
+
+/// Names that mean the same; what another name resolves to is not known here.
+const METADATA_NAMES: [&str; 2] = ["metadata.google.internal", "metadata.goog"];
 
 /// Where the bytes are.
 #[derive(Clone, PartialEq, Eq)]
@@ -80,7 +90,7 @@ pub enum SourceError {
     #[error("source {0}: http:// is allowed for loopback hosts only, use https://")]
     ClearText(String),
     /// An address that only this host's cloud answers.
-    #[error("source {0}: link-local addresses are refused")]
+    #[error("source {0}: link-local and instance metadata addresses are refused")]
     LinkLocal(String),
     /// No key in an `s3://` address.
     #[error("source {0} has no key; write s3://bucket/key")]
@@ -205,12 +215,13 @@ pub(crate) fn check_url(url: &Url) -> Result<(), SourceError> {
         Some(Host::Ipv6(address)) => Some(address.to_ipv4_mapped().map_or(IpAddr::V6(address), IpAddr::V4)),
         Some(Host::Domain(_)) | None => None,
     };
+    let named = url.host_str().is_some_and(|host| METADATA_NAMES.contains(&host.trim_end_matches('.')));
     let link_local = match address {
         Some(IpAddr::V4(address)) => address.is_link_local(),
         Some(IpAddr::V6(address)) => address.is_unicast_link_local(),
         None => false,
     };
-    if link_local {
+    if link_local || named || address.is_some_and(|address| METADATA.contains(&address)) {
         return Err(SourceError::LinkLocal(shown(url)));
     }
     let loopback =
@@ -299,6 +310,9 @@ mod tests {
             "https://169.254.169.254/x",
             "http://[::ffff:169.254.1.1]/x",
             "https://[fe80::1]/x",
+            "https://[fd00:ec2::254]/x",
+            "https://100.100.100.200/x",
+            "https://metadata.google.internal./x",
             "https://",
             "a#sha256=12",
         ] {

@@ -1,28 +1,51 @@
-//! Packages on disk by digest: a finished tree enters, the directory of that digest leaves.
+//! Packages on disk by digest: a finished tree enters, a pinned directory of that digest leaves.
 //!
-//! `cache_dir/<first two>/<digest>/` has `tree` (the package's files) and `complete` (the digest, written before the
-//! rename that makes the entry visible). What is being made is in `cache_dir/tmp-<owner>-<n>`; an owner is a file
-//! that a living store keeps locked, so leftovers of crashes are known without trusting clocks or pids.
+//! `cache_dir/<first two>/<digest>/` has `tree` (the package's files) and `complete` (what is known about them, written
+//! before the rename that makes the entry visible). What is being made is in `cache_dir/tmp-<owner>-<n>`; an owner is
+//! a file that a living store keeps locked, so leftovers of crashes are known without trusting clocks or pids. Several
+//! processes may share a store: an entry in use is locked through its `complete`.
 
 use std::{
+    collections::HashMap,
     fs::{self, File},
     io,
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
 
 use par_proto::ids::Digest;
-use rustix::fs::{FlockOperation, flock};
+use parking_lot::Mutex;
+use rustix::fs::{FlockOperation, flock, syncfs};
+
+use self::pin::Marker;
+use super::tree;
+
+mod evict;
+mod pin;
+
+pub use pin::Pin;
 
 /// Packages by digest.
 #[derive(Debug, Clone)]
 pub struct Store {
-    root: Arc<Path>,
-    owner: Arc<Owner>,
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    root: PathBuf,
+    max_bytes: u64,
+    owner: Owner,
+    /// Entries whose files were compared with their marker by this process, by the inode of the marker.
+    verified: Mutex<HashMap<Digest, u64>>,
+    /// Whether anything may be evicted yet.
+    settled: AtomicBool,
+    evicting: Mutex<()>,
+    told_over: AtomicBool,
 }
 
 /// The lock that says that our temporary directories are still in use.
@@ -44,7 +67,7 @@ impl Drop for Owner {
 #[derive(Debug)]
 pub struct Scratch {
     path: PathBuf,
-    _owner: Arc<Owner>,
+    _store: Arc<Shared>,
 }
 
 impl Scratch {
@@ -61,74 +84,135 @@ impl Drop for Scratch {
 }
 
 impl Store {
-    /// Opens the store and removes what dead processes left.
-    pub fn open(root: &Path) -> io::Result<Self> {
+    /// Opens the store and removes what dead processes left. Nothing is evicted before [`Store::settle`].
+    pub fn open(root: &Path, max_bytes: u64) -> io::Result<Self> {
         fs::create_dir_all(root)?;
         // Import paths are made from this one.
-        let root = &root.canonicalize()?;
+        let root = root.canonicalize()?;
         let mut bytes = [0_u8; 8];
         getrandom::fill(&mut bytes).map_err(|_| io::Error::other("no random numbers"))?;
         let token = hex::encode(bytes);
         let path = root.join(format!("owner-{token}"));
         // Locked before it has its name: a sweeping neighbour must never find it unlocked.
-        let locked = tempfile::Builder::new().prefix("new-owner-").tempfile_in(root)?;
+        let locked = tempfile::Builder::new().prefix("new-owner-").tempfile_in(&root)?;
         flock(locked.as_file(), FlockOperation::NonBlockingLockExclusive)?;
         let locked = locked.persist(&path).map_err(|error| error.error)?;
         let owner = Owner { token, path, next: AtomicU64::new(0), _locked: locked };
-        let store = Self { root: Arc::from(root.as_path()), owner: Arc::new(owner) };
+        let shared = Shared {
+            root,
+            max_bytes,
+            owner,
+            verified: Mutex::default(),
+            settled: AtomicBool::new(false),
+            evicting: Mutex::default(),
+            told_over: AtomicBool::new(false),
+        };
+        let store = Self { shared: Arc::new(shared) };
         store.sweep();
         Ok(store)
     }
 
+    /// Begins to keep the store within its limit: now, and after each publishing. To be called when everything that
+    /// a start wants to have back was pinned: before, an entry that is about to be served again looks unused.
+    pub fn settle(&self) {
+        self.shared.settled.store(true, Ordering::Relaxed);
+        self.evict();
+    }
+
     /// A new path for something temporary on the store's file system; nothing is there yet.
     pub fn scratch(&self) -> Scratch {
-        let number = self.owner.next.fetch_add(1, Ordering::Relaxed);
-        let path = self.root.join(format!("tmp-{}-{number}", self.owner.token));
-        Scratch { path, _owner: Arc::clone(&self.owner) }
+        let number = self.shared.owner.next.fetch_add(1, Ordering::Relaxed);
+        let path = self.shared.root.join(format!("tmp-{}-{number}", self.shared.owner.token));
+        Scratch { path, _store: Arc::clone(&self.shared) }
     }
 
-    /// The tree of a digest, if it is there and complete.
-    pub fn find(&self, digest: Digest) -> Option<PathBuf> {
-        let entry = self.entry(digest);
-        let tree = entry.join("tree");
-        let marked = fs::read_to_string(entry.join("complete")).ok()?;
-        (marked == digest.to_string() && tree.is_dir()).then_some(tree)
+    /// The entry of a digest, if it is there and complete; it stays as long as the pin lives.
+    pub fn pin(&self, digest: Digest) -> Option<Pin> {
+        Pin::take(&self.entry(digest), digest)
     }
 
-    /// Makes `scratch/tree` the tree of a digest, or drops it in favour of one that is already there.
-    pub fn publish(&self, scratch: &Scratch, digest: Digest) -> io::Result<PathBuf> {
-        fs::write(scratch.path().join("complete"), digest.to_string())?;
+    /// The same, but its files are compared with what was stored if this process has not done so yet. An entry that
+    /// is damaged is removed.
+    pub fn recall(&self, digest: Digest) -> Option<Pin> {
+        let pin = self.pin(digest)?;
+        if self.shared.verified.lock().get(&digest) == Some(&pin.inode()) {
+            return Some(pin);
+        }
+        let fault = match tree::content(pin.root()) {
+            Ok(content) if pin.holds(content) => {
+                self.shared.verified.lock().insert(digest, pin.inode());
+                return Some(pin);
+            }
+            Ok(_) => "files were changed, added or removed".to_owned(),
+            Err(error) => error.to_string(),
+        };
+        tracing::warn!(
+            event = "store_damaged",
+            %digest,
+            fault,
+            "a stored package is damaged and not used; it is fetched again"
+        );
+        self.discard(digest);
+        None
+    }
+
+    /// Makes `scratch/tree` the tree of a digest, or drops it in favour of one that is already there. `signer` is
+    /// the fingerprint of the key whose signature was verified.
+    ///
+    /// Durable when it returns: the files by one `syncfs` before the rename, which costs one journal commit where
+    /// thousands of `fsync` calls cost thousands, then the directories that know the name.
+    pub fn publish(&self, scratch: &Scratch, digest: Digest, signer: Option<String>) -> io::Result<Pin> {
+        let content = tree::content(&scratch.path().join("tree"))?;
         let entry = self.entry(digest);
-        if let Some(parent) = entry.parent() {
-            fs::create_dir_all(parent)?;
-        }
-        // Twice: another process may publish, or leave something incomplete, between the look and the rename.
-        for _ in 0..2 {
-            if let Some(tree) = self.find(digest) {
-                return Ok(tree);
+        let marker = Marker::new(digest, content, signer);
+        let pin = Pin::create(marker, &scratch.path().join("complete"), entry.join("tree"))?;
+        syncfs(File::open(scratch.path())?)?;
+        let folder = entry.parent().unwrap_or(&self.shared.root);
+        fs::create_dir_all(folder)?;
+        let mut tries = 0;
+        // Another process may publish, or leave something incomplete, between the look and the rename.
+        while let Err(error) = fs::rename(scratch.path(), &entry) {
+            if let Some(there) = self.recall(digest) {
+                return Ok(there);
             }
-            match fs::rename(scratch.path(), &entry) {
-                Ok(()) => return Ok(entry.join("tree")),
-                Err(_) if entry.exists() && self.find(digest).is_none() => {
-                    let broken = self.scratch();
-                    fs::rename(&entry, broken.path())?;
-                }
-                Err(_) if entry.exists() => {}
-                Err(error) => return Err(error),
+            tries += 1;
+            if tries > 3 || !entry.exists() {
+                return Err(error);
             }
+            self.discard(digest);
         }
-        fs::rename(scratch.path(), &entry)?;
-        Ok(entry.join("tree"))
+        File::open(folder)?.sync_all()?;
+        File::open(&self.shared.root)?.sync_all()?;
+        self.shared.verified.lock().insert(digest, pin.inode());
+        if self.shared.settled.load(Ordering::Relaxed) {
+            self.evict();
+        }
+        Ok(pin)
+    }
+
+    /// Says of an entry whose signature was verified; `signer` is the fingerprint of the key.
+    pub fn endorse(&self, mut pin: Pin, signer: String) -> io::Result<Pin> {
+        pin.endorse(signer)?;
+        Ok(pin)
     }
 
     fn entry(&self, digest: Digest) -> PathBuf {
         let text = digest.to_string();
         let (first, _) = text.split_at(2);
-        self.root.join(first).join(&text)
+        self.shared.root.join(first).join(&text)
+    }
+
+    /// Moves an entry out of sight and removes it.
+    fn discard(&self, digest: Digest) {
+        self.shared.verified.lock().remove(&digest);
+        let scratch = self.scratch();
+        // Gone already is as good.
+        drop(fs::rename(self.entry(digest), scratch.path()));
     }
 
     fn sweep(&self) {
-        for path in fs::read_dir(&self.root).into_iter().flatten().flatten().map(|entry| entry.path()) {
+        for path in fs::read_dir(&self.shared.root).into_iter().flatten().flatten().map(|entry| entry.path())
+        {
             let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
             let dead = if let Some(rest) = name.strip_prefix("tmp-") {
                 let token = rest.split('-').next().unwrap_or_default();
@@ -145,8 +229,8 @@ impl Store {
     }
 
     fn is_alive(&self, token: &str) -> bool {
-        token == self.owner.token
-            || File::open(self.root.join(format!("owner-{token}")))
+        token == self.shared.owner.token
+            || File::open(self.shared.root.join(format!("owner-{token}")))
                 .is_ok_and(|file| flock(&file, FlockOperation::NonBlockingLockExclusive).is_err())
     }
 }
@@ -167,53 +251,4 @@ pub(crate) fn remove_tree(path: &Path) -> io::Result<()> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn tree(store: &Store, content: &str) -> Scratch {
-        let scratch = store.scratch();
-        fs::create_dir_all(scratch.path().join("tree/inner")).unwrap();
-        fs::write(scratch.path().join("tree/inner/file"), content).unwrap();
-        fs::set_permissions(scratch.path().join("tree/inner"), fs::Permissions::from_mode(0o555)).unwrap();
-        fs::set_permissions(scratch.path().join("tree"), fs::Permissions::from_mode(0o555)).unwrap();
-        scratch
-    }
-
-    fn names(root: &Path) -> Vec<String> {
-        fs::read_dir(root).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
-    }
-
-    #[test]
-    fn only_complete_entries_are_found() {
-        let directory = tempfile::tempdir().unwrap();
-        let store = Store::open(directory.path()).unwrap();
-        let digest = Digest::new([7; 32]);
-        assert_eq!(store.find(digest), None);
-        let published = store.publish(&tree(&store, "first"), digest).unwrap();
-        assert_eq!(store.find(digest), Some(published.clone()));
-        let second = tree(&store, "second");
-        assert_eq!(store.publish(&second, digest).unwrap(), published);
-        drop(second);
-        assert_eq!(fs::read_to_string(published.join("inner/file")).unwrap(), "first");
-        fs::write(published.parent().unwrap().join("complete"), "other").unwrap();
-        assert_eq!(store.find(digest), None);
-        store.publish(&tree(&store, "third"), digest).unwrap();
-        assert_eq!(fs::read_to_string(published.join("inner/file")).unwrap(), "third");
-        assert!(!names(directory.path()).iter().any(|name| name.starts_with("tmp-")));
-    }
-
-    #[test]
-    fn leftovers_of_the_dead_go_and_those_of_the_living_stay() {
-        let directory = tempfile::tempdir().unwrap();
-        let dead = directory.path().join("tmp-00ff-3");
-        fs::create_dir_all(dead.join("tree")).unwrap();
-        fs::write(directory.path().join("owner-00ff"), "").unwrap();
-        let living = Store::open(directory.path()).unwrap();
-        let kept = tree(&living, "x");
-        let other = Store::open(directory.path()).unwrap();
-        assert!(!dead.exists() && !directory.path().join("owner-00ff").exists());
-        assert!(kept.path().exists());
-        drop((kept, living, other));
-        assert_eq!(names(directory.path()), Vec::<String>::new());
-    }
-}
+mod tests;

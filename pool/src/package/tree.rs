@@ -5,7 +5,7 @@
 
 use std::{
     fs::{self, File},
-    io::{Read, Write},
+    io::{self, Read, Write},
     os::unix::fs::{OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
 };
@@ -60,6 +60,61 @@ pub fn copy(from: &Path, tree: &Path, max_package_bytes: u64) -> Result<Digest, 
     Ok(Digest::new(copy.hash.finalize().into()))
 }
 
+/// What a tree holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Content {
+    /// The digest of every file in it, as [`copy`] computes it of what it copies.
+    pub digest: Digest,
+    /// Bytes of all files.
+    pub bytes: u64,
+}
+
+/// Reads a whole tree of the store, in which nothing is skipped: a file that was added counts as much as one that
+/// was changed. What is neither a file nor a directory is invalid data.
+pub fn content(tree: &Path) -> io::Result<Content> {
+    let (mut hash, mut bytes) = (Sha256::new(), 0);
+    for entry in WalkDir::new(tree).sort_by_file_name() {
+        let entry = entry?;
+        let kind = entry.file_type();
+        if kind.is_dir() {
+            continue;
+        }
+        let shown = entry.path().strip_prefix(tree).unwrap_or(entry.path());
+        if !kind.is_file() {
+            let what = format!("{} is neither a file nor a directory", shown.display());
+            return Err(io::Error::new(io::ErrorKind::InvalidData, what));
+        }
+        let mut file = File::open(entry.path())?;
+        let executable = file.metadata()?.permissions().mode() & 0o100 != 0;
+        let (length, content) = digest(&mut file)?;
+        add(&mut hash, shown, executable, length, content);
+        bytes += length;
+    }
+    Ok(Content { digest: Digest::new(hash.finalize().into()), bytes })
+}
+
+fn digest(file: &mut File) -> io::Result<(u64, [u8; 32])> {
+    let (mut hash, mut length) = (Sha256::new(), 0);
+    let mut buffer = vec![0_u8; 64 * 1024];
+    loop {
+        let read = file.read(&mut buffer)?;
+        let Some(part) = buffer.get(..read).filter(|part| !part.is_empty()) else { break };
+        hash.update(part);
+        length += read as u64;
+    }
+    Ok((length, hash.finalize().into()))
+}
+
+/// Adds one file to the digest of a tree. Lengths make the concatenation unambiguous.
+fn add(hash: &mut Sha256, relative: &Path, executable: bool, length: u64, content: [u8; 32]) {
+    let path = relative.as_os_str().as_encoded_bytes();
+    hash.update((path.len() as u64).to_le_bytes());
+    hash.update(path);
+    hash.update([u8::from(executable)]);
+    hash.update(length.to_le_bytes());
+    hash.update(content);
+}
+
 struct Copy {
     root: PathBuf,
     left: u64,
@@ -104,13 +159,7 @@ impl Copy {
                 PullError::refused(Step::Unpack, format!("the package directory has more than {limit} bytes"))
             }
         })?;
-        // Lengths make the concatenation unambiguous.
-        let path = relative.as_os_str().as_encoded_bytes();
-        self.hash.update((path.len() as u64).to_le_bytes());
-        self.hash.update(path);
-        self.hash.update([u8::from(executable)]);
-        self.hash.update(length.to_le_bytes());
-        self.hash.update(content);
+        add(&mut self.hash, relative, executable, length, content);
         Ok(())
     }
 
@@ -152,7 +201,7 @@ impl From<std::io::Error> for CopyError {
 }
 
 fn disk(path: &Path, error: &std::io::Error) -> PullError {
-    PullError::refused(Step::Unpack, "the package directory could not be copied")
+    PullError::disk(Step::Unpack, "the package directory could not be copied", error)
         .with_log(format!("{}: {error}", path.display()))
 }
 
@@ -209,6 +258,24 @@ mod tests {
         let changed = digest(package.path()).unwrap();
         let all = std::collections::BTreeSet::from([before, executable, renamed, changed]);
         assert_eq!(all.len(), 4);
+    }
+
+    #[test]
+    fn the_content_of_a_copy_has_the_digest_of_the_copying() {
+        let package = package();
+        fs::write(package.path().join("src/skipped.pyc"), "x").unwrap();
+        let target = tempfile::tempdir().unwrap();
+        let tree = target.path().join("tree");
+        let digest = copy(package.path(), &tree, 1 << 20).unwrap();
+        assert_eq!(content(&tree).unwrap(), Content { digest, bytes: 12 });
+        fs::set_permissions(&tree, fs::Permissions::from_mode(0o755)).unwrap();
+        fs::write(tree.join("extra.pyc"), "x").unwrap();
+        assert_ne!(content(&tree).unwrap().digest, digest);
+        fs::remove_file(tree.join("extra.pyc")).unwrap();
+        assert_eq!(content(&tree).unwrap().digest, digest);
+        symlink("agent.yaml", tree.join("link")).unwrap();
+        assert_eq!(content(&tree).unwrap_err().kind(), io::ErrorKind::InvalidData);
+        assert_eq!(content(&tree.join("missing")).unwrap_err().kind(), io::ErrorKind::NotFound);
     }
 
     #[test]

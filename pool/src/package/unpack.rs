@@ -86,7 +86,7 @@ pub enum UnpackError {
     #[error("the archive has more than {MAX_ENTRIES} entries")]
     Entries,
     /// Our disk.
-    #[error("the package could not be written to disk")]
+    #[error("the package could not be written")]
     Disk(#[from] io::Error),
 }
 
@@ -98,8 +98,20 @@ impl UnpackError {
 
 impl From<UnpackError> for PullError {
     fn from(error: UnpackError) -> Self {
-        let log = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
-        Self::refused(Step::Unpack, error.to_string()).with_log(log)
+        match &error {
+            UnpackError::Disk(cause) => Self::disk(Step::Unpack, error.to_string(), cause),
+            UnpackError::Damaged(_)
+            | UnpackError::Name { .. }
+            | UnpackError::Duplicate(_)
+            | UnpackError::Collision { .. }
+            | UnpackError::FileAndDirectory(_)
+            | UnpackError::Special(_)
+            | UnpackError::Encrypted(_)
+            | UnpackError::Compression { .. }
+            | UnpackError::Ratio { .. }
+            | UnpackError::Total(_)
+            | UnpackError::Entries => Self::refused(Step::Unpack, error.to_string()),
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc, time::SystemTime};
 
 use super::*;
-use crate::package::manifest;
+use crate::package::{Pin, S3Settings, SignaturePolicy, manifest};
 
 /// uv where tests find it: on PATH, or where `PAR_TEST_UV` says.
 fn uv() -> Option<PathBuf> {
@@ -39,6 +39,10 @@ impl Desk {
             cache_dir: directory.join("cache"),
             max_package_bytes: 1 << 20,
             download_timeout: Duration::from_secs(10),
+            download_idle_timeout: Duration::from_secs(5),
+            max_cache_bytes: 1 << 30,
+            s3: S3Settings::default(),
+            signatures: SignaturePolicy::NotNeeded,
             install_timeout: Duration::from_secs(120),
             wheelhouse,
             uv,
@@ -61,6 +65,7 @@ impl Desk {
         Unpacked {
             package: Arc::new(package),
             digest: par_proto::ids::Digest::new(Sha256::digest(name).into()),
+            pin: Arc::new(Pin::unlocked(&root)),
             root,
             warnings: Vec::new(),
             steps: Vec::new(),

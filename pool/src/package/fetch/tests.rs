@@ -1,183 +1,282 @@
-//! Downloads from a server that misbehaves as told.
+//! Downloads from servers that misbehave as told.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering},
-};
+use std::{sync::Arc, time::Duration};
 
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpListener,
-};
+use aws_sdk_s3::config::{Credentials, SharedCredentialsProvider};
+use tokio::sync::OnceCell;
 use tokio_rustls::TlsAcceptor;
 
-use super::*;
+pub(crate) use self::server::{Act, Server, status, whole};
+use self::server::{ok, part, promise, redirect, say};
+use super::{tries::Pace, *};
+use crate::package::{Cause, Location, Source, pull::tests::settings, store::Store};
 
-/// What the server does with one connection.
-#[derive(Clone)]
-enum Act {
-    /// Answers with these bytes and closes.
-    Say(String),
-    /// Closes at once.
-    Hang,
-    /// Answers nothing.
-    Wait,
-}
+mod documents;
+mod objects;
+mod server;
 
-fn ok(body: &str) -> Act {
-    Act::Say(format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}", body.len()))
-}
-
-fn status(line: &str) -> Act {
-    Act::Say(format!("HTTP/1.1 {line}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"))
-}
-
-fn redirect(to: &str) -> Act {
-    Act::Say(format!(
-        "HTTP/1.1 302 Found\r\nlocation: {to}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
-    ))
-}
-
-struct Server {
-    url: Url,
-    asked: Arc<AtomicUsize>,
-    client: Client,
+/// A remote that knows one place.
+struct Place {
+    server: Server,
+    location: Location,
+    remote: Remote,
     store: Store,
-    _directory: tempfile::TempDir,
+    directory: tempfile::TempDir,
 }
 
-/// An https server that plays its acts, one a connection, the last one for ever.
-async fn server(acts: Vec<Act>) -> Server {
-    rustls::crypto::ring::default_provider().install_default().ok();
-    let certified = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
-    let key = rustls::pki_types::PrivateKeyDer::try_from(certified.signing_key.serialize_der()).unwrap();
-    let config = rustls::ServerConfig::builder()
-        .with_no_client_auth()
-        .with_single_cert(vec![certified.cert.der().clone()], key)
-        .unwrap();
-    let acceptor = TlsAcceptor::from(Arc::new(config));
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let port = listener.local_addr().unwrap().port();
-    let asked = Arc::new(AtomicUsize::new(0));
-    let counter = Arc::clone(&asked);
-    tokio::spawn(async move {
-        while let Ok((socket, _)) = listener.accept().await {
-            let number = counter.fetch_add(1, Ordering::SeqCst);
-            let act = acts[number.min(acts.len() - 1)].clone();
-            let acceptor = acceptor.clone();
-            tokio::spawn(async move {
-                let Ok(mut stream) = acceptor.accept(socket).await else { return };
-                let mut request = [0; 4096];
-                drop(stream.read(&mut request).await);
-                match act {
-                    Act::Say(text) => {
-                        drop(stream.write_all(text.as_bytes()).await);
-                        drop(stream.shutdown().await);
-                    }
-                    Act::Hang => {}
-                    Act::Wait => std::future::pending().await,
-                }
-            });
-        }
-    });
-    let root = reqwest::Certificate::from_der(certified.cert.der()).unwrap();
-    let directory = tempfile::tempdir().unwrap();
-    Server {
-        url: Url::parse(&format!("https://user:secret@localhost:{port}/a.apkg?token=secret")).unwrap(),
-        asked,
-        client: client(vec![root]).unwrap(),
-        store: Store::open(directory.path()).unwrap(),
-        _directory: directory,
+const LONG: Duration = Duration::from_secs(20);
+const PACE: Pace = Pace { tries: 4, first_pause: Duration::from_millis(2), idle: Duration::from_secs(10) };
+
+impl Place {
+    fn new(server: Server, text: &str) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let mut remote = Remote::new(&settings(directory.path()));
+        (remote.max_package_bytes, remote.timeout, remote.pace) = (1000, LONG, PACE);
+        let store = Store::open(&directory.path().join("store"), 1 << 30).unwrap();
+        Self { server, location: Source::parse(text).unwrap().location, remote, store, directory }
     }
-}
 
-impl Server {
-    async fn download(&self, timeout: Duration) -> Result<Fetched, PullError> {
-        let outcome = download(&self.client, &self.url, &self.store, 1000, timeout).await;
+    async fn clear(acts: Vec<Act>) -> Self {
+        let server = Server::start(acts).await;
+        let text = format!("http://user:secret@127.0.0.1:{}/a.apkg?token=secret", server.port);
+        Self::new(server, &text)
+    }
+
+    async fn tls(acts: Vec<Act>) -> Self {
+        rustls::crypto::ring::default_provider().install_default().ok();
+        let certified = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        let key = rustls::pki_types::PrivateKeyDer::try_from(certified.signing_key.serialize_der()).unwrap();
+        let config = rustls::ServerConfig::builder()
+            .with_no_client_auth()
+            .with_single_cert(vec![certified.cert.der().clone()], key)
+            .unwrap();
+        let server = Server::with(acts, Some(TlsAcceptor::from(Arc::new(config)))).await;
+        let text = format!("https://user:secret@localhost:{}/a.apkg?token=secret", server.port);
+        let place = Self::new(server, &text);
+        let root = reqwest::Certificate::from_der(certified.cert.der()).unwrap();
+        place.remote.https.set(https::client(vec![root]).unwrap()).unwrap();
+        place
+    }
+
+    async fn s3(acts: Vec<Act>) -> Self {
+        let server = Server::start(acts).await;
+        let endpoint = url::Url::parse(&format!("http://127.0.0.1:{}", server.port)).unwrap();
+        let mut place = Self::new(server, "s3:///deep/a.apkg");
+        place.remote.s3 = S3Settings {
+            bucket: "usual".to_owned(),
+            region: Some("us-east-2".to_owned()),
+            endpoint: Some(endpoint),
+        };
+        let credentials = Credentials::new("AKIDEXAMPLE", "very-secret", None, None, "tests");
+        let credentials = SharedCredentialsProvider::new(credentials);
+        let client = s3::client(&place.remote.s3, Some(credentials)).await;
+        place.remote.objects = OnceCell::new_with(Some(client));
+        place
+    }
+
+    async fn download(&self) -> Result<Fetched, PullError> {
+        rustls::crypto::ring::default_provider().install_default().ok();
+        let outcome = self.remote.download(&self.location, &self.store).await;
         if let Err(error) = &outcome {
             let text = format!("{error:?}");
             assert!(!text.contains("secret") && !text.contains("token"), "{text}");
+            let left = std::fs::read_dir(self.directory.path().join("store")).unwrap();
+            let left: Vec<_> = left.map(|entry| entry.unwrap().file_name()).collect();
+            assert!(left.len() == 1, "only the owner's lock: {left:?}");
         }
         outcome
     }
 
-    fn asked(&self) -> usize {
-        self.asked.load(Ordering::SeqCst)
+    async fn read(&self, known: Option<&Validator>) -> Result<Document, PullError> {
+        rustls::crypto::ring::default_provider().install_default().ok();
+        self.remote.document(&self.location, known, 1000).await
+    }
+
+    fn tries(&self) -> usize {
+        self.server.asked().len()
     }
 }
 
-const LONG: Duration = Duration::from_secs(20);
+/// The digest of `helloworld`.
+const HELLO_WORLD: &str = "936a185caaa266bb9cbe981e9e05cb78cd732b0b3280eb944412bb6f8f8f07af";
 
-#[tokio::test]
-async fn a_download_is_hashed_while_it_is_read() {
-    let server = server(vec![ok("hello")]).await;
-    let fetched = server.download(LONG).await.unwrap();
-    assert_eq!(std::fs::read(fetched.file.path()).unwrap(), b"hello");
-    assert_eq!(
-        fetched.digest.to_string(),
-        "2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824"
-    );
-    assert_eq!(fetched.bytes, 5);
-    let path = fetched.file.path().to_path_buf();
-    drop(fetched);
-    assert!(!path.exists());
+fn is_hello_world(fetched: &Fetched) {
+    assert_eq!(fetched.digest.to_string(), HELLO_WORLD);
+    assert_eq!(std::fs::read(fetched.file.path()).unwrap(), b"helloworld");
+    assert_eq!(fetched.bytes, 10);
 }
 
 #[tokio::test]
-async fn causes_that_may_go_away_are_tried_three_times() {
-    let cut = Act::Say("HTTP/1.1 200 OK\r\ncontent-length: 50\r\n\r\nhel".to_owned());
-    let recovering = server(vec![status("503 Unavailable"), cut.clone(), ok("hello")]).await;
-    assert_eq!(recovering.download(LONG).await.unwrap().bytes, 5);
-    for act in [Act::Hang, cut, status("500 Oops"), status("429 Slow")] {
-        let failing = server(vec![act]).await;
-        let error = failing.download(LONG).await.unwrap_err();
-        assert_eq!((error.transient, error.step, failing.asked()), (true, Step::Fetch, 3), "{error}");
+async fn a_download_is_hashed_while_it_is_read() {
+    for place in [Place::clear(vec![ok("helloworld")]).await, Place::tls(vec![ok("helloworld")]).await] {
+        let fetched = place.download().await.unwrap();
+        is_hello_world(&fetched);
+        let path = fetched.file.path().to_path_buf();
+        drop(fetched);
+        assert!(!path.exists());
+    }
+}
+
+#[tokio::test]
+async fn causes_that_may_go_away_are_tried_four_times() {
+    let cut = say(promise(50, "", "hel"));
+    let acts =
+        vec![status("503 Unavailable"), cut.clone(), Act::Reset(promise(50, "", "")), ok("helloworld")];
+    is_hello_world(&Place::clear(acts.clone()).await.download().await.unwrap());
+    is_hello_world(&Place::s3(acts).await.download().await.unwrap());
+    let reset = Act::Reset(promise(50, "", "hel"));
+    for act in [Act::Hang, cut, reset, status("500 Oops"), status("429 Slow"), status("408 Late")] {
+        for place in [Place::clear(vec![act.clone()]).await, Place::s3(vec![act]).await] {
+            let error = place.download().await.unwrap_err();
+            assert_eq!((error.transient, error.step, place.tries()), (true, Step::Fetch, 4), "{error}");
+        }
     }
 }
 
 #[tokio::test]
 async fn other_causes_are_not_tried_again() {
     let big = "x".repeat(1001);
-    let unbounded = Act::Say(format!("HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n{big}"));
-    for (act, text) in [
-        (status("404 Not Found"), "answered 404"),
-        (status("403 Forbidden"), "answered 403"),
-        (ok(&big), "larger than the 1000 bytes"),
-        (unbounded, "larger than the 1000 bytes"),
-        (redirect("http://localhost:1/x"), "away from https"),
-        (redirect("http://example.com/x"), "away from https"),
-        (redirect("https://169.254.169.254/latest"), "link-local"),
+    let unbounded = say(format!("HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n{big}"));
+    for (act, text, cause) in [
+        (status("404 Not Found"), "answered 404", Cause::Missing),
+        (status("403 Forbidden"), "answered 403", Cause::Forbidden),
+        (ok(&big), "larger than the 1000 bytes", Cause::Other),
+        (unbounded, "larger than the 1000 bytes", Cause::Other),
     ] {
-        let failing = server(vec![act]).await;
-        let error = failing.download(LONG).await.unwrap_err();
-        assert!(error.detail.contains(text), "{error}");
-        assert_eq!((error.transient, failing.asked()), (false, 1), "{error}");
+        for place in [Place::clear(vec![act.clone()]).await, Place::s3(vec![act]).await] {
+            let error = place.download().await.unwrap_err();
+            assert!(error.detail.contains(text), "{error}");
+            assert_eq!((error.transient, error.cause, place.tries()), (false, cause, 1), "{error}");
+        }
     }
 }
 
 #[tokio::test]
-async fn redirects_are_followed_five_times() {
-    let five = server([vec![redirect("/next"); 5], vec![ok("hello")]].concat()).await;
-    assert_eq!(five.download(LONG).await.unwrap().bytes, 5);
-    let endless = server(vec![redirect("/next")]).await;
-    assert!(endless.download(LONG).await.unwrap_err().detail.contains("more than 5 redirects"));
-    assert_eq!(endless.asked(), 6);
-}
-
-#[tokio::test]
-async fn silence_ends_with_the_timeout() {
-    let silent = server(vec![Act::Wait]).await;
-    let began = std::time::Instant::now();
-    let error = silent.download(Duration::from_millis(300)).await.unwrap_err();
-    assert!(error.transient && error.detail.contains("within 0.3 s"), "{error}");
-    assert!(began.elapsed() < Duration::from_secs(5));
+async fn redirects_stay_on_https_and_out_of_reach_of_this_machine() {
+    for (to, text) in [
+        ("http://localhost:1/x", "away from https"),
+        ("http://example.com/x", "away from https"),
+        ("https://169.254.169.254/latest", "link-local"),
+    ] {
+        let place = Place::tls(vec![redirect(to)]).await;
+        let error = place.download().await.unwrap_err();
+        assert!(error.detail.contains(text), "{error}");
+        assert_eq!((error.transient, place.tries()), (false, 1), "{error}");
+    }
+    let five = Place::tls([vec![redirect("/next"); 5], vec![ok("helloworld")]].concat()).await;
+    is_hello_world(&five.download().await.unwrap());
+    let endless = Place::tls(vec![redirect("/next")]).await;
+    assert!(endless.download().await.unwrap_err().detail.contains("more than 5 redirects"));
+    assert_eq!(endless.tries(), 6);
 }
 
 #[tokio::test]
 async fn a_certificate_that_is_not_trusted_is_final() {
-    let mut server = server(vec![ok("hello")]).await;
-    server.client = client(Vec::new()).unwrap();
-    let error = server.download(LONG).await.unwrap_err();
+    let mut place = Place::tls(vec![ok("helloworld")]).await;
+    place.remote.https = https::client(Vec::new()).unwrap().into();
+    let error = place.download().await.unwrap_err();
     assert!(!error.transient && error.detail.contains("certificate"), "{error:?}");
-    assert_eq!(server.asked(), 1);
+    let endpoint = url::Url::parse(&format!("https://localhost:{}", place.server.port)).unwrap();
+    let settings = S3Settings {
+        bucket: "usual".to_owned(),
+        region: Some("us-east-2".to_owned()),
+        endpoint: Some(endpoint),
+    };
+    let credentials = Credentials::new("AKIDEXAMPLE", "very-secret", None, None, "tests");
+    let client = s3::client(&settings, Some(SharedCredentialsProvider::new(credentials))).await;
+    place.remote.objects = OnceCell::new_with(Some(client));
+    place.location = Source::parse("s3://usual/a.apkg").unwrap().location;
+    let error = place.download().await.unwrap_err();
+    assert!(!error.transient && error.detail.contains("certificate"), "{error:?}");
+    assert_eq!(place.tries(), 0, "no request was sent to a stranger");
+}
+
+#[tokio::test]
+async fn silence_ends_with_the_idle_timeout_and_all_tries_with_the_whole_one() {
+    for silence in ["", "HTTP/1.1 200 OK\r\ncontent-length: 50\r\n\r\nhel"] {
+        let silent = [Act::Stall(silence.to_owned())];
+        for mut place in [Place::clear(silent.to_vec()).await, Place::s3(silent.to_vec()).await] {
+            place.remote.pace.idle = Duration::from_millis(60);
+            let error = place.download().await.unwrap_err();
+            assert!(error.transient && error.detail.contains("sent nothing for 0.06 s"), "{error}");
+            assert_eq!(place.tries(), 4);
+            (place.remote.pace.idle, place.remote.timeout) = (LONG, Duration::from_millis(100));
+            let error = place.download().await.unwrap_err();
+            assert!(error.transient && error.detail.contains("within 0.1 s"), "{error}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_try_that_breaks_off_is_continued() {
+    let tag = "etag: \"a\"\r\n";
+    let acts = vec![Act::Reset(promise(10, tag, "hello")), part("bytes 5-9/10", "\"a\"")];
+    let place = Place::clear(acts.clone()).await;
+    is_hello_world(&place.download().await.unwrap());
+    let [first, second] = &place.server.asked()[..] else { panic!("two tries") };
+    assert!(!first.contains("range:"), "{first}");
+    assert!(
+        second.contains("\r\nrange: bytes=5-\r\n") && second.contains("\r\nif-range: \"a\"\r\n"),
+        "{second}"
+    );
+    let place = Place::s3(acts).await;
+    is_hello_world(&place.download().await.unwrap());
+    let [_, second] = &place.server.asked()[..] else { panic!("two tries") };
+    assert!(
+        second.contains("\r\nrange: bytes=5-\r\n") && second.contains("\r\nif-match: \"a\"\r\n"),
+        "{second}"
+    );
+}
+
+#[tokio::test]
+async fn what_does_not_fit_is_fetched_from_the_first_byte() {
+    let cut = |more: &str| Act::Reset(promise(10, more, "HELLO"));
+    let tag = "etag: \"a\"\r\n";
+    for (second, tries) in [
+        // The server has another content by now, and says so as HTTP wants it.
+        (ok("helloworld"), 2),
+        (status("412 Precondition Failed"), 3),
+        (status("416 Range Not Satisfiable"), 3),
+        // Parts that were not asked for, or of something else.
+        (part("bytes 4-8/10", "\"a\""), 3),
+        (part("bytes 0-4/10", "\"a\""), 3),
+        (part("bytes 5-9/10", "\"b\""), 3),
+        (part("bytes 5-9/11", "\"a\""), 3),
+    ] {
+        let acts = vec![cut(tag), second, ok("helloworld")];
+        for place in [Place::clear(acts.clone()).await, Place::s3(acts).await] {
+            is_hello_world(&place.download().await.unwrap());
+            let asked = place.server.asked();
+            assert_eq!(asked.len(), tries);
+            assert!(asked[1].contains("\r\nrange: "), "{asked:?}");
+            assert!(tries == 2 || !asked[2].contains("\r\nrange: "), "{asked:?}");
+        }
+    }
+    for without in ["", "etag: W/\"a\"\r\n"] {
+        let place = Place::clear(vec![cut(without), ok("helloworld")]).await;
+        is_hello_world(&place.download().await.unwrap());
+        assert!(!place.server.asked()[1].contains("range:"));
+    }
+}
+
+#[tokio::test]
+async fn a_server_may_say_when_to_come_again() {
+    let began = std::time::Instant::now();
+    let later = |seconds: u32| status(&format!("503 Busy\r\nretry-after: {seconds}"));
+    let place = Place::clear(vec![later(1), ok("helloworld")]).await;
+    is_hello_world(&place.download().await.unwrap());
+    assert!(began.elapsed() >= Duration::from_secs(1));
+    for place in [Place::clear(vec![later(100)]).await, Place::s3(vec![later(100)]).await] {
+        let error = place.download().await.unwrap_err();
+        assert!(error.transient && error.detail.contains("answered 503"), "{error}");
+        assert_eq!(place.tries(), 1, "what does not fit into the timeout is not waited for");
+    }
+}
+
+#[test]
+fn a_full_disk_is_called_so() {
+    let full = PullError::disk(Step::Fetch, "x could not be written", &std::io::Error::from_raw_os_error(28));
+    assert_eq!(full.detail, "x could not be written: no space left on the disk");
+    let other = PullError::disk(Step::Fetch, "x could not be written", &std::io::Error::from_raw_os_error(5));
+    assert_eq!((other.detail.as_str(), other.transient), ("x could not be written", false));
 }

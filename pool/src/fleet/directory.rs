@@ -12,10 +12,13 @@ use std::{
 use par_proto::ids::{AgentId, ExportId, PackageId, PackageName};
 
 use super::{
+    book::Place,
     generation::Generation,
+    receipt::Cause,
+    split::Split,
     status::{AgentState, AgentStatus},
 };
-use crate::package::{Export, Package};
+use crate::package::{Export, Package, Source};
 
 /// One mounted package.
 #[derive(Debug)]
@@ -28,12 +31,31 @@ pub struct Mount {
     pub order: u64,
     /// Where it came from, as given, without query and credentials.
     pub source: String,
+    /// What is needed to bring it back after a restart.
+    pub(crate) origin: Source,
+    /// Who asked for it.
+    pub(crate) cause: Cause,
+}
+
+/// A mounted generation in its place, as the table is made from it.
+#[derive(Debug, Clone)]
+pub(crate) struct Seated {
+    pub(crate) mount: Arc<Mount>,
+    pub(crate) place: Place,
+    /// Its share of the calls to the package's short ids; 0 for all if nothing is split.
+    pub(crate) weight: u32,
 }
 
 impl Mount {
     /// The manifest.
     pub fn package(&self) -> &Package {
         &self.generation.installed.package
+    }
+
+    /// Full ids of its agents, private ones included.
+    pub fn agents(&self) -> Vec<AgentId> {
+        let exports = &self.package().exports;
+        exports.iter().map(|export| AgentId { package: self.id.clone(), export: export.id.clone() }).collect()
     }
 }
 
@@ -126,9 +148,18 @@ pub(crate) type Owners = BTreeMap<ExportId, PackageName>;
 /// Every agent by each of its ids.
 #[derive(Debug, Default)]
 pub struct Directory {
-    by_id: HashMap<Box<str>, Arc<Agent>>,
+    by_id: HashMap<Box<str>, Reached>,
     agents: Vec<Arc<Agent>>,
     mounts: Vec<Arc<Mount>>,
+    standing: Vec<Seated>,
+}
+
+/// What an id reaches.
+#[derive(Debug)]
+enum Reached {
+    One(Arc<Agent>),
+    /// Versions that share the calls.
+    Shared(Split),
 }
 
 /// The export of an entrypoint without sub_agents: reached by longer ids only.
@@ -139,20 +170,31 @@ impl Directory {
     /// to the first package in source order. While `settled` is false (start), packages are still coming: owners of
     /// packages that are not there yet are kept, and nothing new is owned for good.
     pub(crate) fn build(
-        mut mounts: Vec<Arc<Mount>>,
+        mut standing: Vec<Seated>,
         owners: &mut Owners,
         settled: bool,
         switches: &mut HashMap<String, Arc<AtomicBool>>,
     ) -> Self {
-        mounts.sort_by(|a, b| {
-            a.order.cmp(&b.order).then_with(|| super::order::newer_first(&a.id.version, &b.id.version))
+        standing.sort_by(|a, b| {
+            let (x, y) = (&a.mount, &b.mount);
+            rank(a.place)
+                .cmp(&rank(b.place))
+                .then_with(|| x.order.cmp(&y.order))
+                .then_with(|| super::order::newer_first(&x.id.version, &y.id.version))
+                .then_with(|| y.generation.number.cmp(&x.generation.number))
         });
-        let now = decide_owners(&mounts, owners, settled);
+        let active: Vec<Arc<Mount>> = standing
+            .iter()
+            .filter(|seated| seated.place == Place::Active)
+            .map(|seated| Arc::clone(&seated.mount))
+            .collect();
+        let now = decide_owners(&active, owners, settled);
         if settled {
             owners.clone_from(&now);
         }
-        let mut directory = Self { mounts, ..Self::default() };
-        for mount in directory.mounts.clone() {
+        let mut all: Vec<(usize, Arc<Agent>)> = Vec::new();
+        for (place, seated) in standing.iter().enumerate() {
+            let mount = &seated.mount;
             for (index, export) in mount.package().exports.iter().enumerate() {
                 let id = AgentId { package: mount.id.clone(), export: export.id.clone() };
                 let enabled =
@@ -160,68 +202,121 @@ impl Directory {
                 let owner = now.get(&export.id);
                 let conflict = owner
                     .filter(|owner| **owner != mount.id.name && export.id.as_str() != UNNAMED)
-                    .and_then(|owner| directory.mounts.iter().find(|other| other.id.name == *owner))
+                    .and_then(|owner| active.iter().find(|other| other.id.name == *owner))
                     .map(|other| AgentId { package: other.id.clone(), export: export.id.clone() });
-                directory.agents.push(Arc::new(Agent {
+                let agent = Agent {
                     text: Arc::from(id.to_string()),
                     id,
                     export: u32::try_from(index).unwrap_or(u32::MAX),
-                    mount: Arc::clone(&mount),
+                    mount: Arc::clone(mount),
                     conflict,
                     front: OnceLock::new(),
                     enabled: Arc::clone(enabled),
-                }));
+                };
+                all.push((place, Arc::new(agent)));
             }
         }
-        directory.index(&now);
+        let listed = |place: usize| {
+            standing.get(place).is_some_and(|seated| !matches!(seated.place, Place::Parked { .. }))
+        };
+        let mut directory = Self {
+            agents: all.iter().filter(|(place, _)| listed(*place)).map(|(_, a)| Arc::clone(a)).collect(),
+            mounts: active,
+            ..Self::default()
+        };
+        directory.index(&now, &all, &standing);
+        directory.standing = standing;
         directory
     }
 
-    /// Enters every id; earlier entries win: full ids, then `package/export`, then exports, then packages.
-    fn index(&mut self, owners: &Owners) {
-        let agents = self.agents.clone();
-        let mut enter = |id: String, agent: &Arc<Agent>| {
-            self.by_id.entry(id.into_boxed_str()).or_insert_with(|| Arc::clone(agent));
+    /// Enters every id; earlier entries win: full ids, then `package/export`, then exports, then packages. Ids that
+    /// name no version reach the active generation, or those that share the calls.
+    fn index(&mut self, owners: &Owners, all: &[(usize, Arc<Agent>)], standing: &[Seated]) {
+        let is_active = |place: usize| standing.get(place).is_some_and(|s| s.place == Place::Active);
+        let by_id = &mut self.by_id;
+        let mut one = |id: String, agent: &Arc<Agent>| {
+            by_id.entry(id.into_boxed_str()).or_insert_with(|| Reached::One(Arc::clone(agent)));
         };
-        for agent in &agents {
-            enter(agent.text.to_string(), agent);
+        for (_, agent) in all {
+            one(agent.text.to_string(), agent);
         }
-        for agent in &agents {
+        let shared = |agent: &Arc<Agent>| {
+            let sharing = all.iter().filter_map(|(place, other)| {
+                let weight = standing.get(*place)?.weight;
+                let same =
+                    other.id.package.name == agent.id.package.name && other.id.export == agent.id.export;
+                (same && weight > 0).then(|| (weight, Arc::clone(other)))
+            });
+            Split::of(sharing.collect()).map_or_else(|| Reached::One(Arc::clone(agent)), Reached::Shared)
+        };
+        let active = || all.iter().filter(|(place, _)| is_active(*place)).map(|(_, agent)| agent);
+        let mut enter = |id: String, agent: &Arc<Agent>| {
+            self.by_id.entry(id.into_boxed_str()).or_insert_with(|| shared(agent));
+        };
+        for agent in active() {
             enter(switch_key(&agent.id), agent);
         }
-        for agent in agents.iter().filter(|agent| agent.id.export.as_str() != UNNAMED) {
-            enter(format!("{}@{}", agent.id.export, agent.id.package.version), agent);
-            if owners.get(&agent.id.export) == Some(&agent.id.package.name) {
-                enter(agent.id.export.to_string(), agent);
+        for (place, agent) in all.iter().filter(|(_, agent)| agent.id.export.as_str() != UNNAMED) {
+            let versioned = format!("{}@{}", agent.id.export, agent.id.package.version);
+            self.by_id.entry(versioned.into_boxed_str()).or_insert_with(|| Reached::One(Arc::clone(agent)));
+            if is_active(*place) && owners.get(&agent.id.export) == Some(&agent.id.package.name) {
+                self.by_id
+                    .entry(agent.id.export.to_string().into_boxed_str())
+                    .or_insert_with(|| shared(agent));
             }
         }
-        for agent in &agents {
-            let package = agent.mount.package();
-            if package.main_export.as_ref() == Some(&agent.id.export) {
-                enter(agent.id.package.to_string(), agent);
-                enter(agent.id.package.name.to_string(), agent);
+        for (place, agent) in all {
+            if agent.mount.package().main_export.as_ref() != Some(&agent.id.export) {
+                continue;
+            }
+            self.by_id
+                .entry(agent.id.package.to_string().into_boxed_str())
+                .or_insert_with(|| Reached::One(Arc::clone(agent)));
+            if is_active(*place) {
+                self.by_id
+                    .entry(agent.id.package.name.to_string().into_boxed_str())
+                    .or_insert_with(|| shared(agent));
             }
         }
     }
 
-    /// The agent that an id names, private ones included.
+    /// The agent that an id names, private ones included. Of several versions that share the calls it is the first.
     pub fn find(&self, id: &str) -> Option<&Arc<Agent>> {
-        self.by_id.get(id)
+        match self.by_id.get(id)? {
+            Reached::One(agent) => Some(agent),
+            Reached::Shared(split) => Some(split.first()),
+        }
     }
 
-    /// Every agent, in source order.
+    /// The agent that answers a call to an id. Calls of one session get the same version as long as the shares stay.
+    pub fn pick(&self, id: &str, session: Option<&[u8]>) -> Option<&Arc<Agent>> {
+        match self.by_id.get(id)? {
+            Reached::One(agent) => Some(agent),
+            Reached::Shared(split) => Some(split.pick(session)),
+        }
+    }
+
+    /// Every agent of the packages that are not parked, in source order.
     pub fn agents(&self) -> &[Arc<Agent>] {
         &self.agents
     }
 
-    /// Every package, in source order.
+    /// The active generation of every package, in source order.
     pub fn mounts(&self) -> &[Arc<Mount>] {
         &self.mounts
     }
 
-    /// The newest mounted package of a name, or the one of that version.
-    pub fn mount(&self, id: &PackageId) -> Option<&Arc<Mount>> {
-        self.mounts.iter().find(|mount| mount.id == *id)
+    /// Every mounted generation in its place: active ones first, then those beside them, then parked ones.
+    pub(crate) fn standing(&self) -> &[Seated] {
+        &self.standing
+    }
+}
+
+const fn rank(place: Place) -> u8 {
+    match place {
+        Place::Active => 0,
+        Place::Beside => 1,
+        Place::Parked { .. } => 2,
     }
 }
 

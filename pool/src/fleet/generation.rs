@@ -1,6 +1,7 @@
 //! One mounted version of a package: its processes, its slots, and the way of a call through them.
 
 use std::{
+    collections::VecDeque,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering},
@@ -16,9 +17,11 @@ use super::{
     backoff::Backoff,
     homes::Homes,
     metrics::PoolMetrics,
+    outcome::{Answer, Outcome},
     slots::{Acquired, Slot, Slots},
     status::ForkStatus,
     ticket::CallTicket,
+    totals::{Tally, Totals},
 };
 use crate::{
     package::Installed,
@@ -38,54 +41,6 @@ pub struct Call {
     pub request_id: Arc<str>,
     /// When the caller stops waiting.
     pub deadline: Instant,
-}
-
-/// How a call ended.
-#[derive(Debug)]
-pub enum Outcome {
-    /// With a result.
-    Done {
-        /// Flags of the frame: [`par_proto::frames::FLAG_OCTETS`], [`par_proto::frames::FLAG_LIST`].
-        flags: u8,
-        /// Metadata of the frame.
-        meta: Bytes,
-        /// The result.
-        payload: Bytes,
-    },
-    /// The agent failed; JSON as in `FRAMES.md`, kind `ERROR`.
-    Failed(Bytes),
-    /// Its worker died with it.
-    Crashed(Arc<Death>),
-    /// The deadline passed, in the queue or in the worker.
-    Deadline {
-        /// Whether it had started.
-        started: bool,
-    },
-    /// It could not have started before its deadline, or too many wait.
-    QueueFull {
-        /// When another try makes sense.
-        retry_after: Duration,
-    },
-    /// The workers die again and again.
-    CrashLoop {
-        /// When the next worker is started.
-        retry_after: Duration,
-    },
-    /// The generation is over.
-    Stopping,
-}
-
-/// An outcome and where the time went.
-#[derive(Debug)]
-pub struct Answer {
-    /// How it ended.
-    pub outcome: Outcome,
-    /// Time before the call was sent to the worker that answered.
-    pub queued: Duration,
-    /// Time of the handler as the worker measured it, zero if it never answered.
-    pub worker: Duration,
-    /// Process id of that worker, 0 if there was none.
-    pub pid: u32,
 }
 
 /// Settings that all generations share.
@@ -130,6 +85,9 @@ pub struct Generation {
     pub(crate) troubled: AtomicBool,
     pub(crate) in_flight: AtomicUsize,
     pub(crate) answered: AtomicU64,
+    pub(crate) totals: Totals,
+    /// What was counted at moments of the last minutes, oldest first.
+    pub(crate) history: Mutex<VecDeque<(Instant, Tally)>>,
     pub(crate) ending: tokio::sync::watch::Sender<bool>,
     pub(crate) settings: FleetSettings,
 }
@@ -185,6 +143,29 @@ impl Generation {
     /// Calls that run or wait.
     pub fn in_flight(&self) -> usize {
         self.in_flight.load(Ordering::Relaxed)
+    }
+
+    /// Remembers what was counted so far, for [`Generation::recent`].
+    pub(crate) fn note_history(&self) {
+        let mut history = self.history.lock();
+        if history.back().is_some_and(|(at, _)| at.elapsed() < HISTORY_STEP) {
+            return;
+        }
+        history.push_back((Instant::now(), self.totals.tally()));
+        while history.front().is_some_and(|(at, _)| at.elapsed() > HISTORY) {
+            history.pop_front();
+        }
+    }
+
+    /// What was counted in the last minutes.
+    pub(crate) fn recent(&self) -> Tally {
+        let now = self.totals.tally();
+        let history = self.history.lock();
+        // A generation that is younger than its history has all of it.
+        match history.front().filter(|(at, _)| at.elapsed() > HISTORY.saturating_sub(HISTORY_STEP)) {
+            Some((_, earlier)) => now.since(earlier),
+            None => now,
+        }
     }
 
     /// Sends a call to a worker and waits for its end. Dropping the future cancels the call; its slot stays taken
@@ -348,3 +329,7 @@ const ASYNC_PATIENCE: Duration = Duration::from_secs(1);
 
 /// Time for the stack dump before the worker is killed; writing it takes about a millisecond.
 const DUMP_TIME: Duration = Duration::from_millis(40);
+
+/// How far back a generation is compared with its successor, and how often that is written down.
+const HISTORY: Duration = Duration::from_secs(300);
+const HISTORY_STEP: Duration = Duration::from_secs(30);

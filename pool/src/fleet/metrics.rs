@@ -5,6 +5,10 @@ use prometheus::{GaugeVec, HistogramOpts, HistogramVec, IntCounterVec, IntGaugeV
 /// Buckets for the start of a worker, in seconds: a fork takes 2 to 10 ms, an import of its own up to seconds.
 const START_BUCKETS: &[f64] = &[0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
 
+/// Buckets for steps of rollouts, in seconds: a switch takes microseconds, an install up to minutes.
+const STEP_BUCKETS: &[f64] =
+    &[0.0001, 0.001, 0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0];
+
 /// Metrics of the pool, prefix `par_`.
 #[derive(Debug)]
 pub struct PoolMetrics {
@@ -20,6 +24,10 @@ pub struct PoolMetrics {
     pub queue_depth: IntGaugeVec,
     /// Packages pulled, by outcome.
     pub pulls: IntCounterVec,
+    /// Rollouts by package and outcome.
+    pub rollouts: IntCounterVec,
+    /// Time of the steps of rollouts.
+    pub rollout_step: HistogramVec,
 }
 
 impl PoolMetrics {
@@ -57,6 +65,15 @@ impl PoolMetrics {
                 Opts::new("par_package_pulls_total", "Packages pulled, by outcome."),
                 &["outcome"],
             )?,
+            rollouts: IntCounterVec::new(
+                Opts::new("par_rollouts_total", "Rollouts by package and outcome."),
+                &["package", "outcome"],
+            )?,
+            rollout_step: HistogramVec::new(
+                HistogramOpts::new("par_rollout_step_seconds", "Time of the steps of rollouts.")
+                    .buckets(STEP_BUCKETS.to_vec()),
+                &["step"],
+            )?,
         };
         registry.register(Box::new(metrics.workers.clone()))?;
         registry.register(Box::new(metrics.worker_exits.clone()))?;
@@ -64,6 +81,8 @@ impl PoolMetrics {
         registry.register(Box::new(metrics.slots_busy.clone()))?;
         registry.register(Box::new(metrics.queue_depth.clone()))?;
         registry.register(Box::new(metrics.pulls.clone()))?;
+        registry.register(Box::new(metrics.rollouts.clone()))?;
+        registry.register(Box::new(metrics.rollout_step.clone()))?;
         Ok(metrics)
     }
 }

@@ -4,14 +4,14 @@ use std::{
     collections::HashMap,
     path::PathBuf,
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
-    time::{Duration, SystemTime},
+    time::{Duration, Instant, SystemTime},
 };
 
 use arc_swap::ArcSwap;
-use par_proto::ids::{AgentId, Digest, PackageId};
+use par_proto::ids::{AgentId, Digest, PackageId, PackageName};
 use parking_lot::Mutex;
 use prometheus::Registry;
 use tokio::runtime::Handle;
@@ -19,16 +19,20 @@ use tokio::runtime::Handle;
 use super::{
     book::Book,
     directory::{Agent, Directory},
-    event::EventSink,
-    generation::{Answer, Call, FleetSettings, Outcome},
+    event::{EventKind, EventSink},
+    follower::{Follower, RegistrySettings},
+    generation::{Call, FleetSettings},
     homes::Homes,
     installers::{InstallerPool, pool as installer_pool},
     metrics::PoolMetrics,
+    outcome::{Answer, Outcome},
+    receipt::{Kept, Receipts},
+    rollout::{RolloutSettings, Turn},
     state::StateFile,
     status::{AgentStatus, Failure, PackageStatus},
 };
 use crate::{
-    package::{PackageSettings, PullError, Street},
+    package::{PackageSettings, PullError, Signature, Source, Step, Street},
     process::{OutputSink, Shield, TemplateSettings, write_worker_code},
 };
 
@@ -53,6 +57,10 @@ pub struct PoolSettings {
     pub dev: bool,
     /// Who is told what happens to packages and agents.
     pub events: EventSink,
+    /// How versions replace each other.
+    pub rollout: RolloutSettings,
+    /// The registry index, if there is one.
+    pub registry: Option<RegistrySettings>,
 }
 
 /// How a package is loaded.
@@ -64,9 +72,8 @@ pub struct LoadOptions {
     pub force: bool,
     /// Remember it over a restart (management API), or not (sources of the command line, which come back anyway).
     pub remember: bool,
-    /// Take the bytes of `sha256` from the store if they are still there: what was loaded before comes back even if
-    /// its source is gone or says something else now.
-    pub recall: bool,
+    /// Its detached signature, if it came with the request.
+    pub signature: Option<Signature>,
 }
 
 /// A package that is mounted now.
@@ -78,6 +85,8 @@ pub struct Loaded {
     pub agents: Vec<AgentId>,
     /// False if exactly these bytes were mounted already.
     pub created: bool,
+    /// What served the name before, if anything did and does no longer.
+    pub former: Option<PackageId>,
 }
 
 /// Why a package was not mounted. Whatever was mounted before still is.
@@ -97,9 +106,33 @@ pub enum LoadError {
         /// `MAX_PACKAGES`.
         limit: usize,
     },
+    /// Another version was asked for while this one waited for its turn: 409 `conflict`.
+    #[error("{0} was not brought in: something newer of the same name was asked for meanwhile")]
+    Superseded(PackageId),
     /// The runtime is going down: 503 `stopping`.
     #[error("the runtime is stopping")]
     Stopping,
+}
+
+impl LoadError {
+    /// Where it failed and why, for clients.
+    pub fn step(&self) -> (Step, String) {
+        match self {
+            Self::Refused(error) => (error.step, error.detail.clone()),
+            Self::Conflict(_) | Self::Full { .. } | Self::Superseded(_) | Self::Stopping => {
+                (Step::Mount, self.to_string())
+            }
+        }
+    }
+
+    /// The code of the problem.
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::Refused(_) | Self::Full { .. } => "package_invalid",
+            Self::Conflict(_) | Self::Superseded(_) => "conflict",
+            Self::Stopping => "stopping",
+        }
+    }
 }
 
 /// A package that was taken away.
@@ -109,6 +142,8 @@ pub struct Unloaded {
     pub package_id: PackageId,
     /// Calls that were still running when it was taken out of the table; they are drained.
     pub draining: usize,
+    /// Whether the index names it, which brings it back with the next poll.
+    pub indexed: bool,
 }
 
 /// All packages of this process.
@@ -120,7 +155,12 @@ pub struct Pool {
     pub(crate) directory: ArcSwap<Directory>,
     pub(crate) book: Mutex<Book>,
     pub(crate) state_file: StateFile,
-    pub(crate) loading: Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>,
+    pub(crate) turns: Mutex<HashMap<PackageName, Arc<Turn>>>,
+    pub(crate) tickets: AtomicU64,
+    pub(crate) receipts: Receipts,
+    /// The sources of the start, in order.
+    pub(crate) sources: OnceLock<Vec<Source>>,
+    pub(crate) follower: OnceLock<Follower>,
     pub(crate) installers: InstallerPool,
     pub(crate) stopping: AtomicBool,
     in_flight: AtomicUsize,
@@ -157,6 +197,12 @@ impl Pool {
         let metrics = PoolMetrics::register(registry).map_err(std::io::Error::other)?;
         let (state_file, state) = StateFile::open(data_dir.join("state.json"))?;
         let street = Street::new(settings.packages.clone()).map_err(std::io::Error::other)?;
+        let receipts = Receipts::open(data_dir.join("rollouts.json"));
+        let follower = OnceLock::new();
+        if let Some(registry) = settings.registry.clone() {
+            // The cell is new.
+            drop(follower.set(Follower::new(registry)));
+        }
         let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get() as u32);
         let fleet = FleetSettings {
             template: TemplateSettings {
@@ -179,7 +225,11 @@ impl Pool {
             directory: ArcSwap::default(),
             book: Mutex::new(Book::new(state)),
             state_file,
-            loading: Mutex::default(),
+            turns: Mutex::default(),
+            tickets: AtomicU64::new(0),
+            receipts,
+            sources: OnceLock::new(),
+            follower,
             installers: installer_pool()?,
             stopping: AtomicBool::new(false),
             in_flight: AtomicUsize::new(0),
@@ -214,23 +264,11 @@ impl Pool {
             let outcome = Outcome::QueueFull { retry_after };
             return Answer { outcome, queued: Duration::ZERO, worker: Duration::ZERO, pid: 0 };
         }
+        let begin = Instant::now();
         let answer = generation.call(call).await;
+        generation.totals.count(begin.elapsed(), answer.outcome.is_fault());
         self.answered.fetch_add(1, Ordering::Relaxed);
         answer
-    }
-
-    /// Takes a package out of the table and drains it in the background. `None`: not mounted.
-    pub fn unload(self: &Arc<Self>, id: &PackageId) -> Option<Unloaded> {
-        let mount = {
-            let mut book = self.book.lock();
-            let mount = book.remove(id)?;
-            self.publish(&mut book);
-            mount
-        };
-        let draining = mount.generation.in_flight();
-        self.drain(mount);
-        tracing::info!(event = "unmounted", package = %id, draining);
-        Some(Unloaded { package_id: id.clone(), draining })
     }
 
     /// Switches an agent on or off (`None`: toggles). Returns the new value; `None`: no such agent.
@@ -238,15 +276,18 @@ impl Pool {
     pub fn set_enabled(&self, id: &str, enabled: Option<bool>) -> Option<(AgentId, bool)> {
         let agent = Arc::clone(self.directory.load().find(id)?);
         let mut book = self.book.lock();
-        let now = book.switch(&agent.id, enabled);
+        let now = book.switch_agent(&agent.id, enabled);
         self.save(&book);
+        drop(book);
+        let kind = EventKind::Switched { agent: agent.id.clone(), enabled: now };
+        self.settings.events.tell(agent.id.package.name.as_str(), kind);
         tracing::info!(event = if now { "agent_enabled" } else { "agent_disabled" }, agent_id = %agent.id);
         Some((agent.id.clone(), now))
     }
 
-    /// Every mounted package.
+    /// Every mounted generation: active ones first, parked ones last.
     pub fn packages(&self) -> Vec<PackageStatus> {
-        self.directory.load().mounts().iter().map(|mount| mount.generation.status(mount)).collect()
+        self.directory.load().standing().iter().map(|seated| seated.mount.generation.status(seated)).collect()
     }
 
     /// Sources that could not be mounted.
@@ -280,21 +321,37 @@ impl Pool {
         metrics.workers.reset();
         metrics.slots_busy.reset();
         metrics.queue_depth.reset();
-        for mount in self.directory.load().mounts() {
-            mount.generation.refresh_metrics(metrics, &mount.id.to_string());
+        for seated in self.directory.load().standing() {
+            seated.mount.generation.refresh_metrics(metrics, &seated.mount.id.to_string());
         }
     }
 
     /// Ends all processes: waits for running calls up to `grace`.
     pub async fn stop(&self, grace: Duration) {
         self.stopping.store(true, Ordering::Relaxed);
-        let mounts = self.directory.load().mounts().to_vec();
-        futures_util::future::join_all(mounts.iter().map(|mount| mount.generation.end(grace))).await;
+        let standing = self.directory.load().standing().to_vec();
+        futures_util::future::join_all(standing.iter().map(|seated| seated.mount.generation.end(grace)))
+            .await;
+    }
+
+    /// Receipts of rollouts, newest first.
+    pub fn rollouts(&self) -> Vec<Kept> {
+        self.receipts.all()
+    }
+
+    /// One receipt.
+    pub fn rollout(&self, id: &str) -> Option<Kept> {
+        self.receipts.one(id)
     }
 
     pub(crate) fn publish(&self, book: &mut Book) {
-        self.directory.store(Arc::new(book.directory()));
+        self.show(book);
         self.save(book);
+    }
+
+    /// Makes the table say what the book says; calls see it at once.
+    pub(crate) fn show(&self, book: &mut Book) {
+        self.directory.store(Arc::new(book.directory()));
     }
 
     pub(crate) fn save(&self, book: &Book) {
@@ -304,33 +361,23 @@ impl Pool {
     }
 
     pub(crate) fn fail(&self, source: String, id: Option<&PackageId>, error: &LoadError) {
-        let (step, code, detail) = match error {
-            LoadError::Refused(error) => {
-                tracing::warn!(
-                    event = "package_failed",
-                    source,
-                    package = id.map(ToString::to_string),
-                    step = error.step.text(),
-                    output = error.log,
-                    hint = error.hint,
-                    "{}",
-                    error.detail
-                );
-                (error.step, "package_invalid", error.detail.clone())
-            }
-            LoadError::Conflict(_) | LoadError::Full { .. } | LoadError::Stopping => {
-                let code =
-                    if matches!(error, LoadError::Conflict(_)) { "conflict" } else { "package_invalid" };
-                tracing::warn!(event = "package_failed", source, step = "mount", "{error}");
-                (crate::package::Step::Mount, code, error.to_string())
-            }
+        let (step, detail) = error.step();
+        let (output, hint) = match error {
+            LoadError::Refused(error) => (error.log.as_str(), error.hint.as_deref()),
+            LoadError::Conflict(_)
+            | LoadError::Full { .. }
+            | LoadError::Superseded(_)
+            | LoadError::Stopping => ("", None),
         };
+        let package = id.map(ToString::to_string);
+        let step_text = step.text();
+        tracing::warn!(event = "package_failed", source, package, step = step_text, output, hint, "{detail}");
         let failure = Failure {
             source: source.clone(),
             name: id.map(|id| id.name.to_string()),
             version: id.map(|id| id.version.to_string()),
             step,
-            code,
+            code: error.code(),
             detail,
             since: SystemTime::now(),
         };

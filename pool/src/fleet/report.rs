@@ -3,7 +3,8 @@
 use std::sync::atomic::Ordering;
 
 use super::{
-    directory::{Mount, surfaces},
+    book::Place,
+    directory::{Seated, surfaces},
     generation::Generation,
     metrics::PoolMetrics,
     status::{PackageStatus, WorkerStatus},
@@ -24,7 +25,8 @@ impl Generation {
     }
 
     /// Everything about a mounted package. Reads `/proc` for every process: for people, not for the hot path.
-    pub(crate) fn status(&self, mount: &Mount) -> PackageStatus {
+    pub(crate) fn status(&self, seated: &Seated) -> PackageStatus {
+        let mount = &seated.mount;
         let now = self.slots.snapshot();
         let workers: Vec<WorkerStatus> = now
             .seats
@@ -45,7 +47,13 @@ impl Generation {
         let package = mount.package();
         PackageStatus {
             id: mount.id.clone(),
-            state: self.state(),
+            state: match (self.state(), seated.place) {
+                ("active", Place::Beside) => "beside",
+                ("active", Place::Parked { .. }) => "parked",
+                (state, Place::Active | Place::Beside | Place::Parked { .. }) => state,
+            },
+            active: seated.place.is_active(),
+            traffic: (seated.weight > 0).then_some(seated.weight),
             digest: self.installed.digest,
             generation: self.number,
             source: mount.source.clone(),
@@ -53,14 +61,7 @@ impl Generation {
             fork: self.fork.clone(),
             sandbox: sandbox_level().to_owned(),
             pss_bytes: pids.filter_map(usage::proportional).sum(),
-            agents: package
-                .exports
-                .iter()
-                .map(|export| par_proto::ids::AgentId {
-                    package: mount.id.clone(),
-                    export: export.id.clone(),
-                })
-                .collect(),
+            agents: mount.agents(),
             surfaces: surfaces(package),
             last_error: self.health.lock().last_error.clone(),
             warnings: self.installed.warnings.clone(),

@@ -16,6 +16,7 @@ use super::{
     slots::Slots,
     status::ForkStatus,
     supervisor,
+    totals::Totals,
 };
 use crate::{
     package::{Installed, PullError, StartMode, Step},
@@ -100,6 +101,8 @@ impl Generation {
             troubled: AtomicBool::new(false),
             in_flight: AtomicUsize::new(0),
             answered: AtomicU64::new(0),
+            totals: Totals::default(),
+            history: Mutex::default(),
             ending,
             installed,
             settings,

@@ -1,5 +1,5 @@
-//! What survives a restart: packages loaded through the management API, switches, owners of bare ids, the number of
-//! the last generation. One small JSON file, replaced whole.
+//! What survives a restart: packages loaded through the management API or named by the index, rollbacks, shares,
+//! switches, owners of bare ids, the number of the last generation. One small JSON file, replaced whole.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -8,7 +8,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use par_proto::ids::{Digest, ExportId, PackageId, PackageName};
+use par_proto::ids::{Digest, ExportId, PackageId, PackageName, Version};
 use serde::{Deserialize, Serialize};
 
 /// A package that comes back after a restart.
@@ -18,6 +18,28 @@ pub(crate) struct Remembered {
     pub(crate) source: String,
     /// Digest of its bytes when it was loaded.
     pub(crate) sha256: Option<Digest>,
+}
+
+/// A rollback that holds until a source names something newer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Pin {
+    /// The version that serves.
+    pub(crate) version: Version,
+    /// Where its bytes came from, and their digest.
+    #[serde(flatten)]
+    pub(crate) bytes: Remembered,
+    /// The version that was rolled back from.
+    pub(crate) from: Version,
+}
+
+/// What the index said about a name when it was last brought in.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Indexed {
+    /// The version.
+    pub(crate) version: Version,
+    /// Where its bytes are, and their digest.
+    #[serde(flatten)]
+    pub(crate) bytes: Remembered,
 }
 
 /// The file's content.
@@ -32,6 +54,15 @@ pub(crate) struct State {
     /// Owners of bare export ids.
     #[serde(default)]
     pub(crate) owners: BTreeMap<ExportId, PackageName>,
+    /// Rollbacks that hold.
+    #[serde(default)]
+    pub(crate) pins: BTreeMap<PackageName, Pin>,
+    /// What came from the index.
+    #[serde(default)]
+    pub(crate) indexed: BTreeMap<PackageName, Indexed>,
+    /// Shares of versions in the calls of a package.
+    #[serde(default)]
+    pub(crate) traffic: BTreeMap<PackageName, BTreeMap<Version, u32>>,
     /// Number of the last generation.
     #[serde(default)]
     pub(crate) generation: u64,

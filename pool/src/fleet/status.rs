@@ -70,8 +70,14 @@ pub struct ForkStatus {
 pub struct PackageStatus {
     /// `name@version`.
     pub id: PackageId,
-    /// State of its generation: `active`, `draining`, `crash_loop`, `error`.
+    /// State of its generation: `active`, `beside` (mounted for ids that name its version), `parked`, `draining`,
+    /// `crash_loop`, `error`.
     pub state: &'static str,
+    /// Whether it is what the package's short ids reach.
+    pub active: bool,
+    /// Its share of the calls to those ids, if they are shared.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub traffic: Option<u32>,
     /// Digest of its bytes.
     pub digest: Digest,
     /// Number of the generation, ascending over the life of the data directory.

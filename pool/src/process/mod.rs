@@ -7,6 +7,7 @@ mod descriptors;
 mod embedded;
 mod logs;
 mod orphans;
+mod priority;
 mod reply;
 mod sandbox;
 mod spawner;

@@ -16,6 +16,7 @@ use super::{
     death::Death,
     descriptors::{self, Theirs},
     logs::{Origin, OutputSink},
+    priority,
     sandbox::Shield,
     spawner,
 };
@@ -124,6 +125,7 @@ impl Template {
             .map_err(system("prepare the sandbox"))?;
         let mut child = spawner::spawn(command).await.map_err(system("start the interpreter"))?;
         let pid = child.id();
+        priority::lower(pid);
         let origin = Origin::template(installed, pid);
         if let (Some(out), Some(err)) = (child.stdout.take(), child.stderr.take()) {
             settings.sink.follow(&origin, out.into(), err.into());
@@ -140,7 +142,10 @@ impl Template {
             .map_err(|_| StartError::Slow(settings.import_timeout))?
             .map_err(system("hear the template"))?;
         let ready = match said {
-            Some(Said::Ready(ready)) => ready,
+            Some(Said::Ready(ready)) => {
+                priority::raise(pid);
+                ready
+            }
             Some(Said::Failed(failure)) => return Err(StartError::Import(failure)),
             Some(Said::Forked { .. } | Said::ForkFailed { .. } | Said::Exited { .. }) | None => {
                 return Err(StartError::Ended);

@@ -16,6 +16,7 @@ import traceback
 from typing import Any, NoReturn
 
 from pixell_runtime import failures, fork_check
+from pixell_runtime.batch import batch
 from pixell_runtime.control import Control, Message, close_all
 from pixell_runtime.handlers import Handler, LoadError, extend_path, load
 from pixell_runtime.worker import Descriptors, become_worker, prepare
@@ -82,7 +83,8 @@ class Template:
         began = time.monotonic()
         fork: dict[str, Any] = {"safe": True, "reason": None}
         if init["preload"]:
-            self._import()
+            with batch():
+                self._import()
             fork_check.trial_fork()
             reason = fork_check.reasons_against(self._control.descriptor)
             fork = {"safe": reason is None, "reason": reason}

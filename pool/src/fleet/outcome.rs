@@ -1,0 +1,76 @@
+//! How a call ended.
+
+use std::{sync::Arc, time::Duration};
+
+use bytes::Bytes;
+
+use crate::process::Death;
+
+/// How a call ended.
+#[derive(Debug)]
+pub enum Outcome {
+    /// With a result.
+    Done {
+        /// Flags of the frame: [`par_proto::frames::FLAG_OCTETS`], [`par_proto::frames::FLAG_LIST`].
+        flags: u8,
+        /// Metadata of the frame.
+        meta: Bytes,
+        /// The result.
+        payload: Bytes,
+    },
+    /// The agent failed; JSON as in `FRAMES.md`, kind `ERROR`.
+    Failed(Bytes),
+    /// Its worker died with it.
+    Crashed(Arc<Death>),
+    /// The deadline passed, in the queue or in the worker.
+    Deadline {
+        /// Whether it had started.
+        started: bool,
+    },
+    /// It could not have started before its deadline, or too many wait.
+    QueueFull {
+        /// When another try makes sense.
+        retry_after: Duration,
+    },
+    /// The workers die again and again.
+    CrashLoop {
+        /// When the next worker is started.
+        retry_after: Duration,
+    },
+    /// The generation is over.
+    Stopping,
+}
+
+/// An outcome and where the time went.
+#[derive(Debug)]
+pub struct Answer {
+    /// How it ended.
+    pub outcome: Outcome,
+    /// Time before the call was sent to the worker that answered.
+    pub queued: Duration,
+    /// Time of the handler as the worker measured it, zero if it never answered.
+    pub worker: Duration,
+    /// Process id of that worker, 0 if there was none.
+    pub pid: u32,
+}
+
+impl Outcome {
+    /// Whether the agent is to blame: an error that it raised, a crash, or a call that ran past its deadline.
+    pub(crate) fn is_fault(&self) -> bool {
+        match self {
+            Self::Failed(payload) => {
+                #[derive(serde::Deserialize)]
+                struct Kind {
+                    kind: String,
+                }
+                // Input that does not fit is the caller's fault.
+                serde_json::from_slice::<Kind>(payload).is_ok_and(|fault| fault.kind != "input")
+            }
+            Self::Crashed(_) | Self::CrashLoop { .. } | Self::Deadline { started: true } => true,
+            Self::Done { .. }
+            | Self::Deadline { started: false }
+            | Self::QueueFull { .. }
+            | Self::Stopping => false,
+        }
+    }
+}

@@ -1,0 +1,372 @@
+//! One rollout: bytes are fetched, verified, installed, started and probed as green; only then the table changes.
+//! Whatever fails, blue serves on. Rollouts of one name come one after the other, and the newest wanted one wins over
+//! those that still wait.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use par_proto::ids::{Digest, PackageId, PackageName};
+
+use super::{
+    event::EventKind,
+    generation::Generation,
+    installers::Installing,
+    pool::{LoadError, Loaded, Pool},
+    probe::probe,
+    receipt::{Cause, Receipt, RolloutOutcome, Side},
+};
+use crate::package::{PullError, Source, Step, Unpacked};
+
+/// How rollouts go; decided before the start.
+#[derive(Debug, Clone)]
+pub struct RolloutSettings {
+    /// How long a replaced generation is kept warm for a rollback.
+    pub rollback_ttl: Duration,
+    /// How many of them are kept per package.
+    pub parked: usize,
+    /// How long a generation that goes may finish its calls.
+    pub drain_timeout: Duration,
+    /// How long a new generation is watched after the switch; zero: not at all.
+    pub bake_window: Duration,
+    /// Calls before it is judged.
+    pub bake_min_calls: u64,
+    /// Percent points of failed calls more than before from which it is taken back.
+    pub bake_error_points: f64,
+    /// Its p99 over the former one from which it is taken back; none: p99 does not count.
+    pub bake_p99_ratio: Option<f64>,
+}
+
+impl Default for RolloutSettings {
+    fn default() -> Self {
+        Self {
+            rollback_ttl: Duration::from_secs(3600),
+            parked: 2,
+            drain_timeout: Duration::from_secs(600),
+            bake_window: Duration::from_secs(60),
+            bake_min_calls: 20,
+            bake_error_points: 5.0,
+            bake_p99_ratio: None,
+        }
+    }
+}
+
+/// A package that is wanted.
+#[derive(Debug, Clone)]
+pub(crate) struct Wanted {
+    pub(crate) source: Source,
+    pub(crate) cause: Cause,
+    /// Place in source order.
+    pub(crate) order: u64,
+    /// Try what failed before, and replace what has the same id and other bytes.
+    pub(crate) force: bool,
+    /// Bring it back after a restart.
+    pub(crate) remember: bool,
+    /// Take the bytes from the store if they are still there, whatever the source says now.
+    pub(crate) recall: bool,
+    /// The name and version that were announced, which the package must have.
+    pub(crate) named: Option<PackageId>,
+    /// Place among requests; of those that wait for one name the highest wins.
+    pub(crate) ticket: u64,
+}
+
+/// The rollouts of one name: one at a time.
+#[derive(Debug, Default)]
+pub(crate) struct Turn {
+    lock: tokio::sync::Mutex<()>,
+    newest: AtomicU64,
+}
+
+impl Pool {
+    /// Brings in what is wanted and keeps a receipt. What was mounted before serves until green has answered.
+    pub(crate) async fn roll_out(self: &Arc<Self>, wanted: &Wanted) -> Result<Loaded, LoadError> {
+        let begin = Instant::now();
+        let mut course = Course { begin, cause: wanted.cause, receipt: None };
+        if let (Some(id), Some(digest)) = (&wanted.named, wanted.source.sha256) {
+            course.name(id, digest);
+        }
+        let rolled = self.attempt(wanted, &mut course).await;
+        let Course { receipt, .. } = course;
+        match &rolled {
+            Ok(_) => self.fleet.metrics.pulls.with_label_values(&["ok"]).inc(),
+            Err(error) => self.note_failure(wanted, error, receipt).await,
+        }
+        rolled
+    }
+
+    async fn attempt(self: &Arc<Self>, wanted: &Wanted, course: &mut Course) -> Result<Loaded, LoadError> {
+        if self.stopping.load(Ordering::Relaxed) {
+            return Err(LoadError::Stopping);
+        }
+        self.known_as_bad(wanted, wanted.source.sha256)?;
+        let unpacked = self.bytes(wanted).await?;
+        let id = unpacked.package.id.clone();
+        if let Some(named) = wanted.named.as_ref().filter(|named| **named != id) {
+            let detail = format!("the package says it is {id}, it was announced as {named}");
+            return Err(PullError::refused(Step::Manifest, detail).into());
+        }
+        course.name(&id, unpacked.digest);
+        self.known_as_bad(wanted, Some(unpacked.digest))?;
+        tell(&id, &unpacked.steps, &[Step::Fetch, Step::Verify, Step::Unpack]);
+        let turn = self.turn(&id.name);
+        turn.newest.fetch_max(wanted.ticket, Ordering::Relaxed);
+        let waiting = Instant::now();
+        let _one_at_a_time = turn.lock.lock().await;
+        course.step("queue", waiting.elapsed());
+        if wanted.cause != Cause::Start && turn.newest.load(Ordering::Relaxed) > wanted.ticket {
+            return Err(LoadError::Superseded(id));
+        }
+        if let Some(same) = self.already(&unpacked, wanted)? {
+            course.receipt = None;
+            return Ok(same);
+        }
+        self.announce(course);
+        if let Some(parked) = self.warm(&unpacked, wanted) {
+            return self.go_live(&parked, wanted, course);
+        }
+        let green = self.green(unpacked, course).await?;
+        let kill = EndUnlessMounted(Some(Arc::clone(&green)));
+        let loaded = self.go_live(&green, wanted, course)?;
+        kill.disarm();
+        Ok(loaded)
+    }
+
+    /// The package of a source, unpacked.
+    async fn bytes(&self, wanted: &Wanted) -> Result<Unpacked, PullError> {
+        let kept = match wanted.source.sha256.filter(|_| wanted.recall) {
+            Some(digest) => self.street.recall(digest).await,
+            None => None,
+        };
+        match kept {
+            Some(unpacked) => Ok(unpacked),
+            None => self.street.fetch(&wanted.source).await,
+        }
+    }
+
+    /// From files to a generation that has answered.
+    async fn green(&self, unpacked: Unpacked, course: &mut Course) -> Result<Arc<Generation>, LoadError> {
+        let id = unpacked.package.id.clone();
+        course.steps(&unpacked.steps);
+        let waiting = Instant::now();
+        let _installing: Installing = self
+            .installers
+            .get()
+            .await
+            .map_err(|error| PullError::transient(Step::Environment, error.to_string()))?;
+        course.step("queue", waiting.elapsed());
+        let began = Instant::now();
+        let installed = self.street.install(unpacked).await?;
+        course.step("environment", began.elapsed());
+        tell(&id, &installed.steps, &[Step::Environment]);
+        let number = self.next_number();
+        let began = Instant::now();
+        let generation = Generation::start(number, installed, self.fleet.clone()).await?;
+        course.step("template", began.elapsed());
+        let kill = EndUnlessMounted(Some(Arc::clone(&generation)));
+        tell(&id, &generation.installed.steps, &[Step::Template]);
+        let began = Instant::now();
+        probe(&generation, self.settings.request_timeout).await?;
+        course.step("probe", began.elapsed());
+        kill.disarm();
+        Ok(generation)
+    }
+
+    /// What is mounted already, and whether there is room.
+    fn already(&self, unpacked: &Unpacked, wanted: &Wanted) -> Result<Option<Loaded>, LoadError> {
+        let id = &unpacked.package.id;
+        let mut book = self.book.lock();
+        match book.serving(id) {
+            Some(mount) if mount.generation.installed.digest == unpacked.digest && !wanted.force => {
+                let loaded =
+                    Loaded { package_id: id.clone(), agents: mount.agents(), created: false, former: None };
+                let active = book.active(&id.name).is_some_and(|active| active.id == *id);
+                // Loading what is beside makes it the one that serves.
+                if !active && wanted.cause != Cause::Start {
+                    return Ok(None);
+                }
+                book.failures.remove(&wanted.source.to_string());
+                Ok(Some(loaded))
+            }
+            Some(_) if !self.may_replace(wanted) => Err(LoadError::Conflict(id.clone())),
+            None if book.active(&id.name).is_none() && book.count() >= self.settings.max_packages => {
+                Err(LoadError::Full { package: id.to_string(), limit: self.settings.max_packages })
+            }
+            Some(_) | None => Ok(None),
+        }
+    }
+
+    /// Whether other bytes may take the place of the same id. The index and a changed directory say what is right.
+    const fn may_replace(&self, wanted: &Wanted) -> bool {
+        match wanted.cause {
+            Cause::Index | Cause::FirstCall | Cause::Directory | Cause::Rollback | Cause::Bake => true,
+            Cause::Reload => true,
+            Cause::Start | Cause::Load | Cause::Upload => wanted.force || self.settings.dev,
+        }
+    }
+
+    /// A generation of exactly these bytes that is still warm: parked, or beside the active one.
+    fn warm(&self, unpacked: &Unpacked, wanted: &Wanted) -> Option<Arc<Generation>> {
+        if wanted.force {
+            return None;
+        }
+        let book = self.book.lock();
+        let id = &unpacked.package.id;
+        book.of_name(&id.name)
+            .map(|standing| &standing.mount)
+            .filter(|mount| mount.id == *id && mount.generation.installed.digest == unpacked.digest)
+            .filter(|mount| mount.generation.state() == "active")
+            .max_by_key(|mount| mount.generation.number)
+            .map(|mount| Arc::clone(&mount.generation))
+    }
+
+    /// Refuses bytes that failed before, unless asked for with force.
+    fn known_as_bad(&self, wanted: &Wanted, digest: Option<Digest>) -> Result<(), PullError> {
+        let Some(digest) = digest.filter(|_| !wanted.force) else { return Ok(()) };
+        match self.book.lock().refused.get(&digest) {
+            Some(error) => Err(error.clone().with_hint(
+                "these bytes failed before and are not tried again until they change or with force",
+            )),
+            None => Ok(()),
+        }
+    }
+
+    async fn note_failure(self: &Arc<Self>, wanted: &Wanted, error: &LoadError, receipt: Option<Receipt>) {
+        let outcome = match error {
+            LoadError::Superseded(_) => RolloutOutcome::Superseded,
+            LoadError::Refused(_) | LoadError::Conflict(_) | LoadError::Full { .. } | LoadError::Stopping => {
+                RolloutOutcome::Failed
+            }
+        };
+        let id = receipt.as_ref().map(|receipt| receipt.to.id.clone());
+        let (step, detail) = error.step();
+        if let (Some(receipt), LoadError::Refused(refused)) = (&receipt, error)
+            && !refused.transient
+            && step >= Step::Unpack
+        {
+            self.book.lock().refused.insert(receipt.to.digest, refused.clone());
+        }
+        if outcome == RolloutOutcome::Failed {
+            self.fail(wanted.source.to_string(), id.as_ref(), error);
+            let package = id.as_ref().map_or_else(|| wanted.source.to_string(), |id| id.name.to_string());
+            let kind =
+                EventKind::Failed { source: wanted.source.to_string(), id, step, detail: detail.clone() };
+            self.settings.events.tell(&package, kind);
+        }
+        let Some(mut receipt) = receipt else { return };
+        receipt.step = Some(step.text());
+        receipt.reason = Some(detail);
+        receipt.from =
+            self.book.lock().active(&receipt.package).map(|mount| super::receipt::side(&mount.generation));
+        self.close(receipt, outcome).await;
+    }
+
+    /// Ends a receipt, counts it and keeps it.
+    pub(crate) async fn close(self: &Arc<Self>, mut receipt: Receipt, outcome: RolloutOutcome) {
+        receipt.end(outcome);
+        self.count(&receipt);
+        self.receipts.keep(&receipt);
+        self.save_receipts().await;
+    }
+
+    pub(crate) fn count(&self, receipt: &Receipt) {
+        let metrics = &self.fleet.metrics;
+        metrics.rollouts.with_label_values(&[receipt.package.as_str(), receipt.outcome.text()]).inc();
+        for (step, seconds) in &receipt.steps {
+            metrics.rollout_step.with_label_values(&[step]).observe(*seconds);
+        }
+    }
+
+    pub(crate) async fn save_receipts(self: &Arc<Self>) {
+        let pool = Arc::clone(self);
+        // A panic in it has been told already; receipts are history.
+        tokio::task::spawn_blocking(move || pool.receipts.save()).await.ok();
+    }
+
+    fn announce(&self, course: &Course) {
+        if let Some(receipt) = &course.receipt {
+            self.receipts.keep(receipt);
+        }
+    }
+
+    fn turn(&self, name: &PackageName) -> Arc<Turn> {
+        Arc::clone(self.turns.lock().entry(name.clone()).or_default())
+    }
+
+    fn next_number(&self) -> u64 {
+        let mut book = self.book.lock();
+        book.state.generation += 1;
+        book.state.generation
+    }
+
+    /// A place among requests.
+    pub(crate) fn ticket(&self) -> u64 {
+        self.tickets.fetch_add(1, Ordering::Relaxed)
+    }
+}
+
+/// What is written down while a rollout goes on.
+pub(crate) struct Course {
+    pub(crate) begin: Instant,
+    cause: Cause,
+    /// None until name and digest are known.
+    pub(crate) receipt: Option<Receipt>,
+}
+
+impl Course {
+    fn name(&mut self, id: &PackageId, digest: Digest) {
+        if self.receipt.is_none() {
+            let to = Side { id: id.clone(), digest, generation: None };
+            self.receipt = Some(Receipt::begin(self.cause, to, self.begin));
+        }
+    }
+
+    pub(crate) fn step(&mut self, step: &'static str, took: Duration) {
+        if let Some(receipt) = &mut self.receipt {
+            receipt.step(step, took);
+        }
+    }
+
+    fn steps(&mut self, steps: &[(Step, Duration)]) {
+        for (step, took) in steps {
+            self.step(step.text(), *took);
+        }
+    }
+}
+
+/// One line per step of a package, also for steps that had nothing to do.
+fn tell(package: &PackageId, took: &[(Step, Duration)], steps: &[Step]) {
+    for wanted in steps {
+        let seconds: f64 =
+            took.iter().filter(|(at, _)| at == wanted).fold(0.0, |sum, (_, time)| sum + time.as_secs_f64());
+        let event = match wanted {
+            Step::Fetch => "download",
+            Step::Verify => "verify",
+            Step::Unpack | Step::Manifest => "extract",
+            Step::Environment => "install",
+            Step::Template | Step::Probe | Step::Mount => "load",
+        };
+        tracing::info!(event, package = %package, seconds);
+    }
+}
+
+/// Ends a generation that was started but not mounted.
+struct EndUnlessMounted(Option<Arc<Generation>>);
+
+impl EndUnlessMounted {
+    fn disarm(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for EndUnlessMounted {
+    fn drop(&mut self) {
+        if let Some(generation) = self.0.take() {
+            let background = generation.settings.background.clone();
+            background.spawn(async move { generation.end(Duration::ZERO).await });
+        }
+    }
+}

@@ -1,13 +1,16 @@
 //! What the management side asks of the pool, as a trait: the routes are tested with a scripted fleet.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 
 use async_trait::async_trait;
 use par_pool::{
-    fleet::{AgentStatus, Failure, LoadError, LoadOptions, Loaded, PackageStatus, Pool, Unloaded},
+    fleet::{
+        AgentStatus, Failure, KeptReceipt, LazyStatus, LoadError, LoadOptions, Loaded, PackageStatus, Pool,
+        ReloadReport, ReloadRequest, RolledBack, SwitchError, Unloaded,
+    },
     package::Source,
 };
-use par_proto::ids::{AgentId, PackageId};
+use par_proto::ids::{AgentId, PackageId, PackageName, Version};
 
 /// The facade of the pool; see [`Pool`] for what each method promises.
 #[async_trait]
@@ -74,5 +77,57 @@ impl Fleet for Arc<Pool> {
 
     fn answered(&self) -> u64 {
         Pool::answered(self)
+    }
+}
+
+/// How versions replace each other; see [`Pool`] for what each method promises.
+#[async_trait]
+pub(crate) trait Rollouts: Send + Sync {
+    /// Looks at all sources.
+    async fn reload(&self, request: ReloadRequest) -> ReloadReport;
+    /// Brings back the generation that was replaced last.
+    async fn rollback(&self, name: &PackageName) -> Result<RolledBack, SwitchError>;
+    /// Shares calls between versions.
+    async fn set_traffic(
+        &self,
+        name: &PackageName,
+        shares: BTreeMap<Version, u32>,
+    ) -> Result<BTreeMap<Version, u32>, SwitchError>;
+    /// Receipts, newest first.
+    fn rollouts(&self) -> Vec<KeptReceipt>;
+    /// One receipt.
+    fn rollout(&self, id: &str) -> Option<KeptReceipt>;
+    /// Packages that wait for their first call.
+    fn lazy(&self) -> Vec<LazyStatus>;
+}
+
+#[async_trait]
+impl Rollouts for Arc<Pool> {
+    async fn reload(&self, request: ReloadRequest) -> ReloadReport {
+        Pool::reload(self, request).await
+    }
+
+    async fn rollback(&self, name: &PackageName) -> Result<RolledBack, SwitchError> {
+        Pool::rollback(self, name).await
+    }
+
+    async fn set_traffic(
+        &self,
+        name: &PackageName,
+        shares: BTreeMap<Version, u32>,
+    ) -> Result<BTreeMap<Version, u32>, SwitchError> {
+        Pool::set_traffic(self, name, shares).await
+    }
+
+    fn rollouts(&self) -> Vec<KeptReceipt> {
+        Pool::rollouts(self)
+    }
+
+    fn rollout(&self, id: &str) -> Option<KeptReceipt> {
+        Pool::rollout(self, id)
+    }
+
+    fn lazy(&self) -> Vec<LazyStatus> {
+        Pool::lazy(self)
     }
 }

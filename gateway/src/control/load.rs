@@ -54,7 +54,7 @@ pub(super) async fn load(
         sha256: request.sha256.or(source.sha256),
         force: request.force,
         remember: true,
-        recall: false,
+        signature: None,
     };
     // The load goes on when the client leaves: half a rollout is nobody's wish, and the outcome is in the list.
     let pool = Arc::clone(&state.pool);
@@ -86,7 +86,7 @@ fn refusal(error: &LoadError) -> Refusal {
             let hint = refused.hint.as_ref().map(|hint| format!(" ({hint})")).unwrap_or_default();
             Refusal::new(Code::PackageInvalid, format!("{}{hint}", refused.detail)).at(refused.step)
         }
-        LoadError::Conflict(_) => Refusal::new(Code::Conflict, error.to_string()),
+        LoadError::Conflict(_) | LoadError::Superseded(_) => Refusal::new(Code::Conflict, error.to_string()),
         LoadError::Full { .. } => Refusal::new(Code::PackageInvalid, error.to_string()).at(Step::Mount),
         LoadError::Stopping => Refusal::new(Code::Stopping, "the runtime is stopping"),
     }

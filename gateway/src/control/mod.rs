@@ -8,13 +8,14 @@ use axum::{
     extract::DefaultBodyLimit,
     http::Uri,
     middleware,
-    routing::{delete, get, post},
+    routing::{delete, get, post, put},
 };
 use par_proto::code::Code;
 
 mod agents;
 mod asker;
 mod body;
+mod deliveries;
 mod fleet;
 mod health;
 mod load;
@@ -22,17 +23,25 @@ mod logs;
 mod openapi;
 mod packages;
 mod refusal;
+mod reload;
+mod rollouts;
 mod runtime;
 mod upload;
+mod webhook;
 
+#[cfg(test)]
+pub(crate) mod scripted;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use fleet::Fleet;
+pub(crate) use fleet::{Fleet, Rollouts};
 
-pub(crate) use self::refusal::CODE_HEADER;
+pub(crate) use self::{
+    refusal::CODE_HEADER,
+    webhook::{Hook, Notice, Verifier},
+};
 use self::refusal::Refusal;
-use crate::{config::Config, observe::RecentLines};
+use crate::{config::Config, observe::RecentLines, webhooks::Webhooks};
 
 /// Whether calls are taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,6 +67,8 @@ pub(crate) trait ShutdownSwitch: Send + Sync {
 pub(crate) struct ControlState {
     /// The packages.
     pub(crate) pool: Arc<dyn Fleet>,
+    /// How their versions replace each other.
+    pub(crate) rollouts: Arc<dyn Rollouts>,
     /// The configuration.
     pub(crate) config: Arc<Config>,
     /// The last log lines.
@@ -66,12 +77,19 @@ pub(crate) struct ControlState {
     pub(crate) lifecycle: Arc<dyn ShutdownSwitch>,
     /// Prometheus text of everything.
     pub(crate) metrics: Arc<dyn Fn() -> String + Send + Sync>,
+    /// Who may say that the registry has changed, and what happens then.
+    pub(crate) hook: Arc<Hook>,
+    /// Webhooks out, if a receiver is configured.
+    pub(crate) webhooks: Option<Arc<Webhooks>>,
     /// Start of the process.
     pub(crate) started: SystemTime,
 }
 
 /// Every route of the management side.
 pub(crate) fn router(state: ControlState) -> Router {
+    let hooks = Router::new()
+        .route("/runtime/webhooks/registry", post(webhook::registry))
+        .with_state(Arc::clone(&state.hook));
     Router::new()
         .route("/health", get(health::ready_in_milliseconds))
         .route("/runtime/health", get(health::ready))
@@ -81,14 +99,21 @@ pub(crate) fn router(state: ControlState) -> Router {
         .route("/runtime/packages/load", post(load::load))
         .route("/runtime/packages/upload", post(upload::upload).layer(DefaultBodyLimit::disable()))
         .route("/runtime/packages/{id}", delete(packages::unload))
+        .route("/runtime/packages/{name}/rollback", post(rollouts::rollback))
+        .route("/runtime/packages/{name}/traffic", put(rollouts::traffic))
+        .route("/runtime/rollouts", get(rollouts::list))
+        .route("/runtime/rollouts/{id}", get(rollouts::one))
+        .route("/runtime/reload", post(reload::reload))
         .route("/agents", get(agents::list))
         .route("/runtime/agents", get(agents::list))
         .route("/agents/{*rest}", get(agents::one))
         .route("/runtime/agents/{*rest}", post(agents::enable))
         .route("/runtime/logs", get(logs::logs))
+        .route("/runtime/webhooks/deliveries", get(deliveries::deliveries))
         .route("/runtime/shutdown", post(runtime::shutdown))
         .route("/runtime/openapi.json", get(openapi::document))
         .route("/metrics", get(runtime::metrics))
+        .merge(hooks)
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)
         .layer(middleware::from_fn(refusal::finish))

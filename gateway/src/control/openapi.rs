@@ -15,7 +15,9 @@ use utoipa::{
     },
 };
 
-use super::{agents, asker::Caller, body, health, load, logs, packages, runtime, upload};
+use super::{
+    agents, asker::Caller, body, deliveries, health, load, logs, packages, reload, rollouts, runtime, upload, webhook,
+};
 use crate::problem::PROBLEM_JSON;
 
 #[derive(OpenApi)]
@@ -26,13 +28,15 @@ use crate::problem::PROBLEM_JSON;
         health::ready_in_milliseconds, health::ready, health::live,
         runtime::info, runtime::metrics, runtime::shutdown,
         packages::list, packages::unload, load::load, upload::upload,
+        rollouts::list, rollouts::one, rollouts::rollback, rollouts::traffic, reload::reload, webhook::registry,
         agents::list, agents::one, agents::enable,
-        logs::logs, document,
+        logs::logs, deliveries::deliveries, document,
     ),
     components(schemas(Problem)),
     tags(
         (name = "agents", description = "Call and switch agents"),
         (name = "packages", description = "Mount and unmount packages; for operators"),
+        (name = "rollouts", description = "Versions that replace each other"),
         (name = "runtime", description = "The runtime itself"),
         (name = "health", description = "For load balancers"),
     )
@@ -153,8 +157,16 @@ mod tests {
             ("post", "/runtime/packages/load"),
             ("post", "/runtime/packages/upload"),
             ("delete", "/runtime/packages/{id}"),
+            ("post", "/runtime/packages/{name}/rollback"),
+            ("put", "/runtime/packages/{name}/traffic"),
+            ("get", "/runtime/rollouts"),
+            ("get", "/runtime/rollouts/{id}"),
+            ("post", "/runtime/reload"),
+            ("post", "/runtime/webhooks/registry"),
+            ("get", "/runtime/webhooks/deliveries"),
             ("post", "/runtime/agents/{id}/enable"),
             ("get", "/runtime/logs"),
+            ("get", "/runtime/webhooks/deliveries"),
             ("post", "/runtime/shutdown"),
             ("get", "/runtime/openapi.json"),
             ("get", "/metrics"),

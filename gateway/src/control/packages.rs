@@ -6,7 +6,7 @@ use axum::{
     extract::{Path, State, rejection::PathRejection},
     response::Response,
 };
-use par_pool::fleet::{Failure, PackageStatus};
+use par_pool::fleet::{Failure, LazyStatus, PackageStatus};
 use par_proto::{
     code::Code,
     ids::{AgentId, PackageId},
@@ -27,10 +27,18 @@ pub(super) struct Packages {
     /// `id, state, digest, generation, source, workers, queue_depth, fork, sandbox, pss_bytes, agents, surfaces,
     /// last_error, warnings, steps`.
     #[schema(value_type = Vec<Object>)]
-    packages: Vec<PackageStatus>,
+    packages: Vec<Listed>,
     /// `source, name, version, step, code, detail, since`.
     #[schema(value_type = Vec<Object>)]
     failed: Vec<Failure>,
+}
+
+/// Mounted, or waiting for its first call.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Listed {
+    Mounted(Box<PackageStatus>),
+    Lazy(LazyStatus),
 }
 
 /// A package that is mounted now.
@@ -58,12 +66,16 @@ pub(super) struct Unmounted {
     package_id: PackageId,
     /// Calls that still run; they are drained.
     draining: usize,
+    /// Whether the index names it: then it returns with the next poll.
+    indexed: bool,
 }
 
 /// `GET /runtime/packages`
 #[utoipa::path(get, path = "/runtime/packages", tag = "packages", responses((status = 200, body = Packages)))]
 pub(super) async fn list(_: Viewer, State(state): State<Arc<ControlState>>) -> Response {
-    body::answer(&Packages { packages: state.pool.packages(), failed: state.pool.failures() })
+    let mounted = state.pool.packages().into_iter().map(|status| Listed::Mounted(Box::new(status)));
+    let packages = mounted.chain(state.rollouts.lazy().into_iter().map(Listed::Lazy)).collect();
+    body::answer(&Packages { packages, failed: state.pool.failures() })
 }
 
 /// `DELETE /runtime/packages/{name}@{version}`: calls that run are drained.
@@ -85,5 +97,6 @@ pub(super) async fn unload(
         status: "success",
         package_id: unloaded.package_id,
         draining: unloaded.draining,
+        indexed: unloaded.indexed,
     }))
 }

@@ -70,7 +70,7 @@ fn outcome(text: &str) -> Result<Loaded, LoadError> {
             .with_log("/secret");
         return Err(LoadError::Refused(refused));
     }
-    Ok(Loaded { package_id: package(), agents: vec!["echo@1.0.0/say".parse().unwrap()], created: true })
+    Ok(Loaded { package_id: package(), agents: vec!["echo@1.0.0/say".parse().unwrap()], created: true, former: None })
 }
 
 #[async_trait]
@@ -88,7 +88,7 @@ impl Fleet for Script {
     }
 
     fn unload(&self, id: &PackageId) -> Option<Unloaded> {
-        (*id == package()).then(|| Unloaded { package_id: package(), draining: 2 })
+        (*id == package()).then(|| Unloaded { package_id: package(), draining: 2, indexed: false })
     }
 
     fn set_enabled(&self, id: &str, enabled: Option<bool>) -> Option<(AgentId, bool)> {
@@ -159,10 +159,13 @@ fn bench(dev: bool) -> Bench {
     let life = Arc::new(Life(Mutex::new(Readiness::Ready)));
     let state = ControlState {
         pool: Arc::clone(&fleet) as Arc<dyn Fleet>,
+        rollouts: Arc::new(crate::control::scripted::Scripted),
+        hook: crate::control::scripted::hook(),
         config: Arc::new(config),
         recent: Arc::new(RecentLines::new(10)),
         lifecycle: Arc::clone(&life) as Arc<dyn ShutdownSwitch>,
         metrics: Arc::new(|| "par_build_info 1\n".to_owned()),
+        webhooks: None,
         started: SystemTime::UNIX_EPOCH,
     };
     Bench { fleet, life, state, root }
@@ -218,6 +221,7 @@ async fn each_route_asks_for_its_role() {
         ("GET", "/runtime/openapi.json", caller),
         ("GET", "/runtime/packages", viewer),
         ("GET", "/runtime/logs", viewer),
+        ("GET", "/runtime/webhooks/deliveries", viewer),
         ("GET", "/metrics", viewer),
         ("POST", "/runtime/agents/say/enable", operator),
         ("POST", "/runtime/shutdown", operator),
@@ -372,4 +376,5 @@ async fn shutdown_begins_the_end_and_metrics_are_text() {
     assert_eq!(bench.life.ready(), Readiness::Stopping);
 }
 
+mod deliveries;
 mod loading;

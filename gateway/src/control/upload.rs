@@ -7,7 +7,7 @@ use axum::{
     http::{StatusCode, header},
     response::Response,
 };
-use par_pool::fleet::LoadOptions;
+use par_pool::{fleet::LoadOptions, package::Signature};
 use par_proto::{code::Code, ids::Digest};
 use tokio::{fs::OpenOptions, io::AsyncWriteExt as _};
 
@@ -60,8 +60,7 @@ pub(super) async fn upload(
             "file" if received.is_none() => received = Some(receive(field, &incoming, largest).await?),
             "sha256" => options.sha256 = digest(&small(field).await?)?,
             "force" => options.force = flag(&small(field).await?)?,
-            // Signatures are not asked for while no keys are configured: one that is sent does no harm.
-            "signature" => drop(small(field).await?),
+            "signature" => options.signature = Some(Signature::Bytes(small_bytes(field).await?.into())),
             "file" => return Err(Refusal::new(Code::BadRequest, "there is more than one file")),
             other => return Err(Refusal::new(Code::BadRequest, format!("the field {other:?} is not known"))),
         }
@@ -130,7 +129,11 @@ async fn receive(
     Ok(incoming)
 }
 
-async fn small(mut field: Field<'_>) -> Result<String, Refusal> {
+async fn small(field: Field<'_>) -> Result<String, Refusal> {
+    Ok(String::from_utf8_lossy(&small_bytes(field).await?).trim().to_owned())
+}
+
+async fn small_bytes(mut field: Field<'_>) -> Result<Vec<u8>, Refusal> {
     let mut bytes = Vec::new();
     while let Some(chunk) = field.chunk().await.map_err(|error| cut_off(&error))? {
         bytes.extend_from_slice(&chunk);
@@ -141,7 +144,7 @@ async fn small(mut field: Field<'_>) -> Result<String, Refusal> {
             ));
         }
     }
-    Ok(String::from_utf8_lossy(&bytes).trim().to_owned())
+    Ok(bytes)
 }
 
 fn digest(text: &str) -> Result<Option<Digest>, Refusal> {

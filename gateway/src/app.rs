@@ -13,7 +13,7 @@ use std::{
 use anyhow::Context as _;
 use axum::{Router, http::header::CONTENT_TYPE, routing::get};
 use par_pool::{
-    fleet::Pool,
+    fleet::{Pool, PoolSettings, ReloadRequest},
     process::{OutputLine, OutputSink},
 };
 use pingora_core::server::RunArgs;
@@ -23,12 +23,13 @@ use rustix::fs::{FlockOperation, flock};
 use crate::{
     auth::operator::OperatorToken,
     config::Config,
-    control::{ControlState, router},
+    control::{ControlState, Hook, Notice, Verifier, router},
     edge::{Edge, InFlight, RequestIds, server},
     inner,
-    lifecycle::Lifecycle,
+    lifecycle::{Ends, Lifecycle},
     observe::{LogSink, line, log::Logging, metrics::EdgeMetrics},
     watch,
+    webhooks::{WebhookSettings, Webhooks},
 };
 
 /// Exit code when a surface or we ourselves failed.
@@ -84,7 +85,12 @@ fn run(config: Config, logging: Logging) -> anyhow::Result<()> {
     par_pool::process::adopt_orphans().context("becoming the reaper of orphaned processes")?;
     let registry = Registry::new();
     let edge_metrics = EdgeMetrics::register(&registry)?;
-    let pool = Pool::new((&*config).into(), &registry, output(&logging)).context("starting the pool")?;
+    let webhooks = webhooks(&config, &registry).context("starting webhooks")?;
+    let mut settings: PoolSettings = (&*config).into();
+    if let Some(webhooks) = &webhooks {
+        settings.events = webhooks.sink();
+    }
+    let pool = Pool::new(settings, &registry, output(&logging)).context("starting the pool")?;
     let metrics =
         metrics_text(registry, Arc::clone(&pool), logging.sink.clone(), edge_metrics.log_dropped.clone());
     let operator = operator_token(&config, &logging.sink)?;
@@ -92,10 +98,13 @@ fn run(config: Config, logging: Logging) -> anyhow::Result<()> {
     lifecycle.watch_pool(Arc::clone(&pool));
     let routes = router(ControlState {
         pool: Arc::new(Arc::clone(&pool)),
+        rollouts: Arc::new(Arc::clone(&pool)),
         config: Arc::clone(&config),
         recent: Arc::clone(&logging.recent),
         lifecycle: Arc::clone(&lifecycle) as Arc<dyn crate::control::ShutdownSwitch>,
         metrics: Arc::clone(&metrics),
+        hook: Arc::new(hook(&config, &pool)?),
+        webhooks: webhooks.clone(),
         started: SystemTime::now(),
     });
     let (control, control_path) =
@@ -123,9 +132,14 @@ fn run(config: Config, logging: Logging) -> anyhow::Result<()> {
     };
     let (server, started) = server(edge, config.http, config.threads, config.shutdown.grace);
     background.spawn(Arc::clone(&lifecycle).obey_signals());
-    let leftovers = leftovers(&config, control_path);
-    let end =
-        Arc::clone(&lifecycle).end(config.shutdown, Arc::clone(&pool), in_flight, logging.sink, leftovers);
+    let ends = Ends {
+        pool: Arc::clone(&pool),
+        in_flight,
+        webhooks,
+        sink: logging.sink,
+        leftovers: leftovers(&config, control_path),
+    };
+    let end = Arc::clone(&lifecycle).end(config.shutdown, ends);
     background.spawn(end);
     background.spawn(boot(Arc::clone(&config), pool, started));
     drop(entered);
@@ -167,6 +181,27 @@ fn claim(config: &Config) -> anyhow::Result<fs::File> {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error.into()),
         Ok(()) | Err(_) => Ok(file),
     }
+}
+
+/// Who is told what happens, if anybody is to be told.
+fn webhooks(config: &Config, registry: &Registry) -> io::Result<Option<Arc<Webhooks>>> {
+    let Some(receiver) = &config.webhooks else { return Ok(None) };
+    let settings = WebhookSettings::new(receiver.url.clone(), receiver.secrets.clone());
+    Webhooks::start(settings, &config.data_dir, registry).map(|webhooks| Some(Arc::new(webhooks)))
+}
+
+/// What a message of the registry begins.
+fn hook(config: &Config, pool: &Arc<Pool>) -> anyhow::Result<Hook> {
+    let verifier = Verifier::new(&config.registry_secrets).context("REGISTRY_WEBHOOK_SECRET")?;
+    let (pool, background) = (Arc::clone(pool), tokio::runtime::Handle::current());
+    let kick = move |notice: Notice| {
+        let pool = Arc::clone(&pool);
+        // A name that cannot be one is no reason to miss the change.
+        let package = notice.package.and_then(|name| name.parse().ok());
+        let request = ReloadRequest { package, force: notice.force };
+        background.spawn(async move { pool.reload(request).await });
+    };
+    Ok(Hook::new(verifier, Arc::new(kick)))
 }
 
 fn operator_token(config: &Config, sink: &LogSink) -> anyhow::Result<OperatorToken> {
@@ -239,7 +274,7 @@ async fn boot(config: Arc<Config>, pool: Arc<Pool>, started: tokio::sync::onesho
         return;
     }
     let begin = std::time::Instant::now();
-    pool.boot(config.sources.clone()).await;
+    pool.boot(config.sources.clone(), config.lazy.clone()).await;
     let (agents, failed) = (pool.agents(), pool.failures().len());
     let example = agents
         .iter()

@@ -20,6 +20,7 @@ use crate::{
     control::{Readiness, ShutdownSwitch},
     edge::InFlight,
     observe::LogSink,
+    webhooks::Webhooks,
 };
 
 /// How far the life has come.
@@ -38,6 +39,23 @@ pub(crate) struct Lifecycle {
     phase: watch::Sender<Phase>,
     pool: OnceLock<Arc<Pool>>,
 }
+
+/// What is ended, in this order.
+pub(crate) struct Ends {
+    /// The packages.
+    pub(crate) pool: Arc<Pool>,
+    /// Requests that are being answered.
+    pub(crate) in_flight: InFlight,
+    /// Webhooks out.
+    pub(crate) webhooks: Option<Arc<Webhooks>>,
+    /// The log.
+    pub(crate) sink: LogSink,
+    /// Files that go.
+    pub(crate) leftovers: Vec<std::path::PathBuf>,
+}
+
+/// How long webhooks that are being sent may take.
+const LETTERS: Duration = Duration::from_secs(2);
 
 /// How long the last log lines may take to leave.
 const FLUSH: Duration = Duration::from_secs(1);
@@ -78,11 +96,9 @@ impl Lifecycle {
     pub(crate) async fn end(
         self: Arc<Self>,
         shutdown: Shutdown,
-        pool: Arc<Pool>,
-        in_flight: InFlight,
-        sink: LogSink,
-        leftovers: Vec<std::path::PathBuf>,
+        ends: Ends,
     ) {
+        let Ends { pool, in_flight, webhooks, sink, leftovers } = ends;
         let mut phase = self.phase.subscribe();
         if phase.wait_for(|phase| *phase >= Phase::Leaving).await.is_err() {
             return;
@@ -100,6 +116,10 @@ impl Lifecycle {
         }
         let cut = in_flight.count();
         pool.stop(Duration::ZERO).await;
+        if let Some(webhooks) = webhooks {
+            // What is not sent now is sent after the next start.
+            webhooks.stop(deadline.saturating_duration_since(Instant::now()).min(LETTERS)).await;
+        }
         for path in leftovers {
             // A socket that is gone already is what was wanted.
             std::fs::remove_file(path).ok();

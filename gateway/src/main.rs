@@ -1,5 +1,8 @@
 //! The Pixell Agent Runtime: a pingora gateway in front of a warm pool of Python agents.
 
+// The futures of a rollout contain those of the S3 client, whose types are nested deeper than the default allows.
+#![recursion_limit = "256"]
+
 mod app;
 mod auth;
 mod cli;
@@ -12,6 +15,7 @@ mod observe;
 mod problem;
 mod route;
 mod watch;
+mod webhooks;
 
 fn main() -> std::process::ExitCode {
     cli::main()

@@ -4,7 +4,7 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use notify::{EventKind, RecursiveMode, Watcher as _};
 use par_pool::{
-    fleet::{LoadOptions, Pool},
+    fleet::Pool,
     package::{Location, Source},
 };
 use tokio::sync::mpsc;
@@ -45,7 +45,7 @@ async fn follow(pool: Arc<Pool>, source: Source, directory: PathBuf) {
         while tokio::time::timeout(QUIET, changes.recv()).await.is_ok() {}
         tracing::info!(event = "changed", source = %source, "rolling out");
         // A failure is logged and kept in the list of packages; what was mounted serves on.
-        drop(pool.load(&source, LoadOptions::default()).await);
+        drop(pool.changed(&source).await);
     }
 }
 

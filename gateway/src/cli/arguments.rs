@@ -63,6 +63,23 @@ pub(super) enum Command {
         #[command(flatten)]
         remote: Remote,
     },
+    /// Look at all sources now and bring in what has changed
+    Reload {
+        /// Only this package
+        package: Option<String>,
+        /// Try again what failed, undo rollbacks, unmount what is gone whatever the share
+        #[arg(long)]
+        force: bool,
+        #[command(flatten)]
+        remote: Remote,
+    },
+    /// Bring back the generation of a package that was replaced last
+    Rollback {
+        /// Name of the package
+        package: String,
+        #[command(flatten)]
+        remote: Remote,
+    },
     /// Switch an agent on
     Enable {
         /// Any id of the agent

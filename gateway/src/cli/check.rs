@@ -2,6 +2,8 @@
 
 use std::io::Write;
 
+use par_pool::package::SignaturePolicy;
+
 use super::{Exit, Failure};
 use crate::config::{Config, Environment, Faults, Flags};
 
@@ -18,6 +20,15 @@ pub(super) fn check(flags: &Flags, environment: &Environment, out: &mut dyn Writ
     writeln!(out, "uv         {uv}")?;
     for source in &config.sources {
         writeln!(out, "source     {source}")?;
+    }
+    for source in &config.lazy {
+        writeln!(out, "lazy       {source}")?;
+    }
+    if let Some(registry) = &config.registry {
+        writeln!(out, "registry   {}", registry.location)?;
+    }
+    if let SignaturePolicy::Required(_) = config.packages.signatures {
+        writeln!(out, "signatures required")?;
     }
     if config.is_public() {
         let note = "identity is off: everybody who reaches the port may call agents without a role";

@@ -1,15 +1,15 @@
 //! `par inspect`: what PAR understands of a package. It is fetched, verified and unpacked into a directory of its own
 //! that goes again; nothing of it is executed.
 
-use std::{fs, io::Write, path::Path};
+use std::{collections::BTreeMap, fs, io::Write, path::Path};
 
 use par_pool::package::{
     Entry, Handler, PackageSettings, PullError, PythonWanted, Source, Step, Street, Unpacked,
 };
 use serde_json::{Value, json};
 
-use super::{Exit, Failure, table};
-use crate::config::{Config, Environment, Flags};
+use super::{Exit, Failure, check, signature::Signed, table};
+use crate::config::{self, Config, Environment, Flags};
 
 /// Files that say what a package needs.
 const REQUIREMENT_FILES: &[&str] = &["requirements.txt", "pyproject.toml", "setup.py", "setup.cfg"];
@@ -32,34 +32,36 @@ pub(super) async fn inspect(
     let temporary = Temporary(tempfile::tempdir().map_err(|error| failed(&error))?);
     // Whoever installs first wins; the street needs any.
     drop(rustls::crypto::ring::default_provider().install_default());
-    let street = Street::new(settings(temporary.0.path(), environment)).map_err(|error| refused(&error))?;
+    let settings = settings(temporary.0.path(), environment)?;
+    let street = Street::new(settings).map_err(|error| refused(&error))?;
     let unpacked = street.fetch(&source).await.map_err(|error| refused(&error))?;
-    let found = describe(&unpacked);
+    let signed = Signed::of(&source, &unpacked);
+    let found = describe(&unpacked, &signed);
     if json {
         let text = serde_json::to_string_pretty(&found).map_err(|error| failed(&error))?;
         return Ok(writeln!(out, "{text}")?);
     }
-    show(&found, out)
+    show(&found, &signed, out)
 }
 
-/// The limits of this environment, so that what would be refused here is; a faulty configuration counts as none.
-fn settings(directory: &Path, environment: &Environment) -> PackageSettings {
-    let limits = Config::load(&Flags::default(), environment)
-        .or_else(|_| Config::load(&Flags::default(), &Environment::default()));
-    let bytes = limits.as_ref().map_or(100 << 20, |config| config.packages.max_package_bytes);
-    let timeout =
-        limits.as_ref().map_or(std::time::Duration::from_secs(60), |config| config.packages.download_timeout);
-    PackageSettings {
+/// The rules of this environment, so that what would be refused here is. A configuration that is faulty counts as
+/// none, except for what it says about signatures: whom to trust is not guessed.
+fn settings(directory: &Path, environment: &Environment) -> Result<PackageSettings, Failure> {
+    let signatures = config::signatures(&Flags::default(), environment);
+    let signatures = signatures.map_err(|faults| check::failure(&faults))?;
+    let config = Config::load(&Flags::default(), environment)
+        .or_else(|_| Config::load(&Flags::default(), &Environment::default()))
+        .map_err(|faults| check::failure(&faults))?;
+    Ok(PackageSettings {
         data_dir: directory.to_owned(),
         cache_dir: directory.join("packages"),
-        max_package_bytes: bytes,
-        download_timeout: timeout,
-        install_timeout: timeout,
+        signatures,
         wheelhouse: None,
         uv: None,
         pythons: Vec::new(),
-        pass_env: std::collections::BTreeMap::new(),
-    }
+        pass_env: BTreeMap::new(),
+        ..(&config).into()
+    })
 }
 
 fn refused(error: &PullError) -> Failure {
@@ -104,7 +106,7 @@ fn make_writable(directory: &Path) {
     }
 }
 
-fn describe(unpacked: &Unpacked) -> Value {
+fn describe(unpacked: &Unpacked, signed: &Signed) -> Value {
     let package = &unpacked.package;
     let handler = |handler: &Handler| format!("{}:{}", handler.module, handler.attribute);
     let agents: Vec<_> = package
@@ -140,7 +142,7 @@ fn describe(unpacked: &Unpacked) -> Value {
         "id": package.id,
         "description": package.description,
         "digest": unpacked.digest,
-        "signature": "none",
+        "signature": signed.json(),
         "python": python(&package.python),
         "agents": agents,
         "surfaces": surfaces,
@@ -168,7 +170,7 @@ fn requirements(unpacked: &Unpacked) -> Vec<String> {
     lines.filter(|line| !line.is_empty() && !line.starts_with('#')).map(str::to_owned).collect()
 }
 
-fn show(found: &Value, out: &mut dyn Write) -> Result<(), Failure> {
+fn show(found: &Value, signed: &Signed, out: &mut dyn Write) -> Result<(), Failure> {
     let text = |value: Option<&Value>| match value {
         Some(Value::String(text)) => table::plain(text),
         Some(Value::Null) | None => "-".to_owned(),
@@ -192,7 +194,7 @@ fn show(found: &Value, out: &mut dyn Write) -> Result<(), Failure> {
         ("package", text(found.get("id"))),
         ("description", text(found.get("description"))),
         ("digest", text(found.get("digest"))),
-        ("signature", text(found.get("signature"))),
+        ("signature", signed.text()),
         ("python", text(found.get("python"))),
         ("surfaces", if surfaces.is_empty() { "-".to_owned() } else { surfaces.join(", ") }),
         ("environment", names(environment.and_then(|environment| environment.get("files")))),

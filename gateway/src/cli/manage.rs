@@ -1,4 +1,4 @@
-//! `par packages`, `agents`, `load`, `unload`, `enable`, `disable`: one question to a running `par`, one answer.
+//! `par packages`, `agents`, `load`, `unload`, `reload`, `rollback`, `enable`, `disable`: one question to a running `par`, one answer.
 
 use std::{io::Write, path::Path};
 
@@ -20,6 +20,8 @@ pub(super) enum Task {
     Agents,
     Load { source: String, sha256: Option<String>, force: bool },
     Unload { package: String },
+    Reload { package: Option<String>, force: bool },
+    Rollback { package: String },
     Switch { agent: String, enabled: bool },
 }
 
@@ -37,6 +39,14 @@ pub(super) async fn manage(
         Task::Load { source, sha256, force } => load(&client, source, sha256.as_deref(), *force).await?,
         Task::Unload { package } => {
             client.ask(Method::DELETE, &format!("/runtime/packages/{}", encoded(package))).await?
+        }
+        Task::Reload { package, force } => {
+            let body = json!({"package": package, "force": force});
+            client.ask_json(Method::POST, "/runtime/reload", &body).await?
+        }
+        Task::Rollback { package } => {
+            let path = format!("/runtime/packages/{}/rollback", encoded(package));
+            client.ask(Method::POST, &path).await?
         }
         Task::Switch { agent, enabled } => {
             let path = format!("/runtime/agents/{}/enable", encoded(agent));
@@ -58,6 +68,13 @@ pub(super) async fn manage(
             "{} is unmounted, {} calls drain",
             text(&answer, "package_id"),
             text(&answer, "draining")
+        )?),
+        Task::Reload { .. } => reloaded(&answer, out),
+        Task::Rollback { .. } => Ok(writeln!(
+            out,
+            "{} serves again instead of {}",
+            text(&answer, "active"),
+            text(&answer, "former")
         )?),
         Task::Switch { .. } => {
             let state =
@@ -228,4 +245,17 @@ fn mounted(answer: &Value, out: &mut dyn Write) -> Result<(), Failure> {
         writeln!(out, "  {}", table::plain(agent.as_str().unwrap_or_default()))?;
     }
     Ok(())
+}
+
+/// A failure of one package is the command's failure; the table is written all the same.
+fn reloaded(answer: &Value, out: &mut dyn Write) -> Result<(), Failure> {
+    let rows: Vec<_> = list(answer, "packages")
+        .iter()
+        .map(|package| ["package", "version", "outcome", "step", "detail"].map(|name| text(package, name)).to_vec())
+        .collect();
+    table::write(out, &["PACKAGE", "VERSION", "OUTCOME", "STEP", "DETAIL"], &rows)?;
+    if text(answer, "status") == "success" {
+        return Ok(());
+    }
+    Err(Failure::new(Exit::Package, "some packages could not be brought in"))
 }

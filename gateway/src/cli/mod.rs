@@ -15,6 +15,7 @@ mod client;
 mod inspect;
 mod logs;
 mod manage;
+mod signature;
 mod table;
 
 use arguments::{Arguments, Command};
@@ -141,6 +142,12 @@ fn act(
         }
         Command::Unload { package, remote } => {
             manage(&remote, environment, manage::Task::Unload { package }, out)
+        }
+        Command::Reload { package, force, remote } => {
+            manage(&remote, environment, manage::Task::Reload { package, force }, out)
+        }
+        Command::Rollback { package, remote } => {
+            manage(&remote, environment, manage::Task::Rollback { package }, out)
         }
         Command::Enable { agent, remote } => {
             manage(&remote, environment, manage::Task::Switch { agent, enabled: true }, out)

@@ -146,11 +146,15 @@ mod with_routes {
             assert!(options.force && options.sha256.is_some());
             let id: PackageId = std::fs::read_to_string(file).unwrap().parse().unwrap();
             let agents = vec![format!("{id}/say").parse().unwrap()];
-            Ok(Loaded { package_id: id, agents, created: true })
+            Ok(Loaded { package_id: id, agents, created: true, former: None })
         }
 
         fn unload(&self, id: &PackageId) -> Option<Unloaded> {
-            (id.name.as_str() == "echo").then(|| Unloaded { package_id: id.clone(), draining: 1 })
+            (id.name.as_str() == "echo").then(|| Unloaded {
+                package_id: id.clone(),
+                draining: 1,
+                indexed: false,
+            })
         }
 
         fn set_enabled(&self, id: &str, enabled: Option<bool>) -> Option<(AgentId, bool)> {
@@ -201,10 +205,13 @@ mod with_routes {
         );
         let state = ControlState {
             pool: Arc::new(Nothing),
+            rollouts: Arc::new(crate::control::scripted::Scripted),
+        hook: crate::control::scripted::hook(),
             config: Arc::new(config),
             recent,
             lifecycle: Arc::new(Nothing),
             metrics: Arc::new(String::new),
+            webhooks: None,
             started: SystemTime::now(),
         };
         let stamp = |mut request: axum::extract::Request, next: axum::middleware::Next| async move {
@@ -322,6 +329,35 @@ mod of_packages {
         );
         assert_eq!(found["environment"]["files"][0], "requirements.txt");
         assert_eq!(found["digest"].as_str().unwrap().len(), 64);
+    }
+
+    #[test]
+    fn inspect_tells_of_a_signature_and_refuses_what_is_not_signed_where_it_must_be() {
+        let root = tempfile::tempdir().unwrap();
+        let archive = root.path().join("echo.apkg");
+        let mut zip = zip::ZipWriter::new(std::fs::File::create(&archive).unwrap());
+        for (name, text) in
+            [("agent.yaml", "name: echo\nversion: 1.0.0\nentrypoint: main:say\n"), ("main.py", "")]
+        {
+            zip.start_file(name, zip::write::SimpleFileOptions::default()).unwrap();
+            std::io::Write::write_all(&mut zip, text.as_bytes()).unwrap();
+        }
+        zip.finish().unwrap();
+        let path = archive.display().to_string();
+        let keys = concat!(env!("CARGO_MANIFEST_DIR"), "/src/config/check/tests/key.asc");
+        let ran = par(&["inspect", &path], &[]);
+        assert!(ran.out.contains("signature     none\n"), "{}{}", ran.out, ran.err);
+        let ran = par(&["inspect", &path], &[("TRUSTED_KEYS", keys)]);
+        assert!(is(ran.code, 65) && ran.err.contains("is not signed"), "{}", ran.err);
+        std::fs::write(root.path().join("echo.apkg.asc"), "garbage").unwrap();
+        let ran = par(&["inspect", &path, "--json"], &[]);
+        let found: serde_json::Value = serde_json::from_str(&ran.out).unwrap();
+        assert_eq!(found["signature"]["state"], "unusable");
+        let ran = par(&["inspect", &path], &[("TRUSTED_KEYS", keys)]);
+        assert!(is(ran.code, 65) && ran.out.is_empty(), "{}", ran.err);
+        // Trust is not guessed where the configuration is wrong about it.
+        assert!(is(par(&["inspect", &path], &[("VERIFY_SIGNATURES", "require")]).code, 64));
+        assert!(is(par(&["inspect", &path], &[("PORT", "0")]).code, 0));
     }
 
     #[test]

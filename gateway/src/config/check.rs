@@ -8,14 +8,19 @@ use std::{
     time::Duration,
 };
 
-use par_pool::package::Source;
+use par_pool::package::{SignaturePolicy, Source};
 
 use super::{
     Config, Environment, Fault, Faults, Flags, Limits, Log, LogFormat, Origin, Packages, Secret, Shutdown,
-    Workers, listen, offered, parse, pass_env,
+    Webhooks, Workers, listen, offered, parse, pass_env,
     pool::{find_uv, is_executable},
     raw::{self, Raw, Setting, Written},
 };
+
+mod registry;
+mod rollout;
+mod signatures;
+mod webhooks;
 
 /// Longest path of a Unix socket; the kernel's `sun_path` holds 108 bytes with the terminating zero.
 const SOCKET_PATH: usize = 107;
@@ -32,7 +37,6 @@ pub(super) fn check(flags: &Flags, environment: &Environment) -> Result<Config, 
     let mut check = Check::new(flags, environment);
     let (refusals, mut warnings) = offered::review(flags, environment);
     check.faults.extend(refusals);
-    check.unoffered_values();
     check.mode();
 
     let dev = flags.dev;
@@ -53,7 +57,7 @@ pub(super) fn check(flags: &Flags, environment: &Environment) -> Result<Config, 
     let (port, metrics_port) = check.ports(&mut warnings);
     let data_dir = check.data_dir();
     let socket = check.socket(&data_dir);
-    let packages = check.packages(&data_dir);
+    let packages = check.packages(&data_dir, &mut warnings);
     let pool = check.workers();
     let config = Config {
         dev,
@@ -62,7 +66,12 @@ pub(super) fn check(flags: &Flags, environment: &Environment) -> Result<Config, 
         threads: check.value(&raw::THREADS, default_threads(), parse::count),
         socket,
         sources: check.sources(&flags.sources),
+        lazy: check.list(&raw::LAZY, expand).into_iter().flatten().collect(),
         packages,
+        registry: check.registry(),
+        registry_secrets: check.registry_secrets(),
+        rollout: check.rollout(),
+        webhooks: check.webhooks(&mut warnings),
         pool,
         limits: Limits {
             request_timeout: check.value(&raw::REQUEST_TIMEOUT, Duration::from_secs(30), parse::limit),
@@ -90,6 +99,17 @@ pub(super) fn socket(flags: &Flags, environment: &Environment) -> Result<PathBuf
     let data_dir = check.data_dir();
     let socket = check.socket(&data_dir);
     if check.faults.is_empty() { Ok(socket) } else { Err(Faults(check.faults)) }
+}
+
+pub(super) fn signatures(flags: &Flags, environment: &Environment) -> Result<SignaturePolicy, Faults> {
+    let mut check = Check::new(flags, environment);
+    let policy = check.signatures(&mut Vec::new());
+    if check.faults.is_empty() { Ok(policy) } else { Err(Faults(check.faults)) }
+}
+
+/// The sources that one text names.
+fn expand(text: &str) -> Result<Vec<Source>, String> {
+    Source::expand(text).map_err(|error| error.to_string())
 }
 
 /// A quarter of the cores: the edge needs about 15 µs a call where a worker needs 25 or more.
@@ -150,25 +170,6 @@ impl<'a> Check<'a> {
     fn path(&mut self, setting: &Setting) -> Option<PathBuf> {
         let text = self.text(setting)?;
         absolute(&text).map_err(|error| self.fault(setting, format!("{text:?}: {error}"))).ok()
-    }
-
-    /// Settings of features that are missing, where only some values ask for them.
-    fn unoffered_values(&mut self) {
-        if let Some(given) = self.text(&raw::VERIFY_SIGNATURES) {
-            match given.as_str() {
-                "auto" | "off" => {}
-                "require" => self.fault(&raw::VERIFY_SIGNATURES, "signatures is not offered by this version"),
-                other => {
-                    self.fault(
-                        &raw::VERIFY_SIGNATURES,
-                        format!("{other:?} is not one of auto, require, off"),
-                    );
-                }
-            }
-        }
-        if !self.list(&raw::TRUSTED_KEYS, |text| Ok(text.to_owned())).is_empty() {
-            self.fault(&raw::TRUSTED_KEYS, "signatures is not offered by this version");
-        }
     }
 
     /// A mode that nobody knows is a typing error, and would silently be host mode.
@@ -233,7 +234,6 @@ impl<'a> Check<'a> {
     }
 
     fn sources(&mut self, arguments: &[String]) -> Vec<Source> {
-        let expand = |text: &str| Source::expand(text).map_err(|error| error.to_string());
         let mut sources = Vec::new();
         for argument in arguments {
             match expand(argument) {
@@ -247,7 +247,7 @@ impl<'a> Check<'a> {
         sources
     }
 
-    fn packages(&mut self, data_dir: &Path) -> Packages {
+    fn packages(&mut self, data_dir: &Path, warnings: &mut Vec<String>) -> Packages {
         let wheelhouse = self.path(&raw::WHEELHOUSE);
         if let Some(missing) = wheelhouse.as_deref().filter(|directory| !directory.is_dir()) {
             self.fault(&raw::WHEELHOUSE, format!("{} is not a directory", missing.display()));
@@ -259,9 +259,16 @@ impl<'a> Check<'a> {
             max_packages: self.value(&raw::MAX_PACKAGES, 100, parse::count),
             max_package_bytes: self.value(&raw::MAX_PACKAGE_MB, 100 << 20, parse::mebibytes),
             download_timeout: self.value(&raw::DOWNLOAD_TIMEOUT, Duration::from_secs(60), parse::limit),
+            download_idle_timeout: self.value(
+                &raw::DOWNLOAD_IDLE_TIMEOUT,
+                Duration::from_secs(15),
+                parse::limit,
+            ),
             install_timeout: self.value(&raw::INSTALL_TIMEOUT, Duration::from_secs(300), parse::limit),
             wheelhouse,
             load_roots: self.list(&raw::LOAD_ROOTS, root),
+            s3: self.s3(),
+            signatures: self.signatures(warnings),
         }
     }
 

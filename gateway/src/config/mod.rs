@@ -4,12 +4,17 @@
 
 use std::{
     collections::BTreeMap,
+    fmt,
     net::{IpAddr, SocketAddr},
     path::PathBuf,
     time::Duration,
 };
 
-use par_pool::package::Source;
+use par_pool::{
+    fleet::{RegistrySettings, RolloutSettings},
+    package::{S3Settings, SignaturePolicy, Source},
+};
+use url::Url;
 
 mod check;
 mod fault;
@@ -41,8 +46,18 @@ pub(crate) struct Config {
     pub(crate) socket: PathBuf,
     /// What is mounted at the start: arguments, then `PACKAGES_URLS`; directories of packages are already listed.
     pub(crate) sources: Vec<Source>,
+    /// What is listed at the start and mounted at its first call.
+    pub(crate) lazy: Vec<Source>,
     /// For the street from source to installed package.
     pub(crate) packages: Packages,
+    /// The index that says what is mounted, if there is one.
+    pub(crate) registry: Option<RegistrySettings>,
+    /// Who knows one of these may say that the index has changed; none: nobody may.
+    pub(crate) registry_secrets: Vec<Secret>,
+    /// How versions replace each other.
+    pub(crate) rollout: RolloutSettings,
+    /// Who is told what happens to packages and agents.
+    pub(crate) webhooks: Option<Webhooks>,
     /// For workers.
     pub(crate) pool: Workers,
     /// What a request may take.
@@ -60,7 +75,7 @@ pub(crate) struct Config {
 }
 
 /// Limits and places of packages.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 #[expect(clippy::struct_field_names, reason = "`max_packages` is the name of the contract")]
 pub(crate) struct Packages {
     /// Content-addressed packages.
@@ -73,12 +88,36 @@ pub(crate) struct Packages {
     pub(crate) max_package_bytes: u64,
     /// Whole time of one download.
     pub(crate) download_timeout: Duration,
+    /// Longest silence of a server within it.
+    pub(crate) download_idle_timeout: Duration,
     /// Whole time of one environment.
     pub(crate) install_timeout: Duration,
     /// Wheels for installs without a network.
     pub(crate) wheelhouse: Option<PathBuf>,
     /// Directories below which `load {"path"}` may read outside `--dev`; absolute.
     pub(crate) load_roots: Vec<PathBuf>,
+    /// Where `s3://` leads.
+    pub(crate) s3: S3Settings,
+    /// Whether packages must be signed, and by whom.
+    pub(crate) signatures: SignaturePolicy,
+}
+
+/// A receiver of webhooks.
+#[derive(Clone)]
+pub(crate) struct Webhooks {
+    /// Where letters go. It may contain a token: only its host is shown.
+    pub(crate) url: Url,
+    /// Each letter is signed with each of them; at least one, `whsec_` and base64, or a plain text.
+    pub(crate) secrets: Vec<Secret>,
+}
+
+impl fmt::Debug for Webhooks {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Webhooks")
+            .field("host", &self.url.host_str())
+            .field("secrets", &self.secrets)
+            .finish_non_exhaustive()
+    }
 }
 
 /// How workers are run.
@@ -145,7 +184,8 @@ pub(crate) enum LogFormat {
 }
 
 impl Config {
-    /// Reads and checks everything. The file system is asked for directories that must exist, nothing is created.
+    /// Reads and checks everything. Of the file system, directories that must exist are asked for
+    /// and files of keys and tokens are read; nothing is created.
     pub(crate) fn load(flags: &Flags, environment: &Environment) -> Result<Self, Faults> {
         check::check(flags, environment)
     }
@@ -165,6 +205,12 @@ impl Config {
 /// so that another fault of the configuration does not stop them.
 pub(crate) fn socket(flags: &Flags, environment: &Environment) -> Result<PathBuf, Faults> {
     check::socket(flags, environment)
+}
+
+/// Whether packages must be signed, and by whom, for commands that need no more: faults of other settings do not stop
+/// them. A file of settings that cannot be read, or has unknown keys, does: it may have said something about this.
+pub(crate) fn signatures(flags: &Flags, environment: &Environment) -> Result<SignaturePolicy, Faults> {
+    check::signatures(flags, environment)
 }
 
 const fn listen(host: IpAddr, port: u16) -> SocketAddr {

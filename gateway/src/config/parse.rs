@@ -6,6 +6,10 @@ use std::{
     time::Duration,
 };
 
+use base64::{Engine as _, engine::general_purpose::STANDARD_NO_PAD};
+use par_pool::package::{Location, Source, SourceError};
+use url::Url;
+
 /// Longest time that a setting may name. Ten years: beyond it a typing error is more likely than a wish, and sums
 /// of two such times still fit every clock.
 const LONGEST: f64 = 10.0 * 365.0 * 86_400.0;
@@ -79,6 +83,88 @@ pub(super) fn time(text: &str) -> Result<Duration, String> {
 pub(super) fn limit(text: &str) -> Result<Duration, String> {
     time(text)
         .and_then(|time| if time.is_zero() { Err(format!("{text:?} must be more than 0")) } else { Ok(time) })
+}
+
+/// A time between two looks. Below a second it would be a load, not a look.
+pub(super) fn interval(text: &str) -> Result<Duration, String> {
+    time(text).and_then(|time| {
+        if time < Duration::from_secs(1) { Err(format!("{text:?} must be at least 1s")) } else { Ok(time) }
+    })
+}
+
+/// How many former generations are kept warm. Each holds a template and workers in memory: more than sixteen is a
+/// typing error.
+pub(super) fn parked(text: &str) -> Result<usize, String> {
+    text.parse()
+        .ok()
+        .filter(|count| *count <= 16)
+        .ok_or_else(|| format!("{text:?} is not a number from 0 to 16"))
+}
+
+/// Percent points.
+pub(super) fn points(text: &str) -> Result<f64, String> {
+    let points = text.parse().ok().filter(|points| *points > 0.0 && *points <= 100.0);
+    points.ok_or_else(|| format!("{text:?} is not a number of percent points above 0, 100 at most"))
+}
+
+/// How many times as much.
+pub(super) fn ratio(text: &str) -> Result<f64, String> {
+    let ratio = text.parse::<f64>().ok().filter(|ratio| *ratio > 1.0 && ratio.is_finite());
+    ratio.ok_or_else(|| format!("{text:?} is not a number above 1, like 1.5"))
+}
+
+/// `https://…`, or `http://…` of a loopback host. What it is is not repeated: addresses contain tokens.
+pub(super) fn web_address(text: &str) -> Result<Url, String> {
+    match Source::parse(text) {
+        Ok(Source { location: Location::Https(url), sha256: None, .. }) => Ok(url),
+        Err(SourceError::LinkLocal(_)) => {
+            Err("link-local and instance metadata addresses are refused".to_owned())
+        }
+        Ok(_) | Err(_) => Err("must be an https:// address, or http:// on loopback".to_owned()),
+    }
+}
+
+/// The address of a server: no user, no query.
+pub(super) fn bare_address(text: &str) -> Result<Url, String> {
+    let url = web_address(text)?;
+    let bare = url.username().is_empty()
+        && url.password().is_none()
+        && url.query().is_none()
+        && url.fragment().is_none();
+    if bare {
+        Ok(url)
+    } else {
+        Err("must be the address of a server, without credentials and query".to_owned())
+    }
+}
+
+/// A bucket of S3, old names included.
+pub(super) fn bucket(text: &str) -> Result<String, String> {
+    let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
+    if (3..=255).contains(&text.len()) && text.chars().all(fits) {
+        return Ok(text.to_owned());
+    }
+    Err(format!("{text:?} is not the name of a bucket"))
+}
+
+/// A region of AWS, or what another server calls so.
+pub(super) fn region(text: &str) -> Result<String, String> {
+    if !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '-') {
+        return Ok(text.to_owned());
+    }
+    Err(format!("{text:?} is not a region like us-east-2"))
+}
+
+/// A secret of Standard Webhooks: `whsec_` and base64, or any other text. What it is is not repeated.
+pub(super) fn signing_secret(text: &str) -> Result<(), String> {
+    let Some(coded) = text.strip_prefix("whsec_") else { return Ok(()) };
+    // Secrets are copied by hand, and their padding is what gets lost.
+    let key = STANDARD_NO_PAD.decode(coded.trim_end_matches('='));
+    match key {
+        Ok(key) if key.is_empty() => Err("is empty behind whsec_".to_owned()),
+        Ok(_) => Ok(()),
+        Err(_) => Err("begins with whsec_ but does not go on in base64".to_owned()),
+    }
 }
 
 /// Yes or no.
@@ -160,6 +246,74 @@ mod tests {
         assert_eq!(mebibytes("100"), Ok(104_857_600));
         assert!(mebibytes("0").is_err());
         assert!(mebibytes("99999999999999999").is_err());
+    }
+
+    #[test]
+    fn an_interval_is_at_least_a_second() {
+        assert_eq!(interval("1"), Ok(Duration::from_secs(1)));
+        assert_eq!(interval("2m"), Ok(Duration::from_mins(2)));
+        for text in ["0", "999ms", "-1", "x", ""] {
+            assert!(interval(text).is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn rules_of_rollouts_are_numbers_that_make_sense() {
+        assert_eq!((parked("0"), parked("16")), (Ok(0), Ok(16)));
+        assert_eq!((points("0.5"), points("100")), (Ok(0.5), Ok(100.0)));
+        assert_eq!(ratio("1.5"), Ok(1.5));
+        for text in ["", "x", "-1", "17", "1.5"] {
+            assert!(parked(text).is_err(), "{text:?}");
+        }
+        for text in ["", "x", "-1", "0", "101", "nan", "inf"] {
+            assert!(points(text).is_err(), "{text:?}");
+        }
+        for text in ["", "x", "-2", "0", "0.5", "1", "nan", "inf"] {
+            assert!(ratio(text).is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn addresses_of_servers_are_safe_and_not_repeated() {
+        assert_eq!(web_address("https://u:t0ken@h/p?q").unwrap().host_str(), Some("h"));
+        assert!(web_address("http://127.0.0.1:9").is_ok() && bare_address("http://localhost:9/").is_ok());
+        for text in [
+            "http://t0ken.example.com/",
+            "s3://t0ken/k",
+            "/t0ken",
+            "ftp://t0ken",
+            "",
+            "t0ken",
+            "https://169.254.169.254/t0ken",
+        ] {
+            let problem = web_address(text).unwrap_err();
+            assert!(!problem.contains("t0ken"), "{problem}");
+        }
+        for text in ["https://t0ken@h/", "https://u:t0ken@h", "https://h/?t0ken", "https://h/#t0ken"] {
+            let problem = bare_address(text).unwrap_err();
+            assert!(!problem.contains("t0ken"), "{problem}");
+        }
+    }
+
+    #[test]
+    fn buckets_and_regions_are_names() {
+        assert_eq!(bucket("pixell-agent-packages"), Ok("pixell-agent-packages".to_owned()));
+        assert_eq!(region("us-east-2"), Ok("us-east-2".to_owned()));
+        for text in ["", "a/b/c", "a b c", "s3://b"] {
+            assert!(bucket(text).is_err() && region(text).is_err(), "{text:?}");
+        }
+        assert!(bucket("ab").is_err() && region("us_east").is_err());
+    }
+
+    #[test]
+    fn secrets_of_webhooks_are_base64_behind_their_mark_and_not_repeated() {
+        for text in ["plain text", "whsec_AAECAw==", "whsec_AAECAw", "whsec_AAEC"] {
+            assert_eq!(signing_secret(text), Ok(()), "{text:?}");
+        }
+        for text in ["whsec_", "whsec_==", "whsec_hunter2!"] {
+            let problem = signing_secret(text).unwrap_err();
+            assert!(!problem.contains("hunter2"), "{problem}");
+        }
     }
 
     #[test]

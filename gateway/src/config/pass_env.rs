@@ -4,8 +4,21 @@ use std::collections::BTreeMap;
 
 use super::raw::Environment;
 
-/// Never passed on, whatever a glob says: who holds one of these can act as PAR or as its operator.
+/// Never passed on, whatever a glob says: who holds one of these can act as PAR, with its rights at AWS or as its
+/// operator.
 const SECRETS: &[&str] = &[
+    "AWS_ACCESS_KEY_ID",
+    "AWS_CONFIG_FILE",
+    "AWS_CONTAINER_AUTHORIZATION_TOKEN",
+    "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE",
+    "AWS_CONTAINER_CREDENTIALS_FULL_URI",
+    "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
+    "AWS_PROFILE",
+    "AWS_ROLE_ARN",
+    "AWS_SECRET_ACCESS_KEY",
+    "AWS_SESSION_TOKEN",
+    "AWS_SHARED_CREDENTIALS_FILE",
+    "AWS_WEB_IDENTITY_TOKEN_FILE",
     "PAR_OPERATOR_TOKEN",
     "PAR_RUNTIME_SECRET",
     "REGISTRY_WEBHOOK_SECRET",
@@ -28,7 +41,7 @@ pub(super) fn select(globs: &[String], environment: &Environment) -> BTreeMap<St
 pub(super) fn glob(text: &str) -> Result<String, String> {
     let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '*' | '?' | '.' | '-');
     if text.is_empty() || !text.chars().all(fits) {
-        return Err(format!("{text:?} is not a variable's name or a glob like AWS_*"));
+        return Err(format!("{text:?} is not a variable's name or a glob like OPENAI_*"));
     }
     Ok(text.to_owned())
 }
@@ -84,9 +97,15 @@ mod tests {
 
     #[test]
     fn secrets_are_never_passed_on() {
-        let environment =
-            [("PAR_OPERATOR_TOKEN", "t"), ("STRIPE_KEY", "k"), ("OPENAI_API_KEY", "o")].into_iter().collect();
-        let passed = select(&["*".to_owned(), "STRIPE_KEY".to_owned()], &environment);
-        assert_eq!(passed.keys().collect::<Vec<_>>(), ["OPENAI_API_KEY"]);
+        let open = [("AWS_REGION", "r"), ("OPENAI_API_KEY", "o")];
+        let environment = SECRETS.iter().map(|name| (*name, "s")).chain(open).collect();
+        let named = SECRETS.iter().map(|name| (*name).to_owned());
+        let passed = select(&named.chain(["*".to_owned()]).collect::<Vec<_>>(), &environment);
+        assert_eq!(passed.keys().collect::<Vec<_>>(), ["AWS_REGION", "OPENAI_API_KEY"]);
+        for name in
+            ["AWS_SECRET_ACCESS_KEY", "PAR_OPERATOR_TOKEN", "WEBHOOK_SECRET", "REGISTRY_WEBHOOK_SECRET"]
+        {
+            assert!(SECRETS.contains(&name), "{name}");
+        }
     }
 }

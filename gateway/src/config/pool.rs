@@ -16,6 +16,10 @@ impl From<&Config> for PackageSettings {
             cache_dir: config.packages.cache_dir.clone(),
             max_package_bytes: config.packages.max_package_bytes,
             download_timeout: config.packages.download_timeout,
+            download_idle_timeout: config.packages.download_idle_timeout,
+            max_cache_bytes: config.packages.max_cache_bytes,
+            s3: config.packages.s3.clone(),
+            signatures: config.packages.signatures.clone(),
             install_timeout: config.packages.install_timeout,
             wheelhouse: config.packages.wheelhouse.clone(),
             uv: config.pool.uv.clone(),
@@ -37,6 +41,8 @@ impl From<&Config> for PoolSettings {
             pack_budget: config.pool.pack_budget,
             dev: config.dev,
             events: EventSink::none(),
+            rollout: config.rollout.clone(),
+            registry: config.registry.clone(),
         }
     }
 }

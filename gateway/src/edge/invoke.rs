@@ -1,15 +1,11 @@
 //! The hot path: admitted request in, answer out. Nothing here is proxied.
 
-use std::{
-    borrow::Cow,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{borrow::Cow, sync::Arc};
 
 use base64::Engine as _;
 use bytes::{BufMut, Bytes, BytesMut};
 use http::{Method, header::CONTENT_TYPE};
-use par_pool::fleet::{Agent, Answer, Call, Directory, Outcome};
+use par_pool::fleet::{Agent, Answer, Call, Outcome};
 use par_proto::{code::Code, frames::FLAG_OCTETS};
 use pingora_proxy::Session;
 use serde::{Deserialize, de::IgnoredAny};
@@ -61,7 +57,7 @@ impl Edge {
             refusal.allow = Some("POST");
             return Err(refusal);
         }
-        let deadline = self.deadline(session, &agent, ctx.begin)?;
+        let deadline = self.deadline(session, Some(&agent), ctx.begin)?;
         accept_json(session)?;
         let body = body::read(session, &self.limits).await?;
         ctx.bytes_in = body.len();
@@ -95,44 +91,14 @@ impl Edge {
         if !matches!(answer.outcome, Outcome::Stopping) {
             return (answer, agent);
         }
-        let newer = self.pool.directory().find(&agent.text).map(Arc::clone);
+        let newer = {
+            let directory = self.pool.directory();
+            let by_package = format!("{}/{}", agent.id.package.name, agent.id.export);
+            directory.find(&agent.text).or_else(|| directory.find(&by_package)).map(Arc::clone)
+        };
         match newer.filter(|newer| !Arc::ptr_eq(&newer.mount, &agent.mount)) {
             Some(newer) => (self.pool.call(&newer, Call { export: newer.export, ..call }).await, newer),
             None => (answer, agent),
-        }
-    }
-
-    /// The agent that may be called, or why not.
-    pub(crate) fn admit(&self, directory: &Directory, id: &str) -> Result<Arc<Agent>, Refusal> {
-        let Some(agent) = directory.find(id).filter(|agent| !agent.is_private()) else {
-            if !self.pool.is_settled() {
-                return Err(Refusal::new(Code::NotReady, "packages are still being mounted")
-                    .retry_after(Duration::from_secs(1)));
-            }
-            return Err(Refusal::new(Code::AgentNotFound, format!("there is no agent {id:?}")));
-        };
-        if !agent.is_enabled() {
-            return Err(Refusal::new(Code::AgentDisabled, "an operator has disabled this agent"));
-        }
-        if agent.export().is_some_and(|export| export.role_required.is_some()) {
-            return Err(Refusal::new(
-                Code::Unauthenticated,
-                "this agent needs a role, and nobody has one while identity is off",
-            ));
-        }
-        Ok(Arc::clone(agent))
-    }
-
-    fn deadline(&self, session: &Session, agent: &Agent, begin: Instant) -> Result<Instant, Refusal> {
-        let longest =
-            agent.export().and_then(|export| export.timeout).unwrap_or_else(|| self.pool.request_timeout());
-        let Some(value) = session.req_header().headers.get("x-par-timeout-ms") else {
-            return Ok(begin + longest);
-        };
-        let milliseconds = value.to_str().ok().and_then(|text| text.parse().ok()).filter(|ms| *ms > 0);
-        match milliseconds {
-            Some(ms) => Ok(begin + longest.min(Duration::from_millis(ms))),
-            None => Err(Refusal::new(Code::BadRequest, "X-PAR-Timeout-Ms is not a number of milliseconds")),
         }
     }
 }

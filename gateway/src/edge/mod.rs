@@ -2,6 +2,7 @@
 //! inner socket, everything ends in one access line.
 
 mod access;
+mod admit;
 mod body;
 mod ctx;
 mod front;
@@ -14,7 +15,7 @@ mod upstream;
 use std::{path::PathBuf, sync::Arc};
 
 use async_trait::async_trait;
-use par_pool::fleet::{Directory, Pool};
+use par_pool::fleet::Pool;
 use par_proto::code::Code;
 use pingora_core::{Error, Result, modules::http::HttpModules, upstreams::peer::HttpPeer};
 use pingora_http::{RequestHeader, ResponseHeader};
@@ -28,10 +29,8 @@ use crate::{
     config::Limits,
     control::CODE_HEADER,
     observe::{LogSink, line::Identity, metrics::EdgeMetrics},
-    route::{Target, route},
 };
 use ctx::Ctx;
-use refusal::Refusal;
 use upstream::{explain, forward};
 
 /// How long a kept connection may be idle. Above the 60 s of load balancers, so that they close first and no request
@@ -90,16 +89,15 @@ impl ProxyHttp for Edge {
     }
 
     async fn request_filter(&self, session: &mut Session, ctx: &mut Ctx) -> Result<bool> {
-        let plan = {
-            let directory = self.pool.directory();
-            match route(session.req_header().uri.path(), |id| directory.find(id).is_some()) {
-                Target::Control => None,
-                Target::Invoke(id) => Some(self.admit(&directory, &id).map(|agent| (agent, false))),
-                Target::Envelope(id) => Some(self.admit(&directory, &id).map(|agent| (agent, true))),
-                Target::Below(id) => Some(Err(below(&directory, &id))),
-                Target::Nothing => Some(Err(Refusal::new(Code::NotFound, "there is nothing at this path"))),
-            }
-        };
+        let mut plan = self.plan(session);
+        if matches!(&plan, Some(Err(refusal)) if refusal.code == Code::AgentNotFound)
+            && let Some(woken) = self.wake(session, ctx.begin).await
+        {
+            plan = match woken {
+                Ok(()) => self.plan(session),
+                Err(refusal) => Some(Err(refusal)),
+            };
+        }
         let Some(admitted) = plan else {
             ctx.role = self.role(session);
             return Ok(false);
@@ -162,18 +160,6 @@ impl ProxyHttp for Edge {
             ctx.bytes_out = session.body_bytes_sent();
         }
         self.settle(session, ctx);
-    }
-}
-
-fn below(directory: &Directory, id: &str) -> Refusal {
-    let known = directory.find(id).is_some_and(|agent| !agent.is_private());
-    if known {
-        Refusal::new(
-            Code::NotFound,
-            format!("{id:?} has nothing at this path; call it at /agents/{id}/invoke"),
-        )
-    } else {
-        Refusal::new(Code::AgentNotFound, format!("there is no agent {id:?}"))
     }
 }
 

@@ -1,5 +1,7 @@
 use super::*;
 
+mod supply;
+
 fn environment<'a>(variables: impl IntoIterator<Item = (&'a str, &'a str)>) -> Environment {
     std::iter::once(("HOME", "/home/me")).chain(variables).collect()
 }
@@ -83,16 +85,17 @@ fn all_faults_are_told_at_once_with_their_names() {
             ("PORT", "0"),
             ("METRICS_PORT", "x"),
             ("MAX_PACKAGES", ""),
-            ("VERIFY_SIGNATURES", "require"),
-            ("TRUSTED_KEYS", "/keys"),
+            ("VERIFY_SIGNATURES", "maybe"),
+            ("TRUSTED_KEYS", "/nowhere.asc,/nowhere.gpg"),
             ("RUNTIME_MODE", "duble"),
             ("PACKAGES_URLS", "ftp://x/y"),
             ("WHEELHOUSE_DIR", "/nowhere"),
         ],
     );
     for wanted in [
-        "VERIFY_SIGNATURES (environment): signatures is not offered by this version",
-        "TRUSTED_KEYS (environment): signatures is not offered by this version",
+        "VERIFY_SIGNATURES (environment): \"maybe\" is not one of auto, require, off",
+        "TRUSTED_KEYS (environment): /nowhere.asc cannot be read: No such file or directory (os error 2)",
+        "TRUSTED_KEYS (environment): /nowhere.gpg cannot be read: No such file or directory (os error 2)",
         "RUNTIME_MODE (environment): \"duble\" is not one of single, host",
         "--host (command line): \"example.org\" is not an IP address or localhost",
         "PORT (environment): \"0\" is not a port between 1 and 65535",
@@ -103,7 +106,7 @@ fn all_faults_are_told_at_once_with_their_names() {
         assert!(faults.iter().any(|fault| fault == wanted), "{wanted} is missing in {faults:#?}");
     }
     assert!(faults.iter().any(|fault| fault.starts_with("PACKAGES_URLS (environment): ")), "{faults:#?}");
-    assert_eq!(faults.len(), 9, "{faults:#?}");
+    assert_eq!(faults.len(), 10, "{faults:#?}");
 }
 
 #[test]

@@ -4,7 +4,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup tools run test lint fmt bench bench-quick audit clean
+.PHONY: help setup tools run test lint fmt bench bench-quick bench-rollout bench-rollout-quick audit clean
 .PHONY: lint-format lint-rust lint-python lint-types lint-house
 
 CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/par
@@ -22,7 +22,7 @@ AGENTS ?= tests/agents/hello tests/agents/echo
 BENCH ?=
 
 help: ## this list
-	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 22
 
 setup: ## install what is missing to build and run (cmake, a C compiler, Python, uv)
 	@scripts/setup '$(TOOLS)'
@@ -58,7 +58,7 @@ lint-python: tools
 lint-types: tools
 	cd pool/worker && '$(PYTHON)' -m mypy --strict pixell_runtime
 	'$(PYTHON)' -m mypy --strict scripts
-	cd loadtest && '$(PYTHON)' -m mypy --strict --exclude 'bench/(peers|agents)/' bench
+	cd loadtest && '$(PYTHON)' -m mypy --strict --exclude 'bench/(peers|agents)/' bench rollout
 
 lint-house: tools
 	'$(PYTHON)' scripts/house.py
@@ -81,6 +81,13 @@ bench: setup ## measure side by side with peers (under 25 minutes after the buil
 
 bench-quick: ## the same in under 4 minutes: shows that it runs, proves nothing
 	@$(MAKE) --no-print-directory bench BENCH='--quick $(BENCH)'
+
+bench-rollout: setup ## measure what replacing packages costs their callers (under 20 minutes after the build)
+	cargo build --release -p par-gateway
+	cd loadtest && uv run --quiet --no-project --python 3.11 python -m rollout $(BENCH)
+
+bench-rollout-quick: ## the same with few of each (under 5 minutes): shows that it runs, proves nothing
+	@$(MAKE) --no-print-directory bench-rollout BENCH='--quick $(BENCH)'
 
 clean: ## remove what was built here (not the tools in the cache)
 	cargo clean

@@ -31,7 +31,7 @@ def main() -> int:
         print(f"bench: {missing}", file=sys.stderr)
         return 2
     bench = _bench(chosen)
-    about = report.machine(bench)
+    about = report.machine(bench.par.binary if bench.par else None, bench.plan)
     if about["load_before"] > QUIET:
         bench.say(f"WARNING: load average {about['load_before']:.2f}, the machine is not quiet")
     begun = time.monotonic()

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import math
 import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from . import process
 from .server import Server
@@ -68,11 +70,16 @@ def oha(server: Server, path: str, body: str, rate: int, seconds: float) -> Load
     before = process.cpu_seconds(server.pid)
     seen = json.loads(_run(command))
     cpu = process.cpu_seconds(server.pid) - before
+    return oha_load(seen, cpu)
+
+
+def oha_load(seen: Any, cpu: float = math.nan) -> Load:
+    """What oha printed as JSON, and the CPU seconds that the server took for it."""
     statuses = {int(code): count for code, count in seen["statusCodeDistribution"].items()}
     requests = sum(statuses.values())
     late = {"aborted due to deadline"}
     failures = sum(n for why, n in seen["errorDistribution"].items() if why not in late)
-    times = seen["latencyPercentiles"]
+    times = {name: math.nan if value is None else value for name, value in seen["latencyPercentiles"].items()}
     return Load(
         rate=seen["summary"]["requestsPerSec"],
         p50=times["p50"] * 1e6,
@@ -80,7 +87,7 @@ def oha(server: Server, path: str, body: str, rate: int, seconds: float) -> Load
         p999=times["p99.9"] * 1e6,
         requests=requests,
         errors=failures + requests - statuses.get(200, 0),
-        cpu_us=cpu * 1e6 / requests if requests else float("nan"),
+        cpu_us=cpu * 1e6 / requests if requests else math.nan,
     )
 
 

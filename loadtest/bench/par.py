@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Self
 
 from . import client
 from .server import Server, StartFailed, free_ports, start
@@ -118,7 +118,7 @@ class RunningPar:
             shutil.copyfile(self.server.log, target)
         shutil.rmtree(self.home, ignore_errors=True)
 
-    def __enter__(self) -> RunningPar:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(

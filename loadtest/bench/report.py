@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from . import chart, tools
-from .plan import Bench, Result, Verdict
+from .plan import Result, Verdict
 
 MARKS = {True: "met", False: "**not met**", None: "–"}
 
 
-def machine(bench: Bench) -> dict[str, Any]:
+def machine(binary: Path | None, plan: Any) -> dict[str, Any]:
     """What the figures depend on besides the code."""
     cpu = "?"
     for line in Path("/proc/cpuinfo").read_text().splitlines():
@@ -29,11 +29,11 @@ def machine(bench: Bench) -> dict[str, Any]:
         "cores": os.cpu_count(),
         "cpu": cpu,
         "kernel": platform.release(),
-        "par": tools.version([str(bench.par.binary), "--version"]) if bench.par else None,
+        "par": tools.version([str(binary), "--version"]) if binary else None,
         "wrk": tools.version(["wrk", "--version"]).partition(" [")[0],
         "oha": tools.version(["oha", "--version"]),
         "load_before": os.getloadavg()[0],
-        "plan": asdict(bench.plan),
+        "plan": asdict(plan),
     }
 
 
@@ -66,22 +66,30 @@ def broken(results: Sequence[Result]) -> list[Verdict]:
 
 def write(folder: Path, about: dict[str, Any], results: Sequence[Result]) -> None:
     """`bench.md`, `bench.json`, and `bench.svg` if the echo row has run."""
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "bench.md").write_text(_markdown(about, results))
-    data = {"machine": about, "rows": [asdict(result) for result in results]}
-    (folder / "bench.json").write_text(json.dumps(data, indent=1, ensure_ascii=False) + "\n")
+    preface = (
+        "Servers and load generators share the same cores, servers take turns, figures are medians of "
+        f"{about['plan']['rounds']} rounds. CPU is user and system time of every process of a server."
+    )
+    write_named(folder, "bench", preface, about, results)
     for result in results:
         if result.raw.get("chart"):
             (folder / "bench.svg").write_text(chart.draw(result.raw["chart"]))
 
 
-def _markdown(about: dict[str, Any], results: Sequence[Result]) -> str:
+def write_named(
+    folder: Path, name: str, preface: str, about: dict[str, Any], results: Sequence[Result]
+) -> None:
+    """`<name>.md` for people, which says how to read it in `preface`, and `<name>.json` for machines."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / f"{name}.md").write_text(_markdown(name, preface, about, results))
+    data = {"machine": about, "rows": [asdict(result) for result in results]}
+    (folder / f"{name}.json").write_text(json.dumps(data, indent=1, ensure_ascii=False) + "\n")
+
+
+def _markdown(name: str, preface: str, about: dict[str, Any], results: Sequence[Result]) -> str:
+    command = "make bench" if name == "bench" else f"make bench-{name}"
     facts = [f"{key} {about[key]}" for key in ("time", "cores", "cpu", "kernel", "par", "wrk", "oha")]
-    parts = ["# Bench", "Written by `make bench`: " + " · ".join(facts) + "."]
-    parts += [
-        "Servers and load generators share the same cores, servers take turns, figures are medians of "
-        f"{about['plan']['rounds']} rounds. CPU is user and system time of every process of a server.",
-    ]
+    parts = [f"# {name.capitalize()}", f"Written by `{command}`: " + " · ".join(facts) + ".", preface]
     if any(result.verdicts for result in results):
         parts += ["## Promises", verdicts(results)]
     for result in results:

@@ -33,17 +33,17 @@ def prepare() -> None:
         _install_oha()
 
 
-def environment(name: str) -> Path:
+def environment(name: str, folder: Path = PEERS) -> Path:
     """The `bin` folder of a peer's environment; made once per content of its requirements."""
-    requirements = PEERS / name / "requirements.txt"
+    requirements = folder / name / "requirements.txt"
     digest = hashlib.sha256(requirements.read_bytes()).hexdigest()[:12]
-    folder = ENVIRONMENTS / f"{name}-{digest}"
-    if not (folder / ".complete").exists():
-        print(f"bench: install {name} into {folder}", flush=True)
-        run(["uv", "venv", "--quiet", "--clear", "--python", PYTHON, str(folder)])
-        run(["uv", "pip", "install", "--quiet", "--python", str(folder), "-r", str(requirements)])
-        (folder / ".complete").touch()
-    return folder / "bin"
+    target = ENVIRONMENTS / f"{name}-{digest}"
+    if not (target / ".complete").exists():
+        print(f"bench: install {name} into {target}", flush=True)
+        run(["uv", "venv", "--quiet", "--clear", "--python", PYTHON, str(target)])
+        run(["uv", "pip", "install", "--quiet", "--python", str(target), "-r", str(requirements)])
+        (target / ".complete").touch()
+    return target / "bin"
 
 
 def version(command: Sequence[str]) -> str:

@@ -1,0 +1,1 @@
+"""Rollouts under measurement: `python -m rollout` from `loadtest/`."""

@@ -1,0 +1,89 @@
+"""One package whose releases follow one another in a running PAR."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from . import packages
+from .caller import Watch
+from .host import Host, launch
+from .plan import By, Trial, Unexpected
+from .registry import INDEX, Entry, Folder, index
+
+NAME = "rollout"
+PATH = f"/agents/{NAME}-run/invoke"
+# Releases differ in code alone; this is what all of them need.
+WHEELS = 2
+GOOD_OUTCOMES = {"mounted", "updated"}
+LOADED = f"{NAME}.apkg"
+NEVER = "3600s"
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A PAR that serves a release."""
+
+    trial: Trial
+    host: Host
+    folder: Folder
+
+    def watch(self, pause: float = 0.0) -> Watch:
+        """Keep asking which release answers."""
+        return Watch(self.host.port, PATH, pause)
+
+    def publish(self, release: int) -> None:
+        """Put a release where PAR finds it, and do not tell."""
+        _publish(self.folder, self.trial.by, release)
+
+    def bring(self) -> None:
+        """Tell PAR, and return when the rollout has ended well."""
+        if self.trial.by == "load":
+            order = {"path": str(self.folder.path / LOADED), "force": True}
+            answer = self.host.operate("/runtime/packages/load", order)
+            if answer.status != 200:
+                raise Unexpected(f"load: {answer.status} {answer.body[:500]!r}")
+            return
+        answer = self.host.operate("/runtime/reload", {})
+        if answer.status != 200:
+            raise Unexpected(f"reload: {answer.status} {answer.body[:500]!r}")
+        outcomes = [each["outcome"] for each in answer.json["packages"] if each.get("package") == NAME]
+        if not set(outcomes) & GOOD_OUTCOMES:
+            raise Unexpected(f"reload: {answer.body[:500]!r}")
+
+
+@contextmanager
+def stage(trial: Trial, interval: str = NEVER) -> Iterator[Stage]:
+    """Start PAR with release 0 and wait until that answers; end it when the block ends."""
+    home = Path(tempfile.mkdtemp(prefix="rollout-"))
+    folder = Folder(home / "registry")
+    folder.path.mkdir()
+    packages.wheelhouse(home / "wheels")
+    # The first release is there before the index is read for the first time.
+    _publish(folder, trial.by, 0)
+    env = {"WHEELHOUSE_DIR": str(home / "wheels")}
+    if trial.by == "index":
+        env |= {"REGISTRY_URL": str(folder.path / INDEX), "REGISTRY_POLL_INTERVAL": interval}
+    config = {"packages": {"load_roots": [str(folder.path)]}}
+    with launch(trial.binary, env, config, home=home) as host:
+        host.server.wait(host.ready)
+        made = Stage(trial, host, folder)
+        if trial.by == "load":
+            made.bring()
+        with made.watch(0.002) as watch:
+            watch.settle(0, 60.0)
+        yield made
+
+
+def _publish(folder: Folder, by: By, release: int) -> None:
+    if by == "load":
+        # `force` replaces a package of the same id.
+        folder.put(LOADED, packages.release(NAME, "1.0.0", release, WHEELS))
+        return
+    version = f"1.0.{release}"
+    entry = Entry(NAME, version, packages.release(NAME, version, release, WHEELS))
+    folder.put(entry.file, entry.content)
+    folder.put(INDEX, index([entry]))

@@ -17,7 +17,7 @@ use par_pool::{
     process::{OutputLine, OutputSink},
 };
 use pingora_core::server::RunArgs;
-use prometheus::{IntCounter, Registry, TextEncoder};
+use prometheus::{Registry, TextEncoder};
 use rustix::fs::{FlockOperation, flock};
 
 use crate::{
@@ -85,14 +85,17 @@ fn run(config: Config, logging: Logging) -> anyhow::Result<()> {
     par_pool::process::adopt_orphans().context("becoming the reaper of orphaned processes")?;
     let registry = Registry::new();
     let edge_metrics = EdgeMetrics::register(&registry)?;
+    let receivers = config.webhooks.iter().flat_map(|receiver| &receiver.secrets);
+    for secret in config.registry_secrets.iter().chain(receivers) {
+        logging.sink.redact(secret.reveal());
+    }
     let webhooks = webhooks(&config, &registry).context("starting webhooks")?;
     let mut settings: PoolSettings = (&*config).into();
     if let Some(webhooks) = &webhooks {
         settings.events = webhooks.sink();
     }
     let pool = Pool::new(settings, &registry, output(&logging)).context("starting the pool")?;
-    let metrics =
-        metrics_text(registry, Arc::clone(&pool), logging.sink.clone(), edge_metrics.log_dropped.clone());
+    let metrics = metrics_text(registry, Arc::clone(&pool), logging.sink.clone(), edge_metrics.clone());
     let operator = operator_token(&config, &logging.sink)?;
     let lifecycle = Lifecycle::new();
     lifecycle.watch_pool(Arc::clone(&pool));
@@ -127,8 +130,9 @@ fn run(config: Config, logging: Logging) -> anyhow::Result<()> {
         metrics: edge_metrics,
         sink: logging.sink.clone(),
         identity: Arc::clone(&logging.identity),
-        ids: RequestIds::new()?,
+        ids: Arc::new(RequestIds::new()?),
         in_flight: in_flight.clone(),
+        leaving: lifecycle.leaving(),
     };
     let (server, started) = server(edge, config.http, config.threads, config.shutdown.grace);
     background.spawn(Arc::clone(&lifecycle).obey_signals());
@@ -198,7 +202,7 @@ fn hook(config: &Config, pool: &Arc<Pool>) -> anyhow::Result<Hook> {
         let pool = Arc::clone(&pool);
         // A name that cannot be one is no reason to miss the change.
         let package = notice.package.and_then(|name| name.parse().ok());
-        let request = ReloadRequest { package, force: notice.force };
+        let request = ReloadRequest { package, force: notice.force, poll: false };
         background.spawn(async move { pool.reload(request).await });
     };
     Ok(Hook::new(verifier, Arc::new(kick)))
@@ -241,10 +245,14 @@ fn output(logging: &Logging) -> OutputSink {
 
 type MetricsText = Arc<dyn Fn() -> String + Send + Sync>;
 
-fn metrics_text(registry: Registry, pool: Arc<Pool>, sink: LogSink, dropped: IntCounter) -> MetricsText {
+fn metrics_text(registry: Registry, pool: Arc<Pool>, sink: LogSink, edge: EdgeMetrics) -> MetricsText {
     Arc::new(move || {
         pool.refresh_metrics();
-        dropped.inc_by(sink.dropped().saturating_sub(dropped.get()));
+        edge.log_dropped.inc_by(sink.dropped().saturating_sub(edge.log_dropped.get()));
+        {
+            let directory = pool.directory();
+            edge.forget(|agent| directory.find(agent).is_none());
+        }
         // Families that were registered always have a text form.
         TextEncoder::new().encode_to_string(&registry.gather()).unwrap_or_default()
     })

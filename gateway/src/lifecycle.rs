@@ -3,7 +3,10 @@
 
 use std::{
     process,
-    sync::{Arc, OnceLock},
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -38,6 +41,7 @@ enum Phase {
 pub(crate) struct Lifecycle {
     phase: watch::Sender<Phase>,
     pool: OnceLock<Arc<Pool>>,
+    leaving: Arc<AtomicBool>,
 }
 
 /// What is ended, in this order.
@@ -66,13 +70,22 @@ const LOOK: Duration = Duration::from_millis(5);
 impl Lifecycle {
     /// Running, not ready.
     pub(crate) fn new() -> Arc<Self> {
-        Arc::new(Self { phase: watch::channel(Phase::Running).0, pool: OnceLock::new() })
+        Arc::new(Self {
+            phase: watch::channel(Phase::Running).0,
+            pool: OnceLock::new(),
+            leaving: Arc::default(),
+        })
     }
 
     /// The pool whose readiness is asked.
     pub(crate) fn watch_pool(&self, pool: Arc<Pool>) {
         // Set once, by the start.
         self.pool.set(pool).ok();
+    }
+
+    /// True as soon as the stop has begun; for the hot path.
+    pub(crate) fn leaving(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.leaving)
     }
 
     /// Turns signals into the graceful stop; a second one ends the process at once. The processes of agents end with
@@ -93,11 +106,7 @@ impl Lifecycle {
     }
 
     /// Waits for the stop, then ends everything in order and exits with 0.
-    pub(crate) async fn end(
-        self: Arc<Self>,
-        shutdown: Shutdown,
-        ends: Ends,
-    ) {
+    pub(crate) async fn end(self: Arc<Self>, shutdown: Shutdown, ends: Ends) {
         let Ends { pool, in_flight, webhooks, sink, leftovers } = ends;
         let mut phase = self.phase.subscribe();
         if phase.wait_for(|phase| *phase >= Phase::Leaving).await.is_err() {
@@ -108,6 +117,7 @@ impl Lifecycle {
             delay_seconds = shutdown.delay.as_secs_f64(),
             in_flight = in_flight.count()
         );
+        pool.halt();
         tokio::time::sleep(shutdown.delay).await;
         self.phase.send_replace(Phase::Draining);
         let deadline = Instant::now() + shutdown.grace;
@@ -141,6 +151,7 @@ impl ShutdownSwitch for Lifecycle {
             let first = *phase == Phase::Running;
             if first {
                 *phase = Phase::Leaving;
+                self.leaving.store(true, Ordering::Relaxed);
             }
             first
         });

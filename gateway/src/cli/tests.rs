@@ -78,7 +78,7 @@ fn check_tells_what_would_be_served() {
 
 #[test]
 fn words_that_mean_nothing_are_a_configuration_fault_and_help_is_none() {
-    for words in [&["dance"][..], &["serve", "--prot", "1"], &[], &["load"], &["usage"], &["rollback", "x"]] {
+    for words in [&["dance"][..], &["serve", "--prot", "1"], &[], &["load"], &["usage"], &["rollback"]] {
         let ran = par(words, &[]);
         assert!(is(ran.code, 64) && ran.out.is_empty() && !ran.err.is_empty(), "{words:?}");
     }
@@ -206,7 +206,7 @@ mod with_routes {
         let state = ControlState {
             pool: Arc::new(Nothing),
             rollouts: Arc::new(crate::control::scripted::Scripted),
-        hook: crate::control::scripted::hook(),
+            hook: crate::control::scripted::hook(),
             config: Arc::new(config),
             recent,
             lifecycle: Arc::new(Nothing),
@@ -246,9 +246,16 @@ mod with_routes {
             (&["enable", "nobody"], 1, "", "par: no such agent (agent_not_found)\n"),
             (&["unload", "echo@1.0.0"], 0, "echo@1.0.0 is unmounted, 1 calls drain\n", ""),
             (
+                &["reload", "echo"],
+                0,
+                "PACKAGE  VERSION  OUTCOME    STEP  DETAIL\necho     1.0.0    unchanged  -     -\n",
+                "",
+            ),
+            (&["rollback", "new"], 1, "", "par: no former generation of new is parked (conflict)\n"),
+            (
                 &["unload", "echo@1.0.0", "--json"],
                 0,
-                "{\"status\":\"success\",\"package_id\":\"echo@1.0.0\",\"draining\":1}\n",
+                "{\"status\":\"success\",\"package_id\":\"echo@1.0.0\",\"draining\":1,\"indexed\":false}\n",
                 "",
             ),
             (&["load", "--force", &file], 0, "echo@1.0.0 is mounted\n  echo@1.0.0/say\n", ""),

@@ -16,7 +16,8 @@ use utoipa::{
 };
 
 use super::{
-    agents, asker::Caller, body, deliveries, health, load, logs, packages, reload, rollouts, runtime, upload, webhook,
+    agents, asker::Caller, body, deliveries, health, load, logs, packages, reload, rollouts, runtime, upload,
+    webhook,
 };
 use crate::problem::PROBLEM_JSON;
 
@@ -97,7 +98,7 @@ fn whole() -> openapi::OpenApi {
     }
     let problem = RefOr::Ref(openapi::Ref::from_schema_name("Problem"));
     for item in document.paths.paths.values_mut() {
-        let operations = [&mut item.get, &mut item.post, &mut item.delete];
+        let operations = [&mut item.get, &mut item.post, &mut item.put, &mut item.delete];
         for operation in operations.into_iter().flatten() {
             let content = openapi::ContentBuilder::new().schema(Some(problem.clone())).build();
             let response = ResponseBuilder::new().description("A problem").content(PROBLEM_JSON, content);

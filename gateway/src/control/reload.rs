@@ -57,7 +57,8 @@ pub(super) async fn reload(
     let pool = Arc::clone(&state.rollouts);
     let named = package.is_some();
     // It goes on when the client leaves: half a look is nobody's wish.
-    let looking = tokio::spawn(async move { pool.reload(ReloadRequest { package, force }).await });
+    let looking =
+        tokio::spawn(async move { pool.reload(ReloadRequest { package, force, poll: false }).await });
     if !patience.wait {
         let answer = axum::Json(serde_json::json!({"status": "accepted"}));
         return Ok((StatusCode::ACCEPTED, answer).into_response());
@@ -67,7 +68,10 @@ pub(super) async fn reload(
         Refusal::new(Code::Internal, "the reload did not end")
     })?;
     if named && report.packages.is_empty() {
-        return Err(Refusal::new(Code::PackageNotFound, "no source names this package, and it is not mounted"));
+        return Err(Refusal::new(
+            Code::PackageNotFound,
+            "no source names this package, and it is not mounted",
+        ));
     }
     Ok(body::answer(&report))
 }

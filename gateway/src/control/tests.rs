@@ -70,7 +70,12 @@ fn outcome(text: &str) -> Result<Loaded, LoadError> {
             .with_log("/secret");
         return Err(LoadError::Refused(refused));
     }
-    Ok(Loaded { package_id: package(), agents: vec!["echo@1.0.0/say".parse().unwrap()], created: true, former: None })
+    Ok(Loaded {
+        package_id: package(),
+        agents: vec!["echo@1.0.0/say".parse().unwrap()],
+        created: true,
+        former: None,
+    })
 }
 
 #[async_trait]
@@ -334,7 +339,7 @@ async fn an_agent_is_switched_or_toggled() {
 async fn a_mounted_package_is_taken_away() {
     let bench = bench(false);
     let (_, body) = bench.ask(Role::Operator, "DELETE", "/runtime/packages/echo%401.0.0", "").await;
-    assert_eq!(body, json!({"status": "success", "package_id": "echo@1.0.0", "draining": 2}));
+    assert_eq!(body, json!({"status": "success", "package_id": "echo@1.0.0", "draining": 2, "indexed": false}));
     for path in ["/runtime/packages/other@1.0.0", "/runtime/packages/echo", "/runtime/packages/%ff"] {
         let (status, body) = bench.ask(Role::Operator, "DELETE", path, "").await;
         assert_eq!((status.as_u16(), &body["code"]), (404, &json!("package_not_found")), "{path}");

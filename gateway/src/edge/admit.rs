@@ -86,9 +86,8 @@ impl Edge {
         agent: Option<&Agent>,
         begin: Instant,
     ) -> Result<Instant, Refusal> {
-        let longest = agent
-            .and_then(|agent| agent.export()?.timeout)
-            .unwrap_or_else(|| self.pool.request_timeout());
+        let longest =
+            agent.and_then(|agent| agent.export()?.timeout).unwrap_or_else(|| self.pool.request_timeout());
         let Some(value) = session.req_header().headers.get("x-par-timeout-ms") else {
             return Ok(begin + longest);
         };

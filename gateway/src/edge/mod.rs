@@ -7,12 +7,19 @@ mod body;
 mod ctx;
 mod front;
 mod invoke;
+mod protocol;
 mod refusal;
 mod respond;
 mod service;
 mod upstream;
 
-use std::{path::PathBuf, sync::Arc};
+use std::{
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
 use async_trait::async_trait;
 use par_pool::fleet::Pool;
@@ -37,7 +44,8 @@ use upstream::{explain, forward};
 /// meets a closing connection.
 const KEEP_ALIVE_SECONDS: u64 = 75;
 
-/// Everything that answering a request needs.
+/// Everything that answering a request needs. A clone shares all of it.
+#[derive(Clone)]
 pub(crate) struct Edge {
     pub(crate) pool: Arc<Pool>,
     pub(crate) limits: Limits,
@@ -48,8 +56,10 @@ pub(crate) struct Edge {
     pub(crate) metrics: EdgeMetrics,
     pub(crate) sink: LogSink,
     pub(crate) identity: Arc<Identity>,
-    pub(crate) ids: RequestIds,
+    pub(crate) ids: Arc<RequestIds>,
     pub(crate) in_flight: InFlight,
+    /// Whether the process is about to stop accepting.
+    pub(crate) leaving: Arc<AtomicBool>,
 }
 
 #[async_trait]
@@ -65,7 +75,10 @@ impl ProxyHttp for Edge {
 
     async fn early_request_filter(&self, session: &mut Session, ctx: &mut Ctx) -> Result<()> {
         let downstream = session.as_downstream_mut();
-        if downstream.get_keepalive().is_some() {
+        if self.leaving.load(Ordering::Relaxed) {
+            // Whoever keeps the connection would meet its end with the next request.
+            downstream.set_keepalive(None);
+        } else if downstream.get_keepalive().is_some() {
             downstream.set_keepalive(Some(KEEP_ALIVE_SECONDS));
         }
         downstream.set_pipelining_enabled(true);

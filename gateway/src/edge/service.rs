@@ -10,10 +10,9 @@ use pingora_core::{
     server::{ListenFds, Server, ShutdownWatch, configuration::ServerConf},
     services::{Service, listening::Service as Listening},
 };
-use pingora_proxy::{HttpProxy, http_proxy_service_with_name};
 use tokio::sync::oneshot;
 
-use super::Edge;
+use super::{Edge, protocol::EitherHttp};
 
 /// One `send` for a whole small answer; the default of 1,460 bytes splits head and body of anything larger.
 const WRITE_BUFFER: usize = 16 * 1024;
@@ -23,7 +22,7 @@ const TRIES_PER_THREAD: usize = 64;
 
 /// The proxy service, started on threads that first register as homes.
 struct Homed {
-    inner: Listening<HttpProxy<Edge>>,
+    inner: Listening<EitherHttp>,
     pool: Arc<Pool>,
     threads: usize,
     started: Option<oneshot::Sender<()>>,
@@ -80,7 +79,8 @@ pub(crate) fn server(
     let mut server = Server::new_with_opt_and_conf(None, conf);
     server.bootstrap();
     let pool = Arc::clone(&edge.pool);
-    let mut inner = http_proxy_service_with_name(&server.configuration, edge, "edge");
+    let app = EitherHttp::new(&server.configuration, edge);
+    let mut inner = Listening::new("edge".to_owned(), app);
     let listener =
         ListenerConfig::tcp(address.to_string()).l4_buffer(L4BufferSettings::default().write(WRITE_BUFFER));
     inner.add_listener(listener);

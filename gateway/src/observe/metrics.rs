@@ -2,6 +2,7 @@
 
 use prometheus::{
     Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGaugeVec, Opts, Registry,
+    core::Collector,
 };
 
 /// Buckets of whole calls in seconds: echo calls take 0.2 ms, calls of models a minute.
@@ -13,7 +14,7 @@ const REQUEST_BUCKETS: &[f64] = &[
 const OVERHEAD_BUCKETS: &[f64] = &[0.00005, 0.0001, 0.0002, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.05, 0.1];
 
 /// Metrics of the edge, prefix `par_`.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct EdgeMetrics {
     pub(crate) requests: IntCounterVec,
     pub(crate) request_seconds: HistogramVec,
@@ -66,5 +67,57 @@ impl EdgeMetrics {
         build.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
         registry.register(Box::new(build))?;
         Ok(metrics)
+    }
+
+    /// Removes what was counted for agents that are gone: versions come and go, and a process lives for months.
+    pub(crate) fn forget(&self, is_gone: impl Fn(&str) -> bool) {
+        for labels in label_sets(&self.requests).filter(|labels| labels.first().is_some_and(|a| is_gone(a))) {
+            // Gone already is what is wanted.
+            drop(self.requests.remove_label_values(&labels));
+        }
+        for labels in
+            label_sets(&self.request_seconds).filter(|labels| labels.first().is_some_and(|a| is_gone(a)))
+        {
+            drop(self.request_seconds.remove_label_values(&labels));
+        }
+        for labels in
+            label_sets(&self.queue_seconds).filter(|labels| labels.first().is_some_and(|a| is_gone(a)))
+        {
+            drop(self.queue_seconds.remove_label_values(&labels));
+        }
+    }
+}
+
+/// The values of every set of labels of a family, in the order in which the family was declared: `agent` comes first
+/// in ours, `version` before `code`.
+fn label_sets(family: &impl Collector) -> impl Iterator<Item = Vec<String>> {
+    const ORDER: [&str; 3] = ["agent", "version", "code"];
+    let families = family.collect();
+    families.into_iter().flat_map(|family| family.get_metric().to_vec()).map(|metric| {
+        let value = |name: &str| {
+            metric.get_label().iter().find(|label| label.name() == name).map(|l| l.value().to_owned())
+        };
+        ORDER.iter().filter_map(|name| value(name)).collect()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_counted_for_agents_that_are_gone_goes_and_the_rest_stays() {
+        let registry = Registry::new();
+        let metrics = EdgeMetrics::register(&registry).unwrap();
+        for (agent, version) in [("a@1/x", "1"), ("a@2/x", "2")] {
+            metrics.requests.with_label_values(&[agent, version, "ok"]).inc();
+            metrics.requests.with_label_values(&[agent, version, "agent_error"]).inc();
+            metrics.request_seconds.with_label_values(&[agent, version]).observe(1.0);
+            metrics.queue_seconds.with_label_values(&[agent]).observe(1.0);
+        }
+        metrics.forget(|agent| agent == "a@1/x");
+        let text = prometheus::TextEncoder::new().encode_to_string(&registry.gather()).unwrap();
+        assert!(!text.contains("a@1/x"), "{text}");
+        assert!(text.contains("agent=\"a@2/x\""), "{text}");
     }
 }

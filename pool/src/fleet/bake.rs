@@ -20,7 +20,7 @@ pub(crate) fn judge(blue: &Tally, green: &Tally, settings: &RolloutSettings) -> 
     let (was, is) = (blue.error_percent().unwrap_or(0.0), green.error_percent().unwrap_or(0.0));
     if is - was >= settings.bake_error_points {
         return Verdict::Worse(format!(
-            "{is:.1} % of {} calls failed, {was:.1} % before the rollout",
+            "{is:.1} % of {} calls ended in errors, {was:.1} % before the rollout",
             green.calls
         ));
     }

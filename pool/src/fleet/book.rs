@@ -51,6 +51,8 @@ pub(crate) struct Book {
     pub(crate) refused: HashMap<Digest, PullError>,
     /// Packages that wait for their first call.
     pub(crate) lazy: BTreeMap<PackageName, Lazy>,
+    /// Entries of the index that are being brought in.
+    pub(crate) bringing: Vec<(PackageName, Digest)>,
     pub(crate) state: State,
     /// Whether all sources of the start have been looked at: before, an owner that is not there yet keeps its ids.
     pub(crate) settled: bool,
@@ -70,6 +72,7 @@ impl Book {
             failures: BTreeMap::new(),
             refused: HashMap::new(),
             lazy: BTreeMap::new(),
+            bringing: Vec::new(),
             state,
             settled: false,
             next_order: 0,

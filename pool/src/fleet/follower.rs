@@ -2,13 +2,12 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, atomic::Ordering},
+    sync::Arc,
     time::{Duration, SystemTime},
 };
 
 use futures_util::{StreamExt, stream};
-use par_proto::ids::{PackageId, PackageName};
-use tokio::sync::Notify;
+use par_proto::ids::{Digest, PackageId, PackageName};
 
 use super::{
     book::Book,
@@ -42,7 +41,6 @@ pub struct RegistrySettings {
 pub(crate) struct Follower {
     settings: RegistrySettings,
     last: tokio::sync::Mutex<Last>,
-    kick: Notify,
 }
 
 #[derive(Debug, Default)]
@@ -57,24 +55,48 @@ struct Last {
 /// What is to be done about one entry.
 enum Decision {
     Done(Reload, Option<String>),
+    /// It failed before and is not tried again.
+    Refused(PullError),
     Bring,
     List,
 }
 
+/// Says that an entry is being brought in, so that no poll begins the same again.
+struct Bringing<'a> {
+    pool: &'a Pool,
+    name: PackageName,
+    digest: Digest,
+}
+
+impl<'a> Bringing<'a> {
+    /// `None` for a poll that finds it under way.
+    fn begin(owner: &'a Pool, name: &PackageName, digest: Digest, poll: bool) -> Option<Self> {
+        let mut book = owner.book.lock();
+        if poll && book.bringing.contains(&(name.clone(), digest)) {
+            return None;
+        }
+        book.bringing.push((name.clone(), digest));
+        Some(Self { pool: owner, name: name.clone(), digest })
+    }
+}
+
+impl Drop for Bringing<'_> {
+    fn drop(&mut self) {
+        let mut book = self.pool.book.lock();
+        let ours = |other: &(PackageName, Digest)| other.0 == self.name && other.1 == self.digest;
+        if let Some(at) = book.bringing.iter().position(ours) {
+            book.bringing.swap_remove(at);
+        }
+    }
+}
+
 impl Follower {
     pub(crate) fn new(settings: RegistrySettings) -> Self {
-        Self { settings, last: tokio::sync::Mutex::default(), kick: Notify::new() }
+        Self { settings, last: tokio::sync::Mutex::default() }
     }
 }
 
 impl Pool {
-    /// Makes the next poll come now: somebody said that something has changed.
-    pub fn kick_index(&self) {
-        if let Some(follower) = self.follower.get() {
-            follower.kick.notify_one();
-        }
-    }
-
     /// The first look at the index. If it cannot be read, what it named before is served from the store.
     pub(crate) async fn first_index(self: &Arc<Self>) {
         let Some(follower) = self.follower.get() else { return };
@@ -94,21 +116,45 @@ impl Pool {
     /// Polls until the runtime stops.
     pub(crate) async fn follow(self: Arc<Self>) {
         let Some(follower) = self.follower.get() else { return };
-        while !self.stopping.load(Ordering::Relaxed) {
+        while !self.stopping.is_cancelled() {
             let failures = follower.last.lock().await.failures;
             let mut random = [0_u8];
             // Without randomness hosts that were started together ask together.
             getrandom::fill(&mut random).ok();
             let wait = next_poll(follower.settings.poll_interval, failures, f64::from(random[0]) / 256.0);
-            // A kick or the time, whichever comes first.
-            drop(tokio::time::timeout(wait, follower.kick.notified()).await);
-            self.poll_index(&ReloadRequest::default()).await;
+            tokio::select! {
+                () = tokio::time::sleep(wait) => {}
+                () = self.stopping.cancelled() => return,
+            }
+            // What takes long to bring in does not hold up what changes meanwhile.
+            let request = ReloadRequest { poll: true, ..ReloadRequest::default() };
+            let (_, entries) = self.read_index(&request).await;
+            if !entries.is_empty() {
+                let pool = Arc::clone(&self);
+                tokio::spawn(async move {
+                    let work = entries.into_iter().map(|entry| pool.follow_entry(entry, &request));
+                    stream::iter(work).buffer_unordered(AT_ONCE).for_each(|_| std::future::ready(())).await;
+                });
+            }
         }
     }
 
     /// Reads the index if it has changed and brings about what it says. Nothing without a registry.
     pub(crate) async fn poll_index(self: &Arc<Self>, request: &ReloadRequest) -> Vec<Reloaded> {
-        let Some(follower) = self.follower.get() else { return Vec::new() };
+        let (mut told, entries) = self.read_index(request).await;
+        let outcomes: Vec<Reloaded> = stream::iter(entries)
+            .map(|entry| self.follow_entry(entry, request))
+            .buffered(AT_ONCE)
+            .collect()
+            .await;
+        told.extend(outcomes);
+        told
+    }
+
+    /// Reads the index if it has changed and takes away what is gone. Returns what came of that, and the entries that
+    /// are to be looked at.
+    async fn read_index(self: &Arc<Self>, request: &ReloadRequest) -> (Vec<Reloaded>, Vec<Entry>) {
+        let Some(follower) = self.follower.get() else { return (Vec::new(), Vec::new()) };
         let mut last = follower.last.lock().await;
         let place = follower.settings.location.to_string();
         let read =
@@ -139,10 +185,11 @@ impl Pool {
                     self.fail(place.clone(), None, &error.clone().into());
                 }
                 tracing::debug!(event = "registry_unread", registry = place, failures = last.failures, %error);
-                return vec![Reloaded::failed(place, None, error.step, "package_invalid", error.detail)];
+                let failed = Reloaded::failed(place, None, error.step, "package_invalid", error.detail);
+                return (vec![failed], Vec::new());
             }
         }
-        let Some(index) = last.index.clone() else { return Vec::new() };
+        let Some(index) = last.index.clone() else { return (Vec::new(), Vec::new()) };
         let before = last.known.take().unwrap_or_else(|| known(&self.book.lock()));
         let Choice { wanted, faults } = choose(&index.entries);
         let mut plan = plan(&before, &wanted, &index.faults, request.force);
@@ -162,17 +209,13 @@ impl Pool {
             .into_values()
             .filter(|entry| plan.known.get(&entry.name).is_some_and(|known| known.sha256 == entry.sha256))
             .filter(|entry| request.package.as_ref().is_none_or(|name| *name == entry.name));
-        let outcomes: Vec<Reloaded> = stream::iter(meant.collect::<Vec<_>>())
-            .map(|entry| self.follow_entry(entry, request.force))
-            .buffered(AT_ONCE)
-            .collect()
-            .await;
+        let entries = meant.collect();
         last.known = Some(plan.known);
-        told.extend(outcomes);
-        told
+        (told, entries)
     }
 
-    async fn follow_entry(self: &Arc<Self>, entry: Entry, force: bool) -> Reloaded {
+    async fn follow_entry(self: &Arc<Self>, entry: Entry, request: &ReloadRequest) -> Reloaded {
+        let force = request.force;
         let id = PackageId { name: entry.name.clone(), version: entry.version.clone() };
         let wanted = Wanted {
             source: entry.source.clone(),
@@ -185,15 +228,9 @@ impl Pool {
             ticket: self.ticket(),
         };
         match self.decide(&entry, &id, force) {
-            Decision::Done(outcome, detail) if outcome == Reload::Failed => {
-                let detail = detail.unwrap_or_default();
-                Reloaded::failed(
-                    id.name.to_string(),
-                    Some(id.version.to_string()),
-                    Step::Mount,
-                    "package_invalid",
-                    detail,
-                )
+            Decision::Refused(error) => {
+                let version = Some(id.version.to_string());
+                Reloaded::failed(id.name.to_string(), version, error.step, "package_invalid", error.detail)
             }
             Decision::Done(outcome, detail) => Reloaded::of(&id, outcome, detail),
             Decision::List => {
@@ -201,6 +238,10 @@ impl Pool {
                 Reloaded::of(&id, Reload::Lazy, None)
             }
             Decision::Bring => {
+                let Some(_bringing) = Bringing::begin(self, &id.name, entry.sha256, request.poll) else {
+                    let why = "it is being brought in".to_owned();
+                    return Reloaded::of(&id, Reload::Held, Some(why));
+                };
                 let loaded = self.roll_out(&wanted).await;
                 Reloaded::rolled(&wanted.source, Some(&id), loaded)
             }
@@ -244,7 +285,7 @@ impl Pool {
             return Decision::Done(Reload::Unchanged, Some(why));
         }
         if let Some(error) = book.refused.get(&entry.sha256).filter(|_| !force) {
-            return Decision::Done(Reload::Failed, Some(error.to_string()));
+            return Decision::Refused(error.clone());
         }
         if entry.lazy && active.is_none() {
             let listed = book.lazy.get(&id.name);

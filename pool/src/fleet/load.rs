@@ -1,11 +1,6 @@
 //! What is asked for: a load, an upload, the sources of the start, what was there before a restart.
 
-use std::{
-    collections::BTreeMap,
-    path::PathBuf,
-    sync::{Arc, atomic::Ordering},
-    time::Duration,
-};
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
 
 use futures_util::{StreamExt, stream};
 use par_proto::ids::PackageName;
@@ -246,7 +241,7 @@ impl Pool {
     }
 
     async fn retry(self: Arc<Self>, mut failed: Vec<Wanted>) {
-        while !failed.is_empty() && !self.stopping.load(Ordering::Relaxed) {
+        while !failed.is_empty() && !self.stopping.is_cancelled() {
             tokio::time::sleep(RETRY).await;
             let mut left = Vec::new();
             for wanted in failed {

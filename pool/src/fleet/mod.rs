@@ -4,6 +4,7 @@ mod backoff;
 mod bake;
 mod baking;
 mod book;
+mod course;
 mod directory;
 mod event;
 mod follower;

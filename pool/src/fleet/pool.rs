@@ -5,7 +5,7 @@ use std::{
     path::PathBuf,
     sync::{
         Arc, OnceLock,
-        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     time::{Duration, Instant, SystemTime},
 };
@@ -15,6 +15,7 @@ use par_proto::ids::{AgentId, Digest, PackageId, PackageName};
 use parking_lot::Mutex;
 use prometheus::Registry;
 use tokio::runtime::Handle;
+use tokio_util::sync::CancellationToken;
 
 use super::{
     book::Book,
@@ -162,7 +163,8 @@ pub struct Pool {
     pub(crate) sources: OnceLock<Vec<Source>>,
     pub(crate) follower: OnceLock<Follower>,
     pub(crate) installers: InstallerPool,
-    pub(crate) stopping: AtomicBool,
+    /// No more rollouts; those under way are dropped.
+    pub(crate) stopping: CancellationToken,
     in_flight: AtomicUsize,
     answered: AtomicU64,
 }
@@ -231,7 +233,7 @@ impl Pool {
             sources: OnceLock::new(),
             follower,
             installers: installer_pool()?,
-            stopping: AtomicBool::new(false),
+            stopping: CancellationToken::new(),
             in_flight: AtomicUsize::new(0),
             answered: AtomicU64::new(0),
             settings,
@@ -326,9 +328,14 @@ impl Pool {
         }
     }
 
+    /// Begins no more rollouts and drops those under way; calls are answered on.
+    pub fn halt(&self) {
+        self.stopping.cancel();
+    }
+
     /// Ends all processes: waits for running calls up to `grace`.
     pub async fn stop(&self, grace: Duration) {
-        self.stopping.store(true, Ordering::Relaxed);
+        self.halt();
         let standing = self.directory.load().standing().to_vec();
         futures_util::future::join_all(standing.iter().map(|seated| seated.mount.generation.end(grace)))
             .await;

@@ -22,6 +22,8 @@ pub struct ReloadRequest {
     pub package: Option<PackageName>,
     /// Try again what failed, undo rollbacks, unmount what is gone whatever the share.
     pub force: bool,
+    /// Nobody waits for the outcome: what is under way already is left alone.
+    pub poll: bool,
 }
 
 /// What came of a reload.
@@ -188,10 +190,9 @@ impl Pool {
         force: bool,
     ) -> Result<PackageId, (Source, Result<Loaded, LoadError>)> {
         let source = wanted.source.clone();
-        let unpacked = match self.street.fetch(&wanted.source).await {
-            Ok(unpacked) => unpacked,
+        let Ok(unpacked) = self.street.fetch(&wanted.source).await else {
             // The rollout fails the same way and writes it down.
-            Err(_) => return Err((source, self.roll_out(&wanted).await)),
+            return Err((source, self.roll_out(&wanted).await));
         };
         let id = unpacked.package.id.clone();
         let text = wanted.source.to_string();

@@ -3,22 +3,22 @@
 //! those that still wait.
 
 use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{Arc, atomic::Ordering},
     time::{Duration, Instant},
 };
 
+use futures_util::future::join_all;
 use par_proto::ids::{Digest, PackageId, PackageName};
+use parking_lot::Mutex;
 
 use super::{
+    course::{Course, tell},
     event::EventKind,
     generation::Generation,
     installers::Installing,
     pool::{LoadError, Loaded, Pool},
     probe::probe,
-    receipt::{Cause, Receipt, RolloutOutcome, Side},
+    receipt::{Cause, Receipt, RolloutOutcome},
 };
 use crate::package::{PullError, Source, Step, Unpacked};
 
@@ -55,6 +55,9 @@ impl Default for RolloutSettings {
     }
 }
 
+/// Failed bytes that are remembered: more than any index names in a day. Trying each once more is all that is lost.
+const REFUSED: usize = 10_000;
+
 /// A package that is wanted.
 #[derive(Debug, Clone)]
 pub(crate) struct Wanted {
@@ -78,31 +81,46 @@ pub(crate) struct Wanted {
 #[derive(Debug, Default)]
 pub(crate) struct Turn {
     lock: tokio::sync::Mutex<()>,
-    newest: AtomicU64,
+    /// The newest request, and the bytes that it is about.
+    newest: Mutex<Option<(u64, Digest)>>,
+}
+
+impl Turn {
+    fn want(&self, ticket: u64, digest: Digest) {
+        let mut newest = self.newest.lock();
+        if newest.is_none_or(|(other, _)| other <= ticket) {
+            *newest = Some((ticket, digest));
+        }
+    }
+
+    /// Whether somebody has asked for other bytes since.
+    fn is_over(&self, ticket: u64, digest: Digest) -> bool {
+        self.newest.lock().is_some_and(|(other, wanted)| other > ticket && wanted != digest)
+    }
 }
 
 impl Pool {
     /// Brings in what is wanted and keeps a receipt. What was mounted before serves until green has answered.
     pub(crate) async fn roll_out(self: &Arc<Self>, wanted: &Wanted) -> Result<Loaded, LoadError> {
-        let begin = Instant::now();
-        let mut course = Course { begin, cause: wanted.cause, receipt: None };
+        let mut course = Course::begin(wanted.cause);
         if let (Some(id), Some(digest)) = (&wanted.named, wanted.source.sha256) {
             course.name(id, digest);
         }
-        let rolled = self.attempt(wanted, &mut course).await;
-        let Course { receipt, .. } = course;
+        let rolled = tokio::select! {
+            biased;
+            () = self.stopping.cancelled() => Err(LoadError::Stopping),
+            rolled = self.attempt(wanted, &mut course) => rolled,
+        };
         match &rolled {
             Ok(_) => self.fleet.metrics.pulls.with_label_values(&["ok"]).inc(),
-            Err(error) => self.note_failure(wanted, error, receipt).await,
+            Err(error) => self.note_failure(wanted, error, course.receipt).await,
         }
         rolled
     }
 
     async fn attempt(self: &Arc<Self>, wanted: &Wanted, course: &mut Course) -> Result<Loaded, LoadError> {
-        if self.stopping.load(Ordering::Relaxed) {
-            return Err(LoadError::Stopping);
-        }
-        self.known_as_bad(wanted, wanted.source.sha256)?;
+        // What an index announces and other bytes answer is not asked for at every poll.
+        self.known_as_bad(wanted, wanted.source.sha256.filter(|_| wanted.named.is_some()), Step::Verify)?;
         let unpacked = self.bytes(wanted).await?;
         let id = unpacked.package.id.clone();
         if let Some(named) = wanted.named.as_ref().filter(|named| **named != id) {
@@ -110,14 +128,15 @@ impl Pool {
             return Err(PullError::refused(Step::Manifest, detail).into());
         }
         course.name(&id, unpacked.digest);
-        self.known_as_bad(wanted, Some(unpacked.digest))?;
+        self.known_as_bad(wanted, Some(unpacked.digest), Step::Unpack)?;
         tell(&id, &unpacked.steps, &[Step::Fetch, Step::Verify, Step::Unpack]);
         let turn = self.turn(&id.name);
-        turn.newest.fetch_max(wanted.ticket, Ordering::Relaxed);
+        let digest = unpacked.digest;
+        turn.want(wanted.ticket, digest);
         let waiting = Instant::now();
         let _one_at_a_time = turn.lock.lock().await;
         course.step("queue", waiting.elapsed());
-        if wanted.cause != Cause::Start && turn.newest.load(Ordering::Relaxed) > wanted.ticket {
+        if wanted.cause != Cause::Start && turn.is_over(wanted.ticket, digest) {
             return Err(LoadError::Superseded(id));
         }
         if let Some(same) = self.already(&unpacked, wanted)? {
@@ -171,8 +190,25 @@ impl Pool {
         let began = Instant::now();
         probe(&generation, self.settings.request_timeout).await?;
         course.step("probe", began.elapsed());
+        let began = Instant::now();
+        self.match_blue(&generation).await;
+        course.step("warm", began.elapsed());
         kill.disarm();
         Ok(generation)
+    }
+
+    /// Starts as many workers as blue has, so that the calls of the first moment need not wait for growth.
+    async fn match_blue(&self, green: &Arc<Generation>) {
+        let most = self.fleet.cores as usize * 2;
+        let blue = self
+            .book
+            .lock()
+            .active(&green.installed.package.id.name)
+            .map(|mount| Arc::clone(&mount.generation));
+        let wanted = blue.map_or(1, |blue| blue.slots.snapshot().seats.len()).min(most);
+        let more = green.installed.package.workers.max.map_or(wanted, |max| wanted.min(max as usize));
+        // One that does not start is started when calls wait for it.
+        join_all((1..more).map(|_| green.start_worker())).await;
     }
 
     /// What is mounted already, and whether there is room.
@@ -199,11 +235,16 @@ impl Pool {
         }
     }
 
-    /// Whether other bytes may take the place of the same id. The index and a changed directory say what is right.
+    /// Whether other bytes may take the place of the same id. The index, a source that is looked at again and a changed
+    /// directory say what is right.
     const fn may_replace(&self, wanted: &Wanted) -> bool {
         match wanted.cause {
-            Cause::Index | Cause::FirstCall | Cause::Directory | Cause::Rollback | Cause::Bake => true,
-            Cause::Reload => true,
+            Cause::Index
+            | Cause::FirstCall
+            | Cause::Directory
+            | Cause::Reload
+            | Cause::Rollback
+            | Cause::Bake => true,
             Cause::Start | Cause::Load | Cause::Upload => wanted.force || self.settings.dev,
         }
     }
@@ -223,10 +264,10 @@ impl Pool {
             .map(|mount| Arc::clone(&mount.generation))
     }
 
-    /// Refuses bytes that failed before, unless asked for with force.
-    fn known_as_bad(&self, wanted: &Wanted, digest: Option<Digest>) -> Result<(), PullError> {
+    /// Refuses bytes that failed before at `from` or a later step, unless asked for with force.
+    fn known_as_bad(&self, wanted: &Wanted, digest: Option<Digest>, from: Step) -> Result<(), PullError> {
         let Some(digest) = digest.filter(|_| !wanted.force) else { return Ok(()) };
-        match self.book.lock().refused.get(&digest) {
+        match self.book.lock().refused.get(&digest).filter(|error| error.step >= from) {
             Some(error) => Err(error.clone().with_hint(
                 "these bytes failed before and are not tried again until they change or with force",
             )),
@@ -245,9 +286,13 @@ impl Pool {
         let (step, detail) = error.step();
         if let (Some(receipt), LoadError::Refused(refused)) = (&receipt, error)
             && !refused.transient
-            && step >= Step::Unpack
+            && step >= Step::Verify
         {
-            self.book.lock().refused.insert(receipt.to.digest, refused.clone());
+            let mut book = self.book.lock();
+            if book.refused.len() >= REFUSED {
+                book.refused.clear();
+            }
+            book.refused.insert(receipt.to.digest, refused.clone());
         }
         if outcome == RolloutOutcome::Failed {
             self.fail(wanted.source.to_string(), id.as_ref(), error);
@@ -305,51 +350,6 @@ impl Pool {
     /// A place among requests.
     pub(crate) fn ticket(&self) -> u64 {
         self.tickets.fetch_add(1, Ordering::Relaxed)
-    }
-}
-
-/// What is written down while a rollout goes on.
-pub(crate) struct Course {
-    pub(crate) begin: Instant,
-    cause: Cause,
-    /// None until name and digest are known.
-    pub(crate) receipt: Option<Receipt>,
-}
-
-impl Course {
-    fn name(&mut self, id: &PackageId, digest: Digest) {
-        if self.receipt.is_none() {
-            let to = Side { id: id.clone(), digest, generation: None };
-            self.receipt = Some(Receipt::begin(self.cause, to, self.begin));
-        }
-    }
-
-    pub(crate) fn step(&mut self, step: &'static str, took: Duration) {
-        if let Some(receipt) = &mut self.receipt {
-            receipt.step(step, took);
-        }
-    }
-
-    fn steps(&mut self, steps: &[(Step, Duration)]) {
-        for (step, took) in steps {
-            self.step(step.text(), *took);
-        }
-    }
-}
-
-/// One line per step of a package, also for steps that had nothing to do.
-fn tell(package: &PackageId, took: &[(Step, Duration)], steps: &[Step]) {
-    for wanted in steps {
-        let seconds: f64 =
-            took.iter().filter(|(at, _)| at == wanted).fold(0.0, |sum, (_, time)| sum + time.as_secs_f64());
-        let event = match wanted {
-            Step::Fetch => "download",
-            Step::Verify => "verify",
-            Step::Unpack | Step::Manifest => "extract",
-            Step::Environment => "install",
-            Step::Template | Step::Probe | Step::Mount => "load",
-        };
-        tracing::info!(event, package = %package, seconds);
     }
 }
 

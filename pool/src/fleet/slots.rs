@@ -63,6 +63,7 @@ struct State {
     next_key: u64,
     next_waiter: u64,
     closed: bool,
+    resting: bool,
 }
 
 /// All slots of one generation.
@@ -128,22 +129,15 @@ pub(crate) enum Acquired {
     Closed,
 }
 
-const fn index(lane: Lane) -> usize {
-    match lane {
-        Lane::Sync => 0,
-        Lane::Async => 1,
-    }
-}
-
 impl State {
     #[expect(clippy::indexing_slicing, reason = "two lanes, and `index` is below two")]
     fn lane(&mut self, lane: Lane) -> &mut LaneState {
-        &mut self.lanes[index(lane)]
+        &mut self.lanes[lane.index()]
     }
 
     #[expect(clippy::indexing_slicing, reason = "two lanes, and `index` is below two")]
     fn capacity(&self, lane: Lane) -> u32 {
-        let state = &self.lanes[index(lane)];
+        let state = &self.lanes[lane.index()];
         match lane {
             Lane::Sync => state.window.size().max(state.declared),
             Lane::Async => state.declared,
@@ -152,7 +146,7 @@ impl State {
 
     #[expect(clippy::indexing_slicing, reason = "two lanes, and `index` is below two")]
     fn choose(&mut self, lane: Lane, pack_budget_us: f32) -> Option<usize> {
-        let at = index(lane);
+        let at = lane.index();
         let capacity = self.capacity(lane);
         let cost = self.lanes[at].window.cost_us();
         let open = |seat: &Seat| {
@@ -203,6 +197,7 @@ impl Slots {
                 next_key: 1,
                 next_waiter: 1,
                 closed: false,
+                resting: false,
             }),
             pressure: Notify::new(),
             pack_budget_us: pack_budget.as_secs_f32() * 1e6,
@@ -238,8 +233,11 @@ impl Slots {
     #[expect(clippy::indexing_slicing, reason = "`choose` returns an index of `seats`; two lanes")]
     fn take(self: &Arc<Self>, state: &mut State, lane: Lane) -> Option<Slot> {
         let found = state.choose(lane, self.pack_budget_us)?;
+        if std::mem::take(&mut state.resting) {
+            self.pressure.notify_one();
+        }
         let seat = &mut state.seats[found];
-        seat.outstanding[index(lane)] += 1;
+        seat.outstanding[lane.index()] += 1;
         Some(Slot {
             slots: Arc::clone(self),
             key: seat.key,
@@ -259,7 +257,7 @@ impl Slots {
         }
         if let Some(found) = state.find(key) {
             let seat = &mut state.seats[found];
-            let outstanding = &mut seat.outstanding[index(lane)];
+            let outstanding = &mut seat.outstanding[lane.index()];
             *outstanding = outstanding.saturating_sub(1);
             if seat.total() == 0 {
                 seat.since = Instant::now();
@@ -288,6 +286,13 @@ impl Slots {
                 }
             }
         }
+    }
+
+    /// Whether nothing runs; then the next call rings `pressure`.
+    pub(crate) fn rest(&self) -> bool {
+        let mut state = self.state.lock();
+        state.resting = state.seats.iter().all(|seat| seat.total() == 0);
+        state.resting
     }
 
     /// Adds a worker; waiting calls get it at once. Returns its key.

@@ -40,15 +40,21 @@ pub(crate) async fn run(generation: Arc<Generation>) {
     let mut ending = generation.ending.subscribe();
     let mut look = tokio::time::interval(LOOK);
     look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut quiet = 0;
     loop {
+        // A package that nobody calls costs nothing: the next call wakes this up.
+        let resting = quiet >= QUIET && generation.slots.rest();
         tokio::select! {
             _ = ending.changed() => return,
-            () = generation.slots.pressure.notified() => {}
-            _ = look.tick() => {
+            () = generation.slots.pressure.notified() => quiet = 0,
+            _ = look.tick(), if !resting => {
                 let now = generation.slots.snapshot();
                 reap(&generation);
                 watch_memory(&generation, &now);
-                if now.seats.len() >= minimum(&generation) && generation.slots.waiting() == 0 {
+                let minimum = minimum(&generation);
+                let still = now.seats.len() == minimum && now.seats.iter().all(|seat| seat.outstanding == 0);
+                quiet = if still { quiet + 1 } else { 0 };
+                if now.seats.len() >= minimum && generation.slots.waiting() == 0 {
                     continue;
                 }
             }
@@ -56,6 +62,9 @@ pub(crate) async fn run(generation: Arc<Generation>) {
         grow(&generation).await;
     }
 }
+
+/// Looks without a call after which the supervisor rests.
+const QUIET: u32 = 20;
 
 fn minimum(generation: &Generation) -> usize {
     generation.installed.package.workers.min as usize

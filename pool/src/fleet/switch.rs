@@ -3,7 +3,7 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, atomic::Ordering},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -11,13 +11,14 @@ use par_proto::ids::{PackageId, PackageName, Version};
 
 use super::{
     book::{Book, Place},
+    course::Course,
     directory::Mount,
     event::{EventKind, Live},
     generation::Generation,
     order::compare,
     pool::{LoadError, Loaded, Pool, Unloaded},
     receipt::{Cause, Receipt, RolloutOutcome, side},
-    rollout::{Course, Wanted},
+    rollout::Wanted,
     state::{Indexed, PackageIdKey, Pin, Remembered},
 };
 
@@ -69,7 +70,7 @@ impl Pool {
         let began = Instant::now();
         let (former, beside, gone) = {
             let mut book = self.book.lock();
-            if self.stopping.load(Ordering::Relaxed) {
+            if self.stopping.is_cancelled() {
                 return Err(LoadError::Stopping);
             }
             let active = book.active(&id.name).map(Arc::clone);
@@ -315,7 +316,7 @@ impl Pool {
         let often = (settings.rollback_ttl / 4).clamp(Duration::from_millis(100), Duration::from_secs(15));
         let mut look = tokio::time::interval(often);
         look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        while !self.stopping.load(Ordering::Relaxed) {
+        while !self.stopping.is_cancelled() {
             look.tick().await;
             let gone = {
                 let mut book = self.book.lock();

@@ -1,7 +1,8 @@
 //! Getting the bytes: a location enters, a temporary file with the digest of what was read leaves.
 //!
-//! [`Remote`] is the front door. Bytes are counted and hashed while they are read. Causes that may go away are tried
-//! again within the one download timeout; error texts name host and path, never credentials or queries.
+//! [`Remote`] is the front door. Bytes are counted and hashed while they are read. Causes that may go away
+//! are tried again within the one download timeout; error texts name host and path, never credentials or
+//! queries.
 
 use std::os::unix::fs::MetadataExt;
 

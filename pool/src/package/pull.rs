@@ -1,7 +1,8 @@
 //! The street: a source enters, an installed package leaves, one step after the other.
 //!
-//! Nothing of a package is visible under its digest before its bytes were compared, its archive read whole and its
-//! manifest understood; nothing of it is executed before `install`, and there only builds of its own project.
+//! Nothing of a package is visible under its digest before its bytes were compared, its archive read whole
+//! and its manifest understood; nothing of it is executed before `install`, and there only builds of its own
+//! project.
 
 use std::{
     collections::BTreeMap,
@@ -61,8 +62,9 @@ impl Street {
         Ok(Self { line, environments, flights: Flights::default() })
     }
 
-    /// Fetches, verifies, unpacks and understands a package. What a source's digest names is not fetched again, and
-    /// what is being fetched already is waited for; it goes on as long as one of those who wait is there.
+    /// Fetches, verifies, unpacks and understands a package. What a source's digest names is not fetched
+    /// again, and what is being fetched already is waited for; it goes on as long as one of those who wait is
+    /// there.
     pub async fn fetch(&self, source: &Source) -> Result<Unpacked, PullError> {
         let Some(want) = Want::of(source) else { return self.line.fetch(source).await };
         loop {
@@ -77,8 +79,8 @@ impl Street {
         }
     }
 
-    /// A package that was fetched before, from the store alone; `None` if it is not there any more, or damaged, or
-    /// not signed as it has to be now.
+    /// A package that was fetched before, from the store alone; `None` if it is not there any more, or
+    /// damaged, or not signed as it has to be now.
     pub async fn recall(&self, digest: Digest) -> Option<Unpacked> {
         self.line.kept(Some(digest), &Steps::start()).await
     }

@@ -1,9 +1,10 @@
 //! Packages on disk by digest: a finished tree enters, a pinned directory of that digest leaves.
 //!
-//! `cache_dir/<first two>/<digest>/` has `tree` (the package's files) and `complete` (what is known about them, written
-//! before the rename that makes the entry visible). What is being made is in `cache_dir/tmp-<owner>-<n>`; an owner is
-//! a file that a living store keeps locked, so leftovers of crashes are known without trusting clocks or pids. Several
-//! processes may share a store: an entry in use is locked through its `complete`.
+//! `cache_dir/<first two>/<digest>/` has `tree` (the package's files) and `complete` (what is known about
+//! them, written before the rename that makes the entry visible). What is being made is in
+//! `cache_dir/tmp-<owner>-<n>`; an owner is a file that a living store keeps locked, so leftovers of crashes
+//! are known without trusting clocks or pids. Several processes may share a store: an entry in use is locked
+//! through its `complete`.
 
 use std::{
     collections::HashMap,
@@ -112,8 +113,9 @@ impl Store {
         Ok(store)
     }
 
-    /// Begins to keep the store within its limit: now, and after each publishing. To be called when everything that
-    /// a start wants to have back was pinned: before, an entry that is about to be served again looks unused.
+    /// Begins to keep the store within its limit: now, and after each publishing. To be called when
+    /// everything that a start wants to have back was pinned: before, an entry that is about to be served
+    /// again looks unused.
     pub fn settle(&self) {
         self.shared.settled.store(true, Ordering::Relaxed);
         self.evict();
@@ -131,8 +133,8 @@ impl Store {
         Pin::take(&self.entry(digest), digest)
     }
 
-    /// The same, but its files are compared with what was stored if this process has not done so yet. An entry that
-    /// is damaged is removed.
+    /// The same, but its files are compared with what was stored if this process has not done so yet. An
+    /// entry that is damaged is removed.
     pub fn recall(&self, digest: Digest) -> Option<Pin> {
         let pin = self.pin(digest)?;
         if self.shared.verified.lock().get(&digest) == Some(&pin.inode()) {
@@ -156,11 +158,11 @@ impl Store {
         None
     }
 
-    /// Makes `scratch/tree` the tree of a digest, or drops it in favour of one that is already there. `signer` is
-    /// the fingerprint of the key whose signature was verified.
+    /// Makes `scratch/tree` the tree of a digest, or drops it in favour of one that is already there.
+    /// `signer` is the fingerprint of the key whose signature was verified.
     ///
-    /// Durable when it returns: the files by one `syncfs` before the rename, which costs one journal commit where
-    /// thousands of `fsync` calls cost thousands, then the directories that know the name.
+    /// Durable when it returns: the files by one `syncfs` before the rename, which costs one journal commit
+    /// where thousands of `fsync` calls cost thousands, then the directories that know the name.
     pub fn publish(&self, scratch: &Scratch, digest: Digest, signer: Option<String>) -> io::Result<Pin> {
         let content = tree::content(&scratch.path().join("tree"))?;
         let entry = self.entry(digest);

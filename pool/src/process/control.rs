@@ -44,6 +44,16 @@ pub enum Lane {
     Async,
 }
 
+impl Lane {
+    /// Its place in arrays by lane: sync first.
+    pub(crate) const fn index(self) -> usize {
+        match self {
+            Self::Sync => 0,
+            Self::Async => 1,
+        }
+    }
+}
+
 /// What a template found out about an export.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct ExportFacts {

@@ -1,5 +1,5 @@
-//! One request and its answer, the same for every protocol: what was wished for enters, content or "unchanged"
-//! leaves.
+//! One request and its answer, the same for every protocol: what was wished for enters, content or
+//! "unchanged" leaves.
 
 use aws_sdk_s3::primitives::ByteStream;
 use bytes::Bytes;

@@ -1,4 +1,5 @@
-//! Why one try failed: an error of a library or a status enters, what to tell and whether to try again leaves.
+//! Why one try failed: an error of a library or a status enters, what to tell and whether to try again
+//! leaves.
 
 use std::{
     error::Error,

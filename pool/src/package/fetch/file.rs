@@ -14,8 +14,8 @@ use sha2::{Digest as _, Sha256};
 use super::{Document, Fetched, SIZE_HINT, Stamp, Validator, too_large};
 use crate::package::{Cause, PullError, Step, store::Scratch};
 
-/// A file written less than this before it was read may be written again under the same time stamp, because the
-/// kernel stamps with the granularity of its tick (at most 10 ms); it gets no validator.
+/// A file written less than this before it was read may be written again under the same time stamp, because
+/// the kernel stamps with the granularity of its tick (at most 10 ms); it gets no validator.
 const FRESH: Duration = Duration::from_millis(20);
 
 /// Copies a local archive. Hashing the copy, not the original, makes later changes of the original harmless.

@@ -24,12 +24,12 @@ use crate::package::{
 
 /// Redirects followed; object stores need one or two.
 const REDIRECTS: usize = 5;
-/// Longest time to a connection. A host that drops packets is told apart from one that is slow; half would fail on
-/// links that lose the first two packets (SYN is repeated after 1, 3 and 7 s).
+/// Longest time to a connection. A host that drops packets is told apart from one that is slow; half would
+/// fail on links that lose the first two packets (SYN is repeated after 1, 3 and 7 s).
 const CONNECT: Duration = Duration::from_secs(10);
 
-/// The client for downloads. A rustls provider must have been installed by the process; `roots` are trusted besides
-/// those of the system.
+/// The client for downloads. A rustls provider must have been installed by the process; `roots` are trusted
+/// besides those of the system.
 pub(super) fn client(roots: Vec<reqwest::Certificate>) -> Result<Client, PullError> {
     let refused = |log: String| {
         PullError::refused(Step::Fetch, "https:// sources cannot be fetched: TLS is not set up").with_log(log)

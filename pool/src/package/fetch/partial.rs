@@ -34,7 +34,8 @@ impl Partial {
     /// An empty file of the store.
     pub(super) fn new(store: &Store, max_bytes: u64) -> Result<Self, PullError> {
         let file = store.scratch();
-        // Made here and not on another thread: who drops this future at its first pause leaves no file behind.
+        // Made here and not on another thread: who drops this future at its first pause leaves no file
+        // behind.
         let target = File::create_new(file.path()).map_err(|error| disk(&error))?;
         let target = BufWriter::with_capacity(128 * 1024, tokio::fs::File::from_std(target));
         Ok(Self { file, target, hash: Sha256::new(), bytes: 0, total: None, tag: None, max_bytes })

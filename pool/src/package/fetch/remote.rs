@@ -43,8 +43,8 @@ impl Remote {
         }
     }
 
-    /// Fetches an archive to a file of the store, within the download timeout and with several tries. A try that
-    /// breaks off is continued where the server can say that the content is still the same.
+    /// Fetches an archive to a file of the store, within the download timeout and with several tries. A try
+    /// that breaks off is continued where the server can say that the content is still the same.
     ///
     /// # Errors
     /// [`PullError`] at [`Step::Fetch`].
@@ -74,11 +74,11 @@ impl Remote {
         outcome.unwrap_or_else(|_| Err(self.too_slow(&place, tries.last)))
     }
 
-    /// Reads a small document once, unless it is the one that is known. Only one try: who polls has a rhythm of its
-    /// own.
+    /// Reads a small document once, unless it is the one that is known. Only one try: who polls has a rhythm
+    /// of its own.
     ///
-    /// # Errors
-    /// [`PullError`] at [`Step::Fetch`]; its `cause` tells a document that is missing from one that is forbidden.
+    /// # Errors [`PullError`] at [`Step::Fetch`]; its `cause` tells a document that is missing from one that
+    /// is forbidden.
     pub async fn document(
         &self,
         location: &Location,

@@ -165,7 +165,8 @@ fn unsent(place: &str, error: &GetError) -> Fault {
              profile files, web identity, container or instance role",
         );
     }
-    if matches!(error, SdkError::ConstructionFailure(_)) || log.contains("Invalid Configuration") {
+    let unfit = ["region must be set", "Invalid Configuration"].iter().any(|text| log.contains(text));
+    if unfit || matches!(error, SdkError::ConstructionFailure(_)) {
         return Fault::refused(format!("{place} cannot be asked for with these settings"))
             .with_hint("AWS_REGION, S3_BUCKET and S3_ENDPOINT_URL say where s3:// leads");
     }

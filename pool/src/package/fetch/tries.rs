@@ -17,16 +17,16 @@ pub(super) struct Pace {
 }
 
 impl Pace {
-    /// Four tries with up to 0.5, 1 and 2 seconds between them: a restart of a server or a burst of throttling is
-    /// outlived, a longer outage is the business of whoever asked. Half of it would miss restarts, double would
-    /// hold up a start that has other sources.
+    /// Four tries with up to 0.5, 1 and 2 seconds between them: a restart of a server or a burst of
+    /// throttling is outlived, a longer outage is the business of whoever asked. Half of it would miss
+    /// restarts, double would hold up a start that has other sources.
     pub(super) fn new(idle: Duration) -> Self {
         Self { tries: 4, first_pause: Duration::from_millis(500), idle }
     }
 
-    /// The pause after the `number`th try (from 1), or `None` if it was the last. Exponential with full jitter
-    /// (`random` in 0..1), so that many runtimes that lost the same server do not return together. A pause that
-    /// does not fit into what is `left` would only hide the cause behind a timeout.
+    /// The pause after the `number`th try (from 1), or `None` if it was the last. Exponential with full
+    /// jitter (`random` in 0..1), so that many runtimes that lost the same server do not return together. A
+    /// pause that does not fit into what is `left` would only hide the cause behind a timeout.
     fn pause(self, number: u32, at_least: Duration, left: Duration, random: f64) -> Option<Duration> {
         if number >= self.tries {
             return None;

@@ -1,4 +1,5 @@
-//! Fetches that are under way: a source enters, the fetch that already runs for the same bytes leaves, or a new one.
+//! Fetches that are under way: a source enters, the fetch that already runs for the same bytes leaves, or a
+//! new one.
 
 use std::{collections::HashMap, fmt};
 
@@ -27,8 +28,8 @@ pub(super) enum Want {
 }
 
 impl Want {
-    /// What a source wants. Local files without a digest are not shared: who asks after an edit wants the edit, and
-    /// copying twice costs little.
+    /// What a source wants. Local files without a digest are not shared: who asks after an edit wants the
+    /// edit, and copying twice costs little.
     pub(super) fn of(source: &Source) -> Option<Self> {
         match (&source.sha256, &source.location) {
             (Some(digest), _) => Some(Self::Digest(*digest)),

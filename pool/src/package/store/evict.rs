@@ -20,8 +20,8 @@ struct Kept {
 }
 
 impl Store {
-    /// Removes the least recently used entries until the rest is within the limit. What any process has pinned
-    /// stays; if that alone is beyond the limit, it is said once.
+    /// Removes the least recently used entries until the rest is within the limit. What any process has
+    /// pinned stays; if that alone is beyond the limit, it is said once.
     pub(super) fn evict(&self) {
         let _one_at_a_time = self.shared.evicting.lock();
         let mut kept = self.entries();

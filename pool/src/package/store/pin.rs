@@ -53,8 +53,8 @@ impl Marker {
     }
 }
 
-/// A package of the store that is in use. As long as this value lives no process evicts it; a lock on the entry's
-/// marker says so, so a process that dies lets go of it.
+/// A package of the store that is in use. As long as this value lives no process evicts it; a lock on the
+/// entry's marker says so, so a process that dies lets go of it.
 #[derive(Debug)]
 pub struct Pin {
     root: PathBuf,
@@ -74,8 +74,8 @@ impl Pin {
         self.marker.signer.as_deref()
     }
 
-    /// Writes the marker of a tree that nobody sees yet, and pins it before anybody can evict it. `root` is where
-    /// the tree will be.
+    /// Writes the marker of a tree that nobody sees yet, and pins it before anybody can evict it. `root` is
+    /// where the tree will be.
     pub(super) fn create(marker: Marker, path: &Path, root: PathBuf) -> io::Result<Self> {
         let file = File::create_new(path)?;
         marker.write(&file)?;
@@ -113,8 +113,8 @@ impl Pin {
         self.marker.tree == content.digest
     }
 
-    /// Says whose signature was verified. Written in place, because the lock is on this very file: a crash amid it
-    /// leaves a marker that counts as none, and the package is fetched again.
+    /// Says whose signature was verified. Written in place, because the lock is on this very file: a crash
+    /// amid it leaves a marker that counts as none, and the package is fetched again.
     pub(super) fn endorse(&mut self, signer: String) -> io::Result<()> {
         self.marker.signer = Some(signer);
         let file = File::options().write(true).open(self.root.with_file_name("complete"))?;

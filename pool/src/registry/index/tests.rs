@@ -13,7 +13,8 @@ fn digest(letter: char) -> String {
 }
 
 fn good(name: &str, version: &str, letter: char) -> Value {
-    json!({"name": name, "version": version, "url": format!("{name}-{version}.apkg"), "sha256": digest(letter)})
+    let url = format!("{name}-{version}.apkg");
+    json!({"name": name, "version": version, "url": url, "sha256": digest(letter)})
 }
 
 fn index(packages: &[Value]) -> Index {

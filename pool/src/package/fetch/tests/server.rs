@@ -55,7 +55,8 @@ pub(crate) fn promise(length: usize, more: &str, body: &str) -> String {
 /// The part of `helloworld` from 5 on.
 pub(crate) fn part(range: &str, tag: &str) -> Act {
     say(format!(
-        "HTTP/1.1 206 Partial Content\r\ncontent-range: {range}\r\ncontent-length: 5\r\netag: {tag}\r\n\r\nworld"
+        "HTTP/1.1 206 Partial Content\r\ncontent-range: {range}\r\n\
+         content-length: 5\r\netag: {tag}\r\n\r\nworld"
     ))
 }
 

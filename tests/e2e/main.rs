@@ -20,6 +20,19 @@
 //! | Invalid JSON, content types, sizes, slow bodies, no body; unknown, private, disabled | [`bad_input`] |
 //! | Handlers that raise, exit, crash, hang, leak, write garbage: only their own call | [`faults`] |
 //! | Operator token, web pages, agents at the runtime's sockets | [`security`] |
+//! | An index in a folder, on the web, in S3: polled, conditional, reloaded | [`discovery`] |
+//! | An index that is wrong, empty or away; half of all names gone | [`registry_faults`] |
+//! | Lazy packages are mounted by their first call, whose deadline counts | [`lazy`] |
+//! | The registry's webhook: in every form, and 401 for what is wrong, old or replayed | [`webhooks_in`] |
+//! | S3 and https over lines that break: retries, resumption, limits, single flight | [`fetching`] |
+//! | OpenPGP signatures by real `gpg`, and what is refused before anything is unpacked | [`signatures`] |
+//! | The store: limit, damage, two processes, `kill -9`, a full disk | [`store`] |
+//! | Rollouts under load, failures that keep the former version, receipts, the queue | [`rollouts`] |
+//! | Generations that are gone leave no descriptor and no process | [`leftovers`] |
+//! | Rollback by hand and by itself, pinned, parked, split traffic | [`rollback`] |
+//! | Versions side by side | [`versions`] |
+//! | Webhooks out: signed, in order, durable, dead letters | [`webhooks_out`] |
+//! | Signals, delay, grace, second signal | [`lifecycle`] |
 //! | The README's commands | [`readme`] |
 
 #![expect(clippy::panic, clippy::indexing_slicing, reason = "a test fails by panicking, wherever it notices")]
@@ -29,17 +42,30 @@ mod harness;
 
 mod bad_input;
 mod calls;
+mod discovery;
 mod environments;
 mod faults;
+mod fetching;
 mod hostile;
 mod ids;
+mod lazy;
+mod leftovers;
+mod lifecycle;
 mod management;
 mod manifests;
 mod observation;
 mod packages;
 mod readme;
+mod registry_faults;
+mod rollback;
+mod rollouts;
 mod rules;
 mod security;
+mod signatures;
 mod status;
+mod store;
 mod survival;
+mod versions;
+mod webhooks_in;
+mod webhooks_out;
 mod workers;

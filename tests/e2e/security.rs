@@ -12,13 +12,21 @@ const OPERATORS: &[(&str, &str)] = &[
     ("POST", "/runtime/packages/load"),
     ("POST", "/runtime/packages/upload"),
     ("DELETE", "/runtime/packages/echo@1.0.0"),
+    ("POST", "/runtime/packages/echo/rollback"),
+    ("PUT", "/runtime/packages/echo/traffic"),
+    ("POST", "/runtime/reload"),
     ("POST", "/runtime/agents/echo/enable"),
     ("POST", "/runtime/shutdown"),
 ];
 
 /// Every way to look behind the scenes.
-const VIEWERS: &[(&str, &str)] =
-    &[("GET", "/runtime/packages"), ("GET", "/runtime/logs"), ("GET", "/metrics")];
+const VIEWERS: &[(&str, &str)] = &[
+    ("GET", "/runtime/packages"),
+    ("GET", "/runtime/rollouts"),
+    ("GET", "/runtime/webhooks/deliveries"),
+    ("GET", "/runtime/logs"),
+    ("GET", "/metrics"),
+];
 
 fn request(par: &Par, (method, path): (&str, &str)) -> reqwest::RequestBuilder {
     let method = method.parse::<Method>().expect("a method");

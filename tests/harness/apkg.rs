@@ -35,6 +35,26 @@ impl Package {
         Self::new(name, version, "entrypoint: main:run").file("main.py", code)
     }
 
+    /// Its name.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Its version.
+    pub(crate) fn version(&self) -> &str {
+        &self.version
+    }
+
+    /// `name-version.apkg`.
+    pub(crate) fn file_name(&self) -> String {
+        format!("{}-{}.apkg", self.name, self.version)
+    }
+
+    /// The most common one that answers with a word.
+    pub(crate) fn saying(name: &str, version: &str, word: &str) -> Self {
+        Self::with_main(name, version, &format!("def run(input):\n    return '{word}'\n"))
+    }
+
     /// One more file, or another content.
     pub(crate) fn file(mut self, path: &str, content: impl Into<Vec<u8>>) -> Self {
         self.files.insert(path.to_owned(), content.into());
@@ -54,7 +74,7 @@ impl Package {
 
     /// Written as `name-version.apkg` below `parent`.
     pub(crate) fn apkg(&self, parent: &Path) -> PathBuf {
-        let path = parent.join(format!("{}-{}.apkg", self.name, self.version));
+        let path = parent.join(self.file_name());
         fs::write(&path, self.bytes()).expect("a file");
         path
     }

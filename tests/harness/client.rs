@@ -35,13 +35,21 @@ pub(crate) fn install_crypto() {
 impl Client {
     /// Speaks to `127.0.0.1:port`.
     pub(crate) fn new(port: u16) -> Self {
+        Self::dressed(port, |builder| builder)
+    }
+
+    /// Speaks HTTP/2 from the first byte, without TLS.
+    pub(crate) fn http2(port: u16) -> Self {
+        Self::dressed(port, reqwest::ClientBuilder::http2_prior_knowledge)
+    }
+
+    fn dressed(port: u16, dress: impl FnOnce(reqwest::ClientBuilder) -> reqwest::ClientBuilder) -> Self {
         install_crypto();
-        let http = reqwest::Client::builder()
+        let builder = reqwest::Client::builder()
             .no_proxy()
             .redirect(reqwest::redirect::Policy::none())
-            .timeout(Duration::from_secs(90))
-            .build()
-            .expect("a client");
+            .timeout(Duration::from_secs(90));
+        let http = dress(builder).build().expect("a client");
         Self { http, base: format!("http://127.0.0.1:{port}"), bearer: None }
     }
 

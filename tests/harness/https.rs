@@ -4,10 +4,8 @@ use std::{
     collections::HashMap,
     fs,
     path::{Path, PathBuf},
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::{Arc, Mutex},
+    time::Duration,
 };
 
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
@@ -15,13 +13,15 @@ use rustls::{
     ServerConfig,
     pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer},
 };
+use sha2::{Digest, Sha256};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
+    task::JoinSet,
 };
 use tokio_rustls::TlsAcceptor;
 
-use super::client::install_crypto;
+use super::{Asked, Script, asked::Ending, client::install_crypto, faults};
 
 /// What a path answers.
 #[derive(Debug, Clone)]
@@ -33,14 +33,22 @@ enum Reply {
     Half(Vec<u8>),
     /// The head comes, nothing else ever does.
     Stall,
+    /// Zeros, as fast as they are taken, until the other side has enough.
+    Endless,
+    /// A byte now and then, for ever.
+    Trickle,
 }
+
+/// How long a trickle pauses: shorter than any idle limit.
+const DROP: Duration = Duration::from_millis(100);
 
 /// Runs until it is dropped.
 pub(crate) struct HttpsServer {
     port: u16,
     authority: PathBuf,
     replies: Arc<Mutex<HashMap<String, Reply>>>,
-    asked: Arc<AtomicUsize>,
+    /// What was asked, and what goes wrong.
+    pub(crate) script: Script,
     task: tokio::task::JoinHandle<()>,
 }
 
@@ -55,15 +63,16 @@ impl HttpsServer {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a free port");
         let port = listener.local_addr().expect("it is bound").port();
         let replies = Arc::<Mutex<HashMap<String, Reply>>>::default();
-        let asked = Arc::<AtomicUsize>::default();
-        let (known, counter) = (Arc::clone(&replies), Arc::clone(&asked));
+        let script = Script::default();
+        let (known, noted) = (Arc::clone(&replies), script.clone());
         let task = tokio::spawn(async move {
+            let mut connections = JoinSet::new();
             while let Ok((stream, _)) = listener.accept().await {
-                let (acceptor, known, counter) = (acceptor.clone(), Arc::clone(&known), Arc::clone(&counter));
-                tokio::spawn(serve(stream, acceptor, known, counter));
+                let (acceptor, known, script) = (acceptor.clone(), Arc::clone(&known), noted.clone());
+                connections.spawn(async move { serve(stream, acceptor, &known, &script).await });
             }
         });
-        Self { port, authority, replies, asked, task }
+        Self { port, authority, replies, script, task }
     }
 
     /// For `SSL_CERT_FILE`: the system's authorities and ours.
@@ -78,7 +87,7 @@ impl HttpsServer {
 
     /// How many requests came.
     pub(crate) fn asked(&self) -> usize {
-        self.asked.load(Ordering::SeqCst)
+        self.script.asked("").len()
     }
 
     /// Answers with these bytes.
@@ -104,6 +113,16 @@ impl HttpsServer {
     /// Begins and never goes on.
     pub(crate) fn stalls(&self, path: &str) -> String {
         self.replies(path, Reply::Stall)
+    }
+
+    /// Never ends.
+    pub(crate) fn floods(&self, path: &str) -> String {
+        self.replies(path, Reply::Endless)
+    }
+
+    /// Goes on for ever, slowly.
+    pub(crate) fn trickles(&self, path: &str) -> String {
+        self.replies(path, Reply::Trickle)
     }
 
     fn replies(&self, path: &str, reply: Reply) -> String {
@@ -149,32 +168,65 @@ fn identity() -> (TlsAcceptor, String) {
 async fn serve(
     stream: TcpStream,
     acceptor: TlsAcceptor,
-    known: Arc<Mutex<HashMap<String, Reply>>>,
-    asked: Arc<AtomicUsize>,
-) {
-    let Ok(mut stream) = acceptor.accept(stream).await else { return };
+    known: &Mutex<HashMap<String, Reply>>,
+    script: &Script,
+) -> Option<()> {
+    let mut stream = acceptor.accept(stream).await.ok()?;
     let mut head = vec![];
     while !head.ends_with(b"\r\n\r\n") {
-        let Ok(byte) = stream.read_u8().await else { return };
-        head.push(byte);
+        head.push(stream.read_u8().await.ok()?);
     }
-    asked.fetch_add(1, Ordering::SeqCst);
-    let head = String::from_utf8_lossy(&head).into_owned();
-    let path = head.split(' ').nth(1).unwrap_or_default().split('?').next().unwrap_or_default();
+    let asked = Asked::parse(&String::from_utf8_lossy(&head));
+    let path = asked.path.split('?').next().unwrap_or_default();
     let reply = known.lock().expect("no holder panics").get(path).cloned().unwrap_or(Reply::Status(404));
-    let (answer, stays) = match reply {
-        Reply::Bytes(bytes) => (response(200, "", bytes.len(), &bytes), false),
-        Reply::Half(bytes) => (response(200, "", bytes.len(), &bytes[..bytes.len() / 2]), false),
-        Reply::Status(status) => (response(status, "", 0, b""), false),
-        Reply::Redirect(to) => (response(302, &format!("Location: {to}\r\n"), 0, b""), false),
-        Reply::Stall => (response(200, "", 1_000_000, b""), true),
+    let (place, fault) = script.begin(asked.clone());
+    let stays = matches!(reply, Reply::Stall);
+    let drops: Option<(&[u8], Duration)> = match reply {
+        Reply::Endless => Some((&[0; 1 << 14], Duration::ZERO)),
+        Reply::Trickle => Some((&[0], DROP)),
+        Reply::Bytes(_) | Reply::Half(_) | Reply::Status(_) | Reply::Redirect(_) | Reply::Stall => None,
     };
-    stream.write_all(&answer).await.ok();
-    stream.flush().await.ok();
-    if stays {
-        std::future::pending::<()>().await;
+    let answer = match reply {
+        Reply::Bytes(bytes) => asked_for(&asked, &bytes),
+        Reply::Half(bytes) => response(200, "", bytes.len(), &bytes[..bytes.len() / 2]),
+        Reply::Status(status) => response(status, "", 0, b""),
+        Reply::Redirect(to) => response(302, &format!("Location: {to}\r\n"), 0, b""),
+        Reply::Stall => response(200, "", 1_000_000, b""),
+        Reply::Endless | Reply::Trickle => b"HTTP/1.1 200 x\r\nConnection: close\r\n\r\n".to_vec(),
+    };
+    let (answer, ending) = fault.spoil(answer);
+    script.end(place, &answer);
+    stream.write_all(&answer).await.ok()?;
+    stream.flush().await.ok()?;
+    while let Some((bytes, pause)) = drops {
+        stream.write_all(bytes).await.ok()?;
+        stream.flush().await.ok()?;
+        tokio::time::sleep(pause).await;
     }
-    stream.shutdown().await.ok();
+    match ending {
+        Ending::Close if stays => std::future::pending().await,
+        Ending::Close => stream.shutdown().await.ok()?,
+        Ending::Reset | Ending::Stall => faults::end(stream.get_mut().0, ending).await,
+    }
+    Some(())
+}
+
+/// The whole, the rest of it, or that nothing has changed.
+fn asked_for(asked: &Asked, bytes: &[u8]) -> Vec<u8> {
+    let tag = format!("\"{}\"", hex::encode(&Sha256::digest(bytes)[..8]));
+    let headers = format!("ETag: {tag}\r\nAccept-Ranges: bytes\r\n");
+    if asked.header("if-none-match") == Some(&tag) {
+        return response(304, &headers, 0, b"");
+    }
+    let same = asked.header("if-range").is_none_or(|known| known == tag);
+    match asked.from().filter(|_| same) {
+        Some(from) if from < bytes.len() => {
+            let range = format!("Content-Range: bytes {from}-{}/{}\r\n", bytes.len() - 1, bytes.len());
+            response(206, &format!("{headers}{range}"), bytes.len() - from, &bytes[from..])
+        }
+        Some(_) => response(416, &headers, 0, b""),
+        None => response(200, &headers, bytes.len(), bytes),
+    }
 }
 
 fn response(status: u16, header: &str, length: usize, body: &[u8]) -> Vec<u8> {

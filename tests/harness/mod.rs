@@ -2,14 +2,23 @@
 //! looks at its processes, and makes packages for it, good and hostile.
 
 mod apkg;
+mod asked;
 mod client;
+mod command;
 mod eventually;
+mod faults;
+mod gpg;
 mod https;
 mod log;
 mod output;
 mod par;
 pub(crate) mod process;
 mod raw;
+mod receiver;
+mod registry;
+mod s3;
+mod sender;
+mod traffic;
 mod zip_by_hand;
 
 use std::path::PathBuf;
@@ -17,13 +26,22 @@ use std::path::PathBuf;
 use tempfile::TempDir;
 
 pub(crate) use apkg::{Package, zip_directory};
+pub(crate) use asked::{Asked, Fault, Script};
 pub(crate) use client::{Answer, Answered, Client};
+pub(crate) use command::par_command;
 pub(crate) use eventually::{eventually, eventually_within};
+pub(crate) use faults::Faults;
+pub(crate) use gpg::{Gpg, Key};
 pub(crate) use https::HttpsServer;
 pub(crate) use log::Line;
 pub(crate) use output::Output;
-pub(crate) use par::{Par, ParBuilder, par, par_command};
+pub(crate) use par::{Par, ParBuilder, par};
 pub(crate) use raw::{RawConnection, status_of};
+pub(crate) use receiver::{Delivery, Receiver};
+pub(crate) use registry::{Index, put_index};
+pub(crate) use s3::S3Server;
+pub(crate) use sender::Sender;
+pub(crate) use traffic::Traffic;
 pub(crate) use zip_by_hand::{Entry, ZipByHand};
 
 /// A package directory of `tests/agents`.

@@ -6,7 +6,7 @@ use std::{
     fs,
     net::TcpListener,
     path::{Path, PathBuf},
-    process::{Child, Command, ExitStatus, Stdio},
+    process::{Child, ExitStatus, Stdio},
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -16,7 +16,9 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use super::{
-    Client, Line, Output, eventually, eventually_within,
+    Client, Line, Output,
+    command::{par_command, par_command_through, shared_cache},
+    eventually, eventually_within,
     log::{Log, collect},
     process::{self, Process},
     scratch,
@@ -24,49 +26,6 @@ use super::{
 
 /// Enough for a first install of pandas on a busy machine.
 const READY_WITHIN: Duration = Duration::from_secs(120);
-
-/// Variables that would change what `par` does; a test sets those that it means.
-const CLEARED: &[&str] = &[
-    "AGENT_APP_ID",
-    "PACKAGE_URL",
-    "RUNTIME_MODE",
-    "PORT",
-    "METRICS_PORT",
-    "HOST",
-    "PACKAGES_URLS",
-    "REGISTRY_URL",
-    "PAR_CONFIG",
-    "PAR_DATA_DIR",
-    "PAR_SOCKET",
-    "PAR_PASS_ENV",
-    "PAR_OPERATOR_TOKEN",
-    "WHEELHOUSE_DIR",
-    "LOG_LEVEL",
-    "OIDC_ISSUER",
-    "STRIPE_KEY",
-    "RUST_LOG",
-    "PYTHONPATH",
-    "VIRTUAL_ENV",
-    "http_proxy",
-    "HTTP_PROXY",
-];
-
-/// The binary under test without the surroundings of a test run.
-pub(crate) fn par_command() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_par"));
-    for name in CLEARED {
-        command.env_remove(name);
-    }
-    command.env("LOG_FORMAT", "json");
-    command
-}
-
-/// `$XDG_CACHE_HOME/par/tests`.
-fn shared_cache() -> PathBuf {
-    let base = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
-    let home = || PathBuf::from(std::env::var_os("HOME").expect("HOME")).join(".cache");
-    base.unwrap_or_else(home).join("par/tests")
-}
 
 /// How `par` will be started.
 #[derive(Debug, Clone)]
@@ -76,6 +35,7 @@ pub(crate) struct ParBuilder {
     env: BTreeMap<String, String>,
     settings: Vec<(String, Value)>,
     allowed: Vec<String>,
+    through: Vec<String>,
     data: Arc<TempDir>,
 }
 
@@ -87,6 +47,7 @@ pub(crate) fn par() -> ParBuilder {
         env: BTreeMap::new(),
         settings: vec![],
         allowed: vec![],
+        through: vec![],
         data: Arc::new(data_directory()),
     }
 }
@@ -131,6 +92,20 @@ impl ParBuilder {
         self
     }
 
+    /// On a disk of its own at `place`, which only this `par` and its children see: a small one fills up.
+    pub(crate) fn disk(mut self, place: &Path, megabytes: u32) -> Self {
+        let mount = "mount -t tmpfs -o size=$1m none \"$2\" && shift 2 && exec \"$@\"";
+        let words = ["unshare", "--map-root-user", "--mount", "sh", "-c", mount, "sh"];
+        self.through = words.map(str::to_owned).to_vec();
+        self.through.extend([megabytes.to_string(), place.to_string_lossy().into_owned()]);
+        self
+    }
+
+    /// The same without its sources.
+    pub(crate) fn without_sources(self) -> Self {
+        Self { sources: vec![], ..self }
+    }
+
     /// WARN and ERROR lines of this event are part of the story.
     pub(crate) fn allow(mut self, event: &str) -> Self {
         self.allowed.push(event.to_owned());
@@ -165,7 +140,7 @@ impl ParBuilder {
     /// Starts and does not wait.
     pub(crate) fn launch(self) -> Par {
         let (port, metrics_port) = free_ports();
-        let mut command = par_command();
+        let mut command = par_command_through(&self.through);
         command.arg("serve");
         if self.dev {
             command.arg("--dev");
@@ -317,17 +292,21 @@ impl Par {
     }
 
     /// Stops it gracefully and starts it again with the same data, sources and variables.
-    pub(crate) async fn restart(mut self) -> Self {
+    pub(crate) async fn restart(self) -> Self {
+        self.stop().await.start().await
+    }
+
+    /// Stops it gracefully; what comes back starts it again with the same data, sources and variables.
+    pub(crate) async fn stop(mut self) -> ParBuilder {
         self.term();
         self.exit().await;
-        let builder = self.builder.clone();
-        drop(self); // takes down what is left of the old one; later it would be the new one
-        builder.start().await
+        // Dropping takes down what is left of this one; later it would be the new one.
+        self.builder.clone()
     }
 
     /// The same builder with other sources, for a later start on the same data directory.
     pub(crate) fn again(&self) -> ParBuilder {
-        ParBuilder { sources: vec![], ..self.builder.clone() }
+        self.builder.clone().without_sources()
     }
 
     /// Log and stderr, for a person who looks for the reason.

@@ -12,6 +12,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -122,10 +123,9 @@ def free_ports(count: int) -> list[int]:
     return ports
 
 
-@pytest.fixture(scope="session")
-def par(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Par]:
-    """One `par` for all tests: packages of one template must not meet there either."""
-    data = tmp_path_factory.mktemp("par")
+@contextmanager
+def serving(data: Path, *arguments: str, **variables: str) -> Iterator[Par]:
+    """A `par` with these arguments and variables, its data below `data`, until the end of the block."""
     port, metrics = free_ports(2)
     log = data / "log"
     environment = {
@@ -135,10 +135,11 @@ def par(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Par]:
         "PAR_DATA_DIR": str(data),
         "LOG_FORMAT": "json",
         "UV_CACHE_DIR": str(CACHE / "tests" / "uv"),
+        **variables,
     }
     with log.open("w") as output:
         child = subprocess.Popen(
-            [binary(), "serve", "--dev"], env=environment, stdout=output, stderr=subprocess.STDOUT
+            [binary(), "serve", *arguments], env=environment, stdout=output, stderr=subprocess.STDOUT
         )
     try:
         deadline = time.monotonic() + 30
@@ -152,3 +153,10 @@ def par(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Par]:
             child.wait(timeout=20)
         finally:
             child.kill()
+
+
+@pytest.fixture(scope="session")
+def par(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Par]:
+    """One `par` for all tests: packages of one template must not meet there either."""
+    with serving(tmp_path_factory.mktemp("par"), "--dev") as par:
+        yield par

@@ -251,7 +251,9 @@ fn mounted(answer: &Value, out: &mut dyn Write) -> Result<(), Failure> {
 fn reloaded(answer: &Value, out: &mut dyn Write) -> Result<(), Failure> {
     let rows: Vec<_> = list(answer, "packages")
         .iter()
-        .map(|package| ["package", "version", "outcome", "step", "detail"].map(|name| text(package, name)).to_vec())
+        .map(|package| {
+            ["package", "version", "outcome", "step", "detail"].map(|name| text(package, name)).to_vec()
+        })
         .collect();
     table::write(out, &["PACKAGE", "VERSION", "OUTCOME", "STEP", "DETAIL"], &rows)?;
     if text(answer, "status") == "success" {

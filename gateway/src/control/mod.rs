@@ -36,11 +36,11 @@ mod tests;
 
 pub(crate) use fleet::{Fleet, Rollouts};
 
+use self::refusal::Refusal;
 pub(crate) use self::{
     refusal::CODE_HEADER,
     webhook::{Hook, Notice, Verifier},
 };
-use self::refusal::Refusal;
 use crate::{config::Config, observe::RecentLines, webhooks::Webhooks};
 
 /// Whether calls are taken.

@@ -339,7 +339,10 @@ async fn an_agent_is_switched_or_toggled() {
 async fn a_mounted_package_is_taken_away() {
     let bench = bench(false);
     let (_, body) = bench.ask(Role::Operator, "DELETE", "/runtime/packages/echo%401.0.0", "").await;
-    assert_eq!(body, json!({"status": "success", "package_id": "echo@1.0.0", "draining": 2, "indexed": false}));
+    assert_eq!(
+        body,
+        json!({"status": "success", "package_id": "echo@1.0.0", "draining": 2, "indexed": false})
+    );
     for path in ["/runtime/packages/other@1.0.0", "/runtime/packages/echo", "/runtime/packages/%ff"] {
         let (status, body) = bench.ask(Role::Operator, "DELETE", path, "").await;
         assert_eq!((status.as_u16(), &body["code"]), (404, &json!("package_not_found")), "{path}");

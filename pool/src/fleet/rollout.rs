@@ -197,7 +197,8 @@ impl Pool {
         Ok(generation)
     }
 
-    /// Starts as many workers as blue has, so that the calls of the first moment need not wait for growth.
+    /// Starts as many workers as blue has and takes over what is known of the calls, so that those of the first moment
+    /// need not wait for growth.
     async fn match_blue(&self, green: &Arc<Generation>) {
         let most = self.fleet.cores as usize * 2;
         let blue = self
@@ -205,7 +206,9 @@ impl Pool {
             .lock()
             .active(&green.installed.package.id.name)
             .map(|mount| Arc::clone(&mount.generation));
-        let wanted = blue.map_or(1, |blue| blue.slots.snapshot().seats.len()).min(most);
+        let Some(blue) = blue else { return };
+        green.slots.learn_from(&blue.slots);
+        let wanted = blue.slots.snapshot().seats.len().min(most);
         let more = green.installed.package.workers.max.map_or(wanted, |max| wanted.min(max as usize));
         // One that does not start is started when calls wait for it.
         join_all((1..more).map(|_| green.start_worker())).await;

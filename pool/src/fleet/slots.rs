@@ -14,30 +14,11 @@ use parking_lot::Mutex;
 use tokio::sync::{Notify, oneshot};
 
 use super::{
+    seat::{COLD, Seat, Seated},
     snapshot::{SeatView, Snapshot},
-    ticket::CallTicket,
     window::Window,
 };
-use crate::process::{Lane, Worker};
-
-type Seated = Arc<Worker<CallTicket>>;
-
-/// A worker and what is outstanding on it.
-#[derive(Debug)]
-struct Seat {
-    key: u64,
-    worker: Seated,
-    outstanding: [u32; 2],
-    retiring: bool,
-    listed_idle: bool,
-    since: Instant,
-}
-
-impl Seat {
-    fn total(&self) -> u32 {
-        self.outstanding.iter().sum()
-    }
-}
+use crate::process::Lane;
 
 #[derive(Debug)]
 struct Waiter {
@@ -251,11 +232,14 @@ impl Slots {
     fn release(self: &Arc<Self>, key: u64, lane: Lane, micros: Option<u32>) {
         let mut refused = Vec::new();
         let mut state = self.state.lock();
-        if let Some(micros) = micros {
-            let window = &mut state.lane(lane).window;
-            *window = window.observe(micros);
-        }
         if let Some(found) = state.find(key) {
+            let seat = &mut state.seats[found];
+            let cold = seat.served < COLD;
+            seat.served = seat.served.saturating_add(1);
+            if let Some(micros) = micros {
+                let window = &mut state.lanes[lane.index()].window;
+                *window = window.observe(micros, cold);
+            }
             let seat = &mut state.seats[found];
             let outstanding = &mut seat.outstanding[lane.index()];
             *outstanding = outstanding.saturating_sub(1);
@@ -288,6 +272,14 @@ impl Slots {
         }
     }
 
+    /// Takes over what is known of the calls of a generation that these calls were for before.
+    pub(crate) fn learn_from(&self, other: &Self) {
+        let known = other.state.lock().lanes.each_ref().map(|lane| lane.window);
+        for (lane, window) in self.state.lock().lanes.iter_mut().zip(known) {
+            lane.window = window.handed_on().unwrap_or(lane.window);
+        }
+    }
+
     /// Whether nothing runs; then the next call rings `pressure`.
     pub(crate) fn rest(&self) -> bool {
         let mut state = self.state.lock();
@@ -307,6 +299,7 @@ impl Slots {
             outstanding: [0; 2],
             retiring: false,
             listed_idle: true,
+            served: 0,
             since: Instant::now(),
         });
         state.idle.push(key);

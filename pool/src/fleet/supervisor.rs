@@ -23,8 +23,7 @@ const LOOK: Duration = Duration::from_millis(100);
 /// live for microseconds would start workers that nobody needs.
 const WORTH: Duration = Duration::from_millis(1);
 
-/// Looks at busy workers, and the time between them, to tell computing from waiting.
-const LOOKS: u16 = 2;
+/// Time between two looks at busy workers that tell computing from waiting; the runtime's timers know no shorter one.
 const BETWEEN_LOOKS: Duration = Duration::from_millis(1);
 
 /// Busy workers looked at in one sample.
@@ -80,7 +79,10 @@ async fn grow(generation: &Arc<Generation>) {
         let [sync, concurrent] = now.waiting;
         let [_, room] = now.capacity;
         let [sync_cost, concurrent_cost] = now.cost;
-        let aged = live == 0 || now.oldest.is_some_and(|since| since.elapsed() >= WORTH);
+        // Behind calls that are known to take long nobody gets his turn by waiting.
+        let cost = if sync > 0 { sync_cost } else { concurrent_cost };
+        let aged =
+            live == 0 || cost >= WORTH * 10 || now.oldest.is_some_and(|since| since.elapsed() >= WORTH);
         let waiting = if aged { sync + concurrent.div_ceil(room.max(1) as usize) } else { 0 };
         let mut demand = Demand {
             waiting: u32::try_from(waiting).unwrap_or(u32::MAX),
@@ -89,7 +91,7 @@ async fn grow(generation: &Arc<Generation>) {
             starting: u32::try_from(generation.starting.load(Ordering::Relaxed)).unwrap_or(u32::MAX),
             max: policy.max.unwrap_or_else(|| affordable(&now)).max(policy.min),
             cores: generation.settings.cores,
-            cost: if sync > 0 { sync_cost } else { concurrent_cost },
+            cost,
             on_cpu,
         };
         let missing = policy.min.saturating_sub(live + demand.starting);
@@ -132,18 +134,21 @@ async fn grow(generation: &Arc<Generation>) {
     }
 }
 
-/// Share of looks in which a busy worker was running or runnable; `None` if none of them could be looked at.
+/// Share of looks in which a busy worker was running or runnable; `None` if none of them could be looked at. Workers
+/// that compute are always one or the other, so if none is at the first look there is no need for a second.
 async fn sample(now: &Snapshot) -> Option<f32> {
     let busy: Vec<&SeatView> = now.seats.iter().filter(|seat| seat.outstanding > 0).take(SAMPLED).collect();
-    let (mut runnable, mut looks) = (0u16, 0u16);
-    for _ in 0..LOOKS {
-        tokio::time::sleep(BETWEEN_LOOKS).await;
-        for state in busy.iter().filter_map(|seat| usage::is_runnable(seat.worker.pid)) {
-            looks += 1;
-            runnable += u16::from(state);
-        }
+    let look = || {
+        let states: Vec<bool> = busy.iter().filter_map(|seat| usage::is_runnable(seat.worker.pid)).collect();
+        (states.iter().filter(|runnable| **runnable).count(), states.len())
+    };
+    let (runnable, seen) = look();
+    if seen == 0 || runnable == 0 {
+        return (seen > 0).then_some(0.0);
     }
-    (looks > 0).then(|| f32::from(runnable) / f32::from(looks))
+    tokio::time::sleep(BETWEEN_LOOKS).await;
+    let (again, seen_again) = look();
+    Some((runnable + again) as f32 / (seen + seen_again) as f32)
 }
 
 /// Workers that the available memory allows, by the measured size of one of them.

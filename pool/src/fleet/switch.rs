@@ -67,9 +67,9 @@ impl Pool {
             origin: wanted.source.clone(),
             cause: wanted.cause,
         });
-        let began = Instant::now();
         let (former, beside, gone) = {
             let mut book = self.book.lock();
+            let began = Instant::now();
             if self.stopping.is_cancelled() {
                 return Err(LoadError::Stopping);
             }
@@ -301,39 +301,6 @@ impl Pool {
         let kind = EventKind::Unmounted { former: id.clone(), reason: reason.to_owned() };
         self.settings.events.tell(id.name.as_str(), kind);
         Some(Unloaded { package_id: id.clone(), draining, indexed: indexed && self.follower.get().is_some() })
-    }
-
-    pub(crate) fn drain_all(&self, gone: Vec<Arc<Mount>>) {
-        let grace = self.settings.rollout.drain_timeout;
-        for mount in gone {
-            self.fleet.background.spawn(async move { mount.generation.end(grace).await });
-        }
-    }
-
-    /// Ends parked generations whose time is over, and keeps the history that bake windows compare with.
-    pub(crate) async fn tend(self: Arc<Self>) {
-        let settings = &self.settings.rollout;
-        let often = (settings.rollback_ttl / 4).clamp(Duration::from_millis(100), Duration::from_secs(15));
-        let mut look = tokio::time::interval(often);
-        look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        while !self.stopping.is_cancelled() {
-            look.tick().await;
-            let gone = {
-                let mut book = self.book.lock();
-                for standing in &book.standing {
-                    standing.mount.generation.note_history();
-                }
-                let gone = book.prune(settings.rollback_ttl, settings.parked);
-                if !gone.is_empty() {
-                    self.publish(&mut book);
-                }
-                gone
-            };
-            for mount in &gone {
-                tracing::info!(event = "unparked", package = %mount.id, generation = mount.generation.number);
-            }
-            self.drain_all(gone);
-        }
     }
 }
 

@@ -18,6 +18,7 @@ mod https;
 mod partial;
 mod progress;
 mod remote;
+mod resolver;
 mod s3;
 mod tries;
 

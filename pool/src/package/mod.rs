@@ -11,6 +11,7 @@ use std::{
 use par_proto::ids::Digest;
 
 pub mod environment;
+mod errand;
 pub mod fetch;
 pub mod manifest;
 pub mod pull;

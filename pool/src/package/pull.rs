@@ -20,6 +20,7 @@ use super::{
     Document, Installed, Location, Package, PackageSettings, PullError, Remote, Signature, Source, Step,
     Unpacked, Validator,
     environment::Environments,
+    errand,
     fetch::Fetched,
     manifest,
     store::{Pin, Scratch, Store},
@@ -111,7 +112,7 @@ impl Street {
     /// [`Store::settle`].
     pub async fn settle(&self) {
         let store = self.line.store.clone();
-        let settled = tokio::task::spawn_blocking(move || store.settle()).await;
+        let settled = errand::run(move || store.settle()).await;
         if let Err(error) = settled {
             tracing::warn!(event = "store_unsettled", %error, "the package cache could not be looked through");
         }
@@ -303,7 +304,7 @@ fn unstored(error: &io::Error) -> PullError {
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, PullError> + Send + 'static,
 ) -> Result<T, PullError> {
-    tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| {
+    errand::run(work).await.unwrap_or_else(|error| {
         Err(PullError::refused(Step::Unpack, "reading the package failed").with_log(error.to_string()))
     })
 }

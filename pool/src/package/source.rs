@@ -208,6 +208,19 @@ fn url(place: &str) -> Result<Url, SourceError> {
     })
 }
 
+/// Whether only this host and its cloud know an address: link-local, or an instance metadata service.
+pub(crate) fn is_hosts_own(address: IpAddr) -> bool {
+    let address = match address {
+        IpAddr::V4(_) => address,
+        IpAddr::V6(six) => six.to_ipv4_mapped().map_or(address, IpAddr::V4),
+    };
+    let link_local = match address {
+        IpAddr::V4(address) => address.is_link_local(),
+        IpAddr::V6(address) => address.is_unicast_link_local(),
+    };
+    link_local || METADATA.contains(&address)
+}
+
 /// Whether an address may be asked at all: https anywhere but link-local, http on loopback. Redirects pass here too.
 pub(crate) fn check_url(url: &Url) -> Result<(), SourceError> {
     let address = match url.host() {
@@ -216,12 +229,7 @@ pub(crate) fn check_url(url: &Url) -> Result<(), SourceError> {
         Some(Host::Domain(_)) | None => None,
     };
     let named = url.host_str().is_some_and(|host| METADATA_NAMES.contains(&host.trim_end_matches('.')));
-    let link_local = match address {
-        Some(IpAddr::V4(address)) => address.is_link_local(),
-        Some(IpAddr::V6(address)) => address.is_unicast_link_local(),
-        None => false,
-    };
-    if link_local || named || address.is_some_and(|address| METADATA.contains(&address)) {
+    if named || address.is_some_and(is_hosts_own) {
         return Err(SourceError::LinkLocal(shown(url)));
     }
     let loopback =

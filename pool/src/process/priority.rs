@@ -15,9 +15,8 @@ use rustix::{
 /// what nobody else wants.
 const LOW: i32 = 10;
 
-static MAY_RAISE: LazyLock<bool> = LazyLock::new(|| {
-    capabilities(None).is_ok_and(|sets| sets.effective.contains(CapabilitySet::SYS_NICE))
-});
+static MAY_RAISE: LazyLock<bool> =
+    LazyLock::new(|| capabilities(None).is_ok_and(|sets| sets.effective.contains(CapabilitySet::SYS_NICE)));
 
 /// Makes a process that imports less important, if that can be taken back.
 pub(crate) fn lower(pid: u32) {

@@ -10,7 +10,7 @@ use bytes::BytesMut;
 use par_proto::frames::{Decoder, Kind};
 use parking_lot::Mutex;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
-use tokio::{io::AsyncReadExt, net::UnixStream, sync::oneshot};
+use tokio::{io::AsyncReadExt, net::UnixStream, runtime::Handle, sync::oneshot};
 
 use super::{
     channel::{Channel, Closed},
@@ -115,8 +115,10 @@ impl<T: Ticket> Worker<T> {
             }
             status = &mut exit => match status {
                 Ok(death) => Some(death),
-                // The template is gone: the socket's end is what is left to wait for.
+                // The template is gone: the socket's end is what is left to wait for, and before the first call
+                // nobody reads the socket.
                 Err(_) => {
+                    self.channel.attach(&Handle::current());
                     drop(closed.await);
                     None
                 }

@@ -1,6 +1,7 @@
 """Work that nobody waits for: while it lasts, the process does not interrupt others (SCHED_BATCH).
 
-Unlike a nice value, which only a privileged process takes back and every fork inherits, the policy can be left again.
+Unlike a nice value, which only a privileged process takes back and every fork inherits, the policy can be
+left again.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
 @contextmanager
 def batch() -> Iterator[None]:
-    """Make the calling thread, and threads that it starts meanwhile, a batch task; a system that refuses is obeyed."""
+    """Make the calling thread, and those that it starts, a batch task; a system that refuses is obeyed."""
     policy, param = os.sched_getscheduler(0), os.sched_getparam(0)
     _become(os.SCHED_BATCH, os.sched_param(0))
     try:

@@ -11,7 +11,7 @@ use super::{
     interpreter::Interpreter,
     tool::{ToolError, Tools, arguments},
 };
-use crate::package::{PullError, Step};
+use crate::package::{PullError, Step, errand};
 
 /// Largest environment. CPU builds of torch stay below; CUDA ones do not and belong into the image.
 const MAX_BYTES: u64 = 2 << 30;
@@ -100,7 +100,7 @@ pub(super) fn is_usable(environment: &Path) -> bool {
 
 /// Measures a directory, refuses one that is too large and makes it read-only.
 pub(super) async fn seal(directory: PathBuf) -> Result<(), PullError> {
-    let sealed = tokio::task::spawn_blocking(move || seal_now(&directory)).await;
+    let sealed = errand::run(move || seal_now(&directory)).await;
     let disk = |log: String| {
         PullError::refused(Step::Environment, "the environment could not be made read-only").with_log(log)
     };

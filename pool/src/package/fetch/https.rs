@@ -1,6 +1,6 @@
 //! `https://` (and `http://` of loopback): one request, one answer.
 
-use std::{error::Error as _, time::Duration};
+use std::{error::Error as _, sync::Arc, time::Duration};
 
 use reqwest::{
     Client, Response, StatusCode,
@@ -16,6 +16,7 @@ use super::{
     Validator,
     answer::{Answer, Body, Reply, Wish, agreed},
     fault::{Fault, chain},
+    resolver::Elsewhere,
 };
 use crate::package::{
     PullError, Step,
@@ -53,6 +54,7 @@ pub(super) fn client(roots: Vec<reqwest::Certificate>) -> Result<Client, PullErr
                 None => attempt.follow(),
             }
         }))
+        .dns_resolver(Arc::new(Elsewhere))
         .retry(reqwest::retry::never())
         .referer(false)
         .connect_timeout(CONNECT)

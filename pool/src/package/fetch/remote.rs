@@ -15,7 +15,7 @@ use super::{
     s3, too_large,
     tries::{Pace, Tries},
 };
-use crate::package::{Location, PackageSettings, PullError, Step, store::Store};
+use crate::package::{Location, PackageSettings, PullError, Step, errand, store::Store};
 
 /// Everything that fetches. Clients are made when the first source needs them, and kept.
 #[derive(Debug)]
@@ -226,7 +226,7 @@ fn local(path: &Path) -> Fault {
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, PullError> + Send + 'static,
 ) -> Result<T, PullError> {
-    tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| {
+    errand::run(work).await.unwrap_or_else(|error| {
         Err(PullError::refused(Step::Fetch, "reading a file failed").with_log(error.to_string()))
     })
 }

@@ -1,0 +1,66 @@
+//! What is left of generations that are gone: nothing.
+
+use std::{fs, time::Duration};
+
+use serde_json::json;
+
+use crate::harness::{Index, Package, Par, eventually_within, par, process::Process, scratch};
+
+/// Longer than the bake window, the drain and two looks for processes that ended.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Connections of the test itself come and go.
+const SLACK: usize = 4;
+
+fn descriptors(process: Process) -> usize {
+    fs::read_dir(format!("/proc/{}/fd", process.pid)).expect("it runs").count()
+}
+
+/// Descriptors of the runtime, and its processes.
+fn held(par: &Par) -> (usize, usize) {
+    (descriptors(par.process()), par.process().descendants().len())
+}
+
+/// Rolls out versions, each called this often, and expects that nothing is left of them.
+async fn nothing_is_left(calls: usize) {
+    let folder = scratch();
+    let package = |minor: usize| Package::saying("turns", &format!("1.{minor}.0"), "x");
+    let url = Index::of([&package(0)]).in_folder(folder.path());
+    let par = par()
+        .production()
+        .env("REGISTRY_URL", url)
+        .env("REGISTRY_POLL_INTERVAL", "1h")
+        .setting("rollout.parked", 0)
+        .setting("rollout.bake_window", "1s")
+        .start()
+        .await;
+    let roll = async |minor: usize| {
+        Index::of([&package(minor)]).in_folder(folder.path());
+        par.operator().post_empty("/runtime/reload").await.ok();
+        for _ in 0..calls {
+            assert_eq!(par.http.invoke("turns", &json!({})).await.ok(), json!("x"));
+        }
+    };
+    for minor in 1..4 {
+        roll(minor).await;
+    }
+    let before = held(&par);
+    for minor in 4..14 {
+        roll(minor).await;
+    }
+    eventually_within(PATIENCE, "descriptors and processes are as many as before", async || {
+        let now = held(&par);
+        (now.0 <= before.0 + SLACK && now.1 <= before.1).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn generations_that_were_called_leave_no_descriptor_and_no_process() {
+    nothing_is_left(3).await;
+}
+
+#[tokio::test]
+async fn generations_that_nobody_called_leave_no_descriptor_and_no_process() {
+    nothing_is_left(0).await;
+}

@@ -9,23 +9,24 @@ use super::{
     directory::Mount,
     pool::Pool,
     receipt::{Cause, Receipt, RolloutOutcome},
+    totals::Tally,
 };
 
 /// Time between two looks: how long a bad version serves beyond what its calls already showed.
 const LOOK: Duration = Duration::from_millis(50);
 
 impl Pool {
-    /// Watches `green` until the bake window is over, takes it back if it does worse than `blue`, and completes the
+    /// Watches `green`, which had answered `start` at the switch, until the bake window is over, takes it back if it does worse than `blue`, and completes the
     /// receipt with how its calls fared.
     pub(crate) async fn bake(
         self: Arc<Self>,
         green: Arc<Mount>,
         blue: Option<Arc<Mount>>,
+        start: Tally,
         mut receipt: Receipt,
     ) {
         self.save_receipts().await;
         let settings = &self.settings.rollout;
-        let start = green.generation.totals.tally();
         let end = Instant::now() + settings.bake_window;
         let before = blue.as_ref().map(|blue| blue.generation.recent());
         let mut reason = None;

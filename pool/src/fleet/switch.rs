@@ -67,6 +67,7 @@ impl Pool {
             origin: wanted.source.clone(),
             cause: wanted.cause,
         });
+        let start = green.totals.tally();
         let (former, beside, gone) = {
             let mut book = self.book.lock();
             let began = Instant::now();
@@ -104,7 +105,12 @@ impl Pool {
             receipt.end(RolloutOutcome::Live);
             self.count(&receipt);
             self.receipts.keep(&receipt);
-            self.fleet.background.spawn(Arc::clone(self).bake(Arc::clone(&mount), former.clone(), receipt));
+            self.fleet.background.spawn(Arc::clone(self).bake(
+                Arc::clone(&mount),
+                former.clone(),
+                start,
+                receipt,
+            ));
         }
         let former = former.map(|former| former.id.clone());
         Ok(Loaded {

@@ -10,7 +10,7 @@ use tokio::{
 };
 
 /// As unimportant as installers and imports.
-const LOW: i32 = 10;
+const LOW: i32 = 19;
 
 /// Several packages at once come in with one processor each to spare; more would only fight for the disk.
 const MOST: usize = 4;

@@ -4,6 +4,7 @@ use std::{
     collections::HashMap,
     io,
     path::{Path, PathBuf},
+    pin::pin,
     process::{Child, Command, Stdio},
     time::Duration,
 };
@@ -21,6 +22,9 @@ use super::{
     spawner,
 };
 use crate::package::Installed;
+
+/// How long an import makes do with what nobody else wants. Most imports take less on a machine with room.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// What a template needs to start.
 #[derive(Debug, Clone)]
@@ -137,10 +141,7 @@ impl Template {
             .send(&serde_json::json!({ "init": init }), &[])
             .await
             .map_err(system("speak to the template"))?;
-        let said = tokio::time::timeout(settings.import_timeout, control.receive())
-            .await
-            .map_err(|_| StartError::Slow(settings.import_timeout))?
-            .map_err(system("hear the template"))?;
+        let said = hear(&control, pid, settings.import_timeout).await?;
         let ready = match said {
             Some(Said::Ready(ready)) => {
                 priority::raise(pid);
@@ -178,6 +179,22 @@ impl Template {
         self.forks.send(Fork { theirs, reply }).await.map_err(|_| StartError::Ended)?;
         answer.await.map_err(|_| StartError::Ended)?
     }
+}
+
+/// What the template says when its imports are done, or have failed.
+async fn hear(control: &Control, pid: u32, longest: Duration) -> Result<Option<Said>, StartError> {
+    let mut hearing = pin!(control.receive());
+    let soon = tokio::time::timeout(PATIENCE.min(longest), &mut hearing).await;
+    let said = match soon {
+        Ok(said) => said,
+        Err(_) => {
+            // On a full machine nothing is left for it: now it gets its share.
+            priority::raise(pid);
+            let left = longest.saturating_sub(PATIENCE);
+            tokio::time::timeout(left, hearing).await.map_err(|_| StartError::Slow(longest))?
+        }
+    };
+    said.map_err(system("hear the template"))
 }
 
 fn init(installed: &Installed, preload: bool, dev: bool) -> Init {

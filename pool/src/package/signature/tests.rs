@@ -281,9 +281,11 @@ fn a_key_that_says_nothing_reliable_of_itself_is_not_bound() {
     assert_eq!(flaw(keys.verify(&file, &gpg.sign(sha1, &file, &[]))), KeyFlaw::Unbound);
     // A name that was taken back says nothing any more; another one may.
     let key = gpg.key("ed25519", "sign", "0");
+    let listed = String::from_utf8(gpg.run(&["--with-colons", "--list-keys", &key])).unwrap();
+    let name = listed.lines().find(|line| line.starts_with("uid")).unwrap().split(':').nth(9).unwrap();
     gpg.run(&["--quick-add-uid", &key, "another <a@x>"]);
     let signature = gpg.sign(&key, &file, &[]);
-    gpg.revoke_user(&key);
+    gpg.revoke_user(&key, name);
     let verify = |name: &str| {
         let filter = format!("keep-uid=uid =~ {name}");
         let exported = gpg.write("filtered", &gpg.run(&["--export-filter", &filter, "--export", &key]));

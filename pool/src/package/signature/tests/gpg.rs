@@ -76,8 +76,9 @@ impl Gpg {
         self.converse(&["--edit-key", key], "key 1\nrevkey\ny\n0\n\ny\nsave\n");
     }
 
-    pub(crate) fn revoke_user(&self, key: &str) {
-        self.converse(&["--edit-key", key], "uid 1\nrevuid\ny\n0\n\ny\nsave\n");
+    /// Takes back a name of a key, given whole.
+    pub(crate) fn revoke_user(&self, key: &str, name: &str) {
+        self.run(&["--quick-revoke-uid", key, name]);
     }
 
     /// The public key in a file.

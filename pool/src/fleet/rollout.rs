@@ -197,8 +197,8 @@ impl Pool {
         Ok(generation)
     }
 
-    /// Starts as many workers as blue has and takes over what is known of the calls, so that those of the first moment
-    /// need not wait for growth.
+    /// Starts as many workers as blue keeps busy, and one more, and takes over what is known of the calls, so that those
+    /// of the first moment need not wait for growth.
     async fn match_blue(&self, green: &Arc<Generation>) {
         let most = self.fleet.cores as usize * 2;
         let blue = self
@@ -208,7 +208,9 @@ impl Pool {
             .map(|mount| Arc::clone(&mount.generation));
         let Some(blue) = blue else { return };
         green.slots.learn_from(&blue.slots);
-        let wanted = blue.slots.snapshot().seats.len().min(most);
+        let now = blue.slots.snapshot();
+        let busy = now.seats.iter().filter(|seat| seat.outstanding > 0).count();
+        let wanted = (busy + 1).min(now.seats.len()).min(most);
         let more = green.installed.package.workers.max.map_or(wanted, |max| wanted.min(max as usize));
         // One that does not start is started when calls wait for it.
         join_all((1..more).map(|_| green.start_worker())).await;

@@ -360,6 +360,11 @@ async fn the_newest_wanted_version_wins_over_those_in_the_queue() {
         order(&Package::saying("queued", version, version)).await;
         says(&par, "queued", "1.0.0").await;
     }
+    eventually("the newest is in the queue", async || {
+        let mut lines = par.lines().into_iter();
+        lines.any(|line| line.event() == "extract" && line.mentions("queued@4.0.0")).then_some(())
+    })
+    .await;
     fs::write(&gate, "").expect("a file");
     eventually("the newest serves", async || {
         (par.http.invoke("queued", &json!({})).await.ok() == "4.0.0").then_some(())

@@ -129,10 +129,10 @@ impl Pool {
         }
         course.name(&id, unpacked.digest);
         self.known_as_bad(wanted, Some(unpacked.digest), Step::Unpack)?;
-        tell(&id, &unpacked.steps, &[Step::Fetch, Step::Verify, Step::Unpack]);
         let turn = self.turn(&id.name);
         let digest = unpacked.digest;
         turn.want(wanted.ticket, digest);
+        tell(&id, &unpacked.steps, &[Step::Fetch, Step::Verify, Step::Unpack]);
         let waiting = Instant::now();
         let _one_at_a_time = turn.lock.lock().await;
         course.step("queue", waiting.elapsed());

@@ -358,7 +358,11 @@ fn read_journal(journal: &OwnedFd) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-fn collect(decoder: &mut Decoder, inbox: &mut BytesMut, frames: &mut Vec<Frame>) -> Result<(), FrameError> {
+pub(super) fn collect(
+    decoder: &mut Decoder,
+    inbox: &mut BytesMut,
+    frames: &mut Vec<Frame>,
+) -> Result<(), FrameError> {
     while let Some(frame) = decoder.next(inbox)? {
         let from_worker = frame.header.kind as u8 >= Kind::Ready as u8;
         if !from_worker {

@@ -22,6 +22,15 @@ pub(crate) struct Init {
     pub(crate) exports: Vec<InitExport>,
     pub(crate) preload: bool,
     pub(crate) dev: bool,
+    /// `None`: the sandbox is off.
+    pub(crate) sandbox: Option<InitSandbox>,
+}
+
+/// What a template puts on itself and on its workers; programs in hexadecimal. The layer comes as a descriptor.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct InitSandbox {
+    pub(crate) template: Option<String>,
+    pub(crate) worker: Option<String>,
 }
 
 /// One handler to import.
@@ -86,6 +95,9 @@ pub struct Ready {
     /// Whether workers may be forked.
     #[serde(default)]
     pub fork: Option<ForkVerdict>,
+    /// Whether each worker enters a domain of its own.
+    #[serde(default)]
+    pub apart: bool,
     /// Facts per export, in the order of the manifest; empty before the imports.
     #[serde(default)]
     pub exports: Vec<ExportFacts>,
@@ -94,7 +106,7 @@ pub struct Ready {
 /// Code that could not be imported.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct ImportFailure {
-    /// `import` or `handler`.
+    /// `sandbox`, `import` or `handler`.
     pub phase: String,
     /// The export concerned.
     #[serde(default)]

@@ -16,6 +16,11 @@ pub enum Death {
         /// The limit in MB.
         limit_mb: u64,
     },
+    /// We ended it, with all that its package had started: too many.
+    Crowded {
+        /// Most processes and threads of a package.
+        limit: u32,
+    },
     /// What it wrote was not a frame.
     Garbage(String),
     /// It closed its socket, and nobody saw its exit.
@@ -38,6 +43,7 @@ impl Death {
             Self::Signalled(_) => "signal",
             Self::Timeout => "timeout",
             Self::OutOfMemory { .. } => "oom",
+            Self::Crowded { .. } => "processes",
             Self::Garbage(_) => "garbage",
             Self::Vanished => "vanished",
             Self::Retired => "retired",
@@ -56,6 +62,12 @@ impl fmt::Display for Death {
             Self::Timeout => f.write_str("the worker was stopped: a call ran past its deadline"),
             Self::OutOfMemory { limit_mb } => {
                 write!(f, "the worker was killed: it used more than its {limit_mb} MB of memory")
+            }
+            Self::Crowded { limit } => {
+                write!(
+                    f,
+                    "the worker was killed: its package started more than {limit} processes and threads"
+                )
             }
             Self::Garbage(what) => {
                 write!(f, "the worker was killed: it wrote garbage to the runtime's descriptors ({what})")

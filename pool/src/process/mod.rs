@@ -1,10 +1,13 @@
 //! One process at a time: a template that has imported a package, a worker forked from it, the channel between.
 
+mod cage;
 mod channel;
 mod control;
 mod death;
 mod descriptors;
 mod embedded;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod logs;
 mod orphans;
 mod priority;
@@ -16,14 +19,14 @@ mod template;
 pub(crate) mod usage;
 mod worker;
 
+pub(crate) use cage::Cage;
 pub use control::{ExportFacts, ForkVerdict, ImportFailure, Lane, Ready};
 pub use death::Death;
 pub(crate) use embedded::write as write_worker_code;
 pub use logs::{Origin, OutputLine, OutputSink};
 pub use orphans::adopt_orphans;
 pub use reply::{CallFrame, Reply, Ticket};
-pub(crate) use sandbox::Shield;
-pub use sandbox::level as sandbox_level;
+pub use sandbox::{Bounds, SandboxError, SandboxLevel, SandboxMode, SandboxSettings, Shield};
 pub use template::StartError;
 pub(crate) use template::{Template, TemplateSettings, kill_group};
 pub(crate) use worker::{Watch, Worker};

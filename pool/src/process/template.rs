@@ -3,6 +3,7 @@
 use std::{
     collections::HashMap,
     io,
+    os::fd::OwnedFd,
     path::{Path, PathBuf},
     pin::pin,
     process::{Child, Command, Stdio},
@@ -13,12 +14,13 @@ use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::{
-    control::{Control, ImportFailure, Init, InitExport, Ready, Said},
+    cage::{Cage, Member},
+    control::{Control, ImportFailure, Init, InitExport, InitSandbox, Ready, Said},
     death::Death,
     descriptors::{self, Theirs},
     logs::{Origin, OutputSink},
     priority,
-    sandbox::Shield,
+    sandbox::{Inner, SandboxError, SandboxLevel, Shield},
     spawner,
 };
 use crate::package::Installed;
@@ -31,7 +33,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 pub(crate) struct TemplateSettings {
     /// `pixell_runtime/__main__.py` as written to the data directory.
     pub(crate) program: PathBuf,
-    /// Directories that agents never see, and those below them that they do.
+    /// What confines it.
     pub(crate) shield: Shield,
     /// Longest import.
     pub(crate) import_timeout: Duration,
@@ -50,6 +52,9 @@ pub enum StartError {
     /// It took too long.
     #[error("the package's code was not imported within {0:?}")]
     Slow(Duration),
+    /// It cannot be confined as it has to be.
+    #[error(transparent)]
+    Sandbox(#[from] SandboxError),
     /// The process ended before it was ready.
     #[error("the package's process ended before it was ready")]
     Ended,
@@ -69,7 +74,9 @@ pub enum StartError {
 
 fn import_text(failure: &ImportFailure) -> String {
     let whose = failure.export.as_ref().map(|export| format!(" of {export}")).unwrap_or_default();
-    if failure.phase == "handler" {
+    if failure.phase == "sandbox" {
+        format!("the package's process cannot enter its sandbox: {}", failure.message)
+    } else if failure.phase == "handler" {
         format!("the handler{whose} cannot be used: {}", failure.message)
     } else {
         format!("the import{whose} failed: {}: {}", failure.class, failure.message)
@@ -99,16 +106,19 @@ struct Fork {
 pub(crate) struct Template {
     pid: u32,
     ready: Ready,
+    sandbox: SandboxLevel,
+    member: Member,
     forks: mpsc::Sender<Fork>,
     alive: watch::Receiver<bool>,
 }
 
 impl Template {
-    /// Starts the process and waits until it is ready.
+    /// Starts the process in its package's cage and waits until it is ready.
     pub(crate) async fn start(
         installed: &Installed,
         preload: bool,
         settings: &TemplateSettings,
+        cage: &Cage,
     ) -> Result<Self, StartError> {
         let (ours, theirs) = descriptors::control().map_err(system("make a control socket"))?;
         let mut command = Command::new(&installed.python);
@@ -121,14 +131,11 @@ impl Template {
             .stdin(Stdio::from(theirs))
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
-        // Names and digests are checked text: nothing of them can leave the directory.
-        let name = format!("{}-{:.12}", installed.package.id, installed.digest.to_string());
-        settings
-            .shield
-            .apply(&mut command, &installed.readable, &name)
-            .map_err(system("prepare the sandbox"))?;
+        let bounds = settings.shield.bounds(installed)?.marked(cage.mark());
+        let inner = settings.shield.confine(&mut command, &bounds)?;
         let mut child = spawner::spawn(command).await.map_err(system("start the interpreter"))?;
         let pid = child.id();
+        let member = cage.template(pid);
         priority::lower(pid);
         let origin = Origin::template(installed, pid);
         if let (Some(out), Some(err)) = (child.stdout.take(), child.stderr.take()) {
@@ -136,9 +143,9 @@ impl Template {
         }
         let guard = Kill(Some(child));
         let control = Control::new(ours).map_err(system("use a control socket"))?;
-        let init = init(installed, preload, settings.dev);
+        let (init, layer) = init(installed, preload, settings.dev, inner);
         control
-            .send(&serde_json::json!({ "init": init }), &[])
+            .send(&serde_json::json!({ "init": init }), &layer)
             .await
             .map_err(system("speak to the template"))?;
         let said = hear(&control, pid, settings.import_timeout).await?;
@@ -152,10 +159,12 @@ impl Template {
                 return Err(StartError::Ended);
             }
         };
+        let sandbox = settings.shield.level(ready.apart);
+        settings.shield.accepts(&sandbox)?;
         let (forks, requests) = mpsc::channel(64);
         let (living, alive) = watch::channel(true);
         tokio::spawn(serve(control, requests, guard, living));
-        Ok(Self { pid, ready, forks, alive })
+        Ok(Self { pid, ready, sandbox, member, forks, alive })
     }
 
     /// Its process id.
@@ -166,6 +175,16 @@ impl Template {
     /// What it found out.
     pub(crate) fn ready(&self) -> &Ready {
         &self.ready
+    }
+
+    /// What its sandbox achieves.
+    pub(crate) fn sandbox(&self) -> &SandboxLevel {
+        &self.sandbox
+    }
+
+    /// Its place in its package's cage.
+    pub(crate) fn member(&self) -> &Member {
+        &self.member
     }
 
     /// Whether it still runs.
@@ -197,9 +216,10 @@ async fn hear(control: &Control, pid: u32, longest: Duration) -> Result<Option<S
     said.map_err(system("hear the template"))
 }
 
-fn init(installed: &Installed, preload: bool, dev: bool) -> Init {
+fn init(installed: &Installed, preload: bool, dev: bool, inner: Inner) -> (Init, Vec<OwnedFd>) {
     let text = |path: &Path| path.to_string_lossy().into_owned();
-    Init {
+    let Inner { on, layer, template, worker } = inner;
+    let init = Init {
         package: installed.package.id.to_string(),
         root: text(&installed.root),
         sys_path: installed.sys_path.iter().map(|path| text(path)).collect(),
@@ -217,7 +237,9 @@ fn init(installed: &Installed, preload: bool, dev: bool) -> Init {
             .collect(),
         preload,
         dev,
-    }
+        sandbox: on.then_some(InitSandbox { template, worker }),
+    };
+    (init, layer.into_iter().collect())
 }
 
 /// Kills the template alone and waits for it; workers end with their own sockets.

@@ -30,6 +30,12 @@ pub(crate) fn proportional(pid: u32) -> Option<u64> {
     Some(kilobytes * 1024)
 }
 
+/// Bytes that a process is to answer for: its proportional set, or all that is resident if it has made itself
+/// unreadable.
+pub(crate) fn own(pid: u32) -> Option<u64> {
+    proportional(pid).or_else(|| resident(pid))
+}
+
 /// Memory that could be used without swapping, in bytes.
 pub(crate) fn available_memory() -> Option<u64> {
     let text = std::fs::read_to_string("/proc/meminfo").ok()?;

@@ -13,6 +13,7 @@ use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use tokio::{io::AsyncReadExt, net::UnixStream, runtime::Handle, sync::oneshot};
 
 use super::{
+    cage::Member,
     channel::{Channel, Closed},
     control::{ImportFailure, Ready},
     death::Death,
@@ -33,6 +34,7 @@ pub(crate) struct Worker<T> {
     pub(crate) ready: Ready,
     pub(crate) tail: Arc<Mutex<std::collections::VecDeque<String>>>,
     pidfd: OwnedFd,
+    member: Member,
     cause: Mutex<Option<Death>>,
 }
 
@@ -56,6 +58,7 @@ impl<T: Ticket> Worker<T> {
         let (ours, theirs) = descriptors::worker().map_err(system("make a worker's descriptors"))?;
         let forked = template.fork(theirs).await?;
         let pid = forked.pid;
+        let member = template.member().worker(pid);
         let pidfd = Pid::from_raw(pid.cast_signed())
             .ok_or(StartError::Ended)
             .and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).map_err(|_| StartError::Ended))?;
@@ -72,7 +75,7 @@ impl<T: Ticket> Worker<T> {
         let (channel, closed) = Channel::new(main, ours.side, ours.journal);
         // Set once, here; a second worker has its own cell.
         drop(seen.set(Arc::downgrade(&channel)));
-        let worker = Self { pid, channel, ready, tail, pidfd, cause: Mutex::new(None) };
+        let worker = Self { pid, channel, ready, tail, pidfd, member, cause: Mutex::new(None) };
         Ok((Arc::new(worker), Watch { closed, exit: forked.exit }, begin.elapsed()))
     }
 
@@ -124,7 +127,7 @@ impl<T: Ticket> Worker<T> {
                 }
             },
         };
-        let cause = self.cause.lock().clone();
+        let cause = self.member.sentence().or_else(|| self.cause.lock().clone());
         let death = Arc::new(cause.or(status).unwrap_or(Death::Vanished));
         self.kill(Death::Vanished);
         self.channel.settle(&death);

@@ -27,7 +27,16 @@ class Session:
 class Context:
     """One call, as its handler sees it."""
 
-    __slots__ = ("agent_id", "caller", "deadline", "request_id", "session", "traceparent", "version")
+    __slots__ = (
+        "agent_id",
+        "authorization",
+        "caller",
+        "deadline",
+        "request_id",
+        "session",
+        "traceparent",
+        "version",
+    )
 
     def __init__(
         self,
@@ -39,6 +48,7 @@ class Context:
         caller: dict[str, Any] | None = None,
         deadline: float | None = None,
         traceparent: str | None = None,
+        authorization: str | None = None,
     ) -> None:
         self.request_id = request_id
         self.agent_id = agent_id
@@ -49,6 +59,8 @@ class Context:
         #: When the call must have ended, on the clock of `time.monotonic()`; None without a deadline.
         self.deadline = deadline
         self.traceparent = traceparent
+        #: The caller's `Authorization`; None unless the manifest says `forward_authorization: true`.
+        self.authorization = authorization
 
     @property
     def remaining(self) -> float | None:
@@ -130,4 +142,5 @@ def _read(frame: Frame) -> Context:
         caller=said.get("caller"),
         deadline=(received / 1e9 + limit / 1e3) if limit else None,
         traceparent=said.get("traceparent"),
+        authorization=said.get("authorization"),
     )

@@ -17,6 +17,7 @@ from typing import Any, NoReturn
 
 from pixell_runtime import failures, fork_check
 from pixell_runtime.batch import batch
+from pixell_runtime.confinement import Confinement
 from pixell_runtime.control import Control, Message, close_all
 from pixell_runtime.handlers import Handler, LoadError, extend_path, load
 from pixell_runtime.worker import Descriptors, become_worker, prepare
@@ -45,6 +46,7 @@ class Template:
         self._init: dict[str, Any] = {}
         self._ready: dict[str, Any] = {}
         self._handlers: list[Handler] | None = None
+        self._confinement = Confinement(None, [])
         self._workers: set[int] = set()
         self._wakeup, self._wakeup_writer = os.pipe()
 
@@ -57,6 +59,7 @@ class Template:
                 self._end()
             if message.name != "init":
                 raise ValueError(f"the first message must be init, not {message.name}")
+            self._confine(message)
             self._start(message.body)
             self._take_signals()  # again: an import may have taken them
             while True:
@@ -76,6 +79,13 @@ class Template:
         # Ctrl-C in a terminal is for par, which then stops its workers in order. They inherit this.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
 
+    def _confine(self, message: Message) -> None:
+        try:
+            self._confinement = Confinement(message.body.get("sandbox"), message.descriptors)
+            self._confinement.enter_template()
+        except (OSError, RuntimeError) as error:
+            self._fail(failures.of_start("sandbox", "", error))
+
     def _start(self, init: dict[str, Any]) -> None:
         self._init = init
         for stream in (sys.stdout, sys.stderr):
@@ -93,6 +103,7 @@ class Template:
             "pid": os.getpid(),
             "import_seconds": round(time.monotonic() - began, 6),
             "fork": fork,
+            "apart": self._confinement.apart,
             "exports": [handler.describe() for handler in self._handlers or ()],
         }
         self._control.send({"ready": self._ready})
@@ -104,13 +115,16 @@ class Template:
         try:
             self._handlers = load(self._init["exports"])
         except LoadError as error:
-            self._control.send({"failed": failures.of_start(error.phase, error.export, error.error)})
-            self._flush()
-            os._exit(1)
+            self._fail(failures.of_start(error.phase, error.export, error.error))
         prepare(self._handlers)
         # What is alive now stays: collections in the workers do not touch it, so its pages are shared.
         gc.collect()
         gc.freeze()
+
+    def _fail(self, said: dict[str, Any]) -> NoReturn:
+        self._control.send({"failed": said})
+        self._flush()
+        os._exit(1)
 
     def _wait(self) -> None:
         readable, _, _ = select.select([self._control.descriptor, self._wakeup], [], [])
@@ -153,6 +167,7 @@ class Template:
             self._control.close()
             os.close(self._wakeup)
             os.close(self._wakeup_writer)
+            self._confinement.enter_worker()
             become_worker(self._init, Descriptors(*descriptors), self._handlers, self._ready)
         except BaseException:
             traceback.print_exc()

@@ -58,7 +58,14 @@ class Gateway:
     """One generation: a template and its workers."""
 
     def __init__(
-        self, root: Path, source: str, exports: list[dict[str, Any]], *, preload: bool = True
+        self,
+        root: Path,
+        source: str,
+        exports: list[dict[str, Any]],
+        *,
+        preload: bool = True,
+        sandbox: dict[str, Any] | None = None,
+        layer: int | None = None,
     ) -> None:
         (root / "main.py").write_text(source)
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -83,8 +90,10 @@ class Gateway:
             "exports": exports,
             "preload": preload,
             "dev": False,
+            "sandbox": sandbox,
         }
-        self.send({"init": init})
+        layers = [] if layer is None else [layer]
+        socket.send_fds(ours, [json.dumps({"init": init}).encode()], layers)
 
     def send(self, message: dict[str, Any]) -> None:
         self.control.send(json.dumps(message).encode())

@@ -1,0 +1,13 @@
+//! What a package may take as a whole: processes, and memory beside its workers'. A package's start enters; a
+//! cage leaves that counts all that it starts, ends what is too much, and at its own end all that is left.
+//!
+//! Counting needs no privilege: every process carries its package's mark (`mark.rs`), which forks, new
+//! sessions and adoption by the runtime do not change.
+
+mod census;
+mod mark;
+mod sweep;
+mod watch;
+
+pub(crate) use mark::Mark;
+pub(crate) use watch::{Cage, Member};

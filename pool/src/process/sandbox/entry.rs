@@ -1,0 +1,99 @@
+//! The way in: what a child does to itself between fork and exec, in an order in which each step can still be
+//! taken.
+
+use std::{io, os::unix::process::CommandExt, process::Command};
+
+use landlock::RulesetCreated;
+use rustix::{
+    fs::Mode,
+    process::{Signal, set_parent_process_death_signal, umask},
+    thread::{
+        CapabilitySet, CapabilitySets, clear_ambient_capability_set, remove_capability_from_bounding_set,
+        set_capabilities, set_no_new_privs,
+    },
+};
+use seccompiler::BpfProgram;
+
+use super::limits::Limits;
+
+/// The first descriptor that is not one of the three standard ones.
+const FIRST_INHERITED: libc::c_uint = 3;
+
+/// What a child enters. Made before the fork, used up after it.
+pub(super) struct Entry {
+    /// Whether it dies with the thread that started it.
+    pub(super) with_parent: bool,
+    /// Whether files that it makes are for its user alone.
+    pub(super) private_files: bool,
+    pub(super) limits: Limits,
+    /// `None` where the kernel has no Landlock.
+    pub(super) rules: Option<RulesetCreated>,
+    /// Empty where the kernel has no seccomp.
+    pub(super) filters: Vec<BpfProgram>,
+}
+
+impl Entry {
+    /// Makes the command's child enter.
+    pub(super) fn prepare(self, command: &mut Command) {
+        let mut entry = Some(self);
+        on_start(command, move || entry.take().map_or(Ok(()), Self::enter));
+    }
+
+    fn enter(self) -> io::Result<()> {
+        if self.with_parent {
+            set_parent_process_death_signal(Some(Signal::TERM))?;
+        }
+        if self.private_files {
+            umask(Mode::RWXG | Mode::RWXO);
+        }
+        close_on_exec()?;
+        self.limits.set()?;
+        // Whoever may not take them from the bounding set does not have them to give.
+        for number in 0..u64::BITS {
+            remove_capability_from_bounding_set(CapabilitySet::from_bits_retain(1 << number)).ok();
+        }
+        clear_ambient_capability_set()?;
+        set_no_new_privs(true)?;
+        if let Some(rules) = self.rules {
+            rules.restrict_self().map_err(|_| io::Error::from_raw_os_error(libc::EACCES))?;
+        }
+        let none = CapabilitySet::empty();
+        set_capabilities(None, CapabilitySets { effective: none, permitted: none, inheritable: none })?;
+        // Last: they refuse what the steps before have done.
+        for filter in &self.filters {
+            seccompiler::apply_filter(filter).map_err(|_| io::Error::from_raw_os_error(libc::ENOSYS))?;
+        }
+        Ok(())
+    }
+}
+
+/// Only its own group and its parent's death, for a child that is not confined.
+pub(super) fn prepare_free(command: &mut Command) {
+    on_start(command, || Ok(set_parent_process_death_signal(Some(Signal::TERM))?));
+}
+
+fn on_start(command: &mut Command, start: impl FnMut() -> io::Result<()> + Send + Sync + 'static) {
+    #[expect(unsafe_code, reason = "Command::pre_exec is the only hook between fork and exec")]
+    // SAFETY: the closures run in the forked child before exec. They make system calls on values made before
+    // the fork, take no lock that another thread could hold and allocate nothing.
+    unsafe {
+        command.pre_exec(start);
+    }
+}
+
+/// Nothing that the runtime has open survives the exec, whoever opened it and forgot to say so.
+fn close_on_exec() -> io::Result<()> {
+    #[expect(unsafe_code, reason = "no crate offers close_range")]
+    // SAFETY: the call takes three numbers and only sets a flag of this process's own descriptors.
+    let done = unsafe {
+        libc::syscall(libc::SYS_close_range, FIRST_INHERITED, libc::c_uint::MAX, libc::CLOSE_RANGE_CLOEXEC)
+    };
+    if done == 0 {
+        return Ok(());
+    }
+    match io::Error::last_os_error() {
+        // Older than 5.11: all that we open is marked when it is opened.
+        error if matches!(error.raw_os_error(), Some(libc::ENOSYS | libc::EINVAL)) => Ok(()),
+        error => Err(error),
+    }
+}

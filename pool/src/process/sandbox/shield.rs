@@ -1,0 +1,249 @@
+//! The sandbox of one runtime: what no agent sees, where each has its temporary directory, how much there has
+//! to be.
+
+use std::{
+    fs, io,
+    os::{fd::OwnedFd, unix::process::CommandExt},
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use super::{
+    super::cage::Mark,
+    entry::{Entry, prepare_free},
+    level::{Kernel, SandboxLevel},
+    limits::Limits,
+    paths::{self, Access, Grant},
+    permissions::{self, Places, SandboxError},
+    rules::{self, Network},
+    seccomp,
+    settings::{SandboxMode, SandboxSettings},
+};
+use crate::package::{Installed, Permissions};
+
+/// Largest file that an installer may write: wheels of CUDA libraries unpack to files of 2 GiB.
+const INSTALLED_FILE_BYTES: u64 = 4 << 30;
+
+/// Settings of the host's installers, beside what every package may read.
+const INSTALLER_SETTINGS: [&str; 4] = ["/etc/pip.conf", "/etc/uv", "/etc/xdg", "/etc/gitconfig"];
+
+/// Makes resolvers use TCP, which is all that a package with listed ports can speak.
+const NAMES_OVER_TCP: [(&str, &str); 2] = [("RES_OPTIONS", "use-vc"), ("GRPC_DNS_RESOLVER", "native")];
+
+/// Confines processes of packages.
+#[derive(Debug, Clone)]
+pub struct Shield {
+    settings: SandboxSettings,
+    /// Never seen, as real paths.
+    hidden: Vec<PathBuf>,
+    /// Readable all the same: the worker's own code.
+    shared: Vec<PathBuf>,
+    /// Each package's own temporary directory is made below this one.
+    temporary: PathBuf,
+}
+
+/// What one package is let do on this host.
+#[derive(Debug, Clone)]
+pub struct Bounds {
+    grants: Vec<Grant>,
+    network: Network,
+    programs: bool,
+    temporary: PathBuf,
+    mark: Option<Mark>,
+}
+
+/// What is left to the process itself: layers that it enters after its start, and after each fork.
+#[derive(Debug, Default)]
+pub(crate) struct Inner {
+    /// Whether there is a sandbox at all.
+    pub(crate) on: bool,
+    /// A domain for each worker; `None`: there is none.
+    pub(crate) layer: Option<OwnedFd>,
+    /// A program for the template, entered before its imports.
+    pub(crate) template: Option<String>,
+    /// A program for each worker.
+    pub(crate) worker: Option<String>,
+}
+
+impl Bounds {
+    /// The package's own temporary directory.
+    pub fn temporary(&self) -> &Path {
+        &self.temporary
+    }
+
+    /// The same for processes that carry a mark.
+    pub(crate) fn marked(self, mark: Mark) -> Self {
+        Self { mark: Some(mark), ..self }
+    }
+}
+
+impl Shield {
+    /// `hidden`: the runtime's own directories; `shared`: what of them all agents may read; `temporary`:
+    /// where theirs are made. All of them exist.
+    pub fn new(
+        settings: SandboxSettings,
+        hidden: &[PathBuf],
+        shared: Vec<PathBuf>,
+        temporary: PathBuf,
+    ) -> Self {
+        // What is not there yet is hidden under the name that it would have.
+        let real = |path: &PathBuf| path.canonicalize().unwrap_or_else(|_| path.clone());
+        let hidden = hidden.iter().chain(&settings.hidden).map(real).chain(paths::secrets()).collect();
+        Self { settings, hidden, shared, temporary }
+    }
+
+    /// What the operator decided.
+    pub fn settings(&self) -> &SandboxSettings {
+        &self.settings
+    }
+
+    /// What is achieved on this host. `apart`: whether workers enter domains of their own.
+    pub fn level(&self, apart: bool) -> SandboxLevel {
+        match self.settings.mode {
+            SandboxMode::Off => SandboxLevel::off(),
+            SandboxMode::Auto | SandboxMode::Require => SandboxLevel::of(Kernel::running(), apart),
+        }
+    }
+
+    /// Whether a level is enough.
+    pub fn accepts(&self, level: &SandboxLevel) -> Result<(), SandboxError> {
+        match self.settings.mode {
+            SandboxMode::Require if !level.is_full() => {
+                Err(SandboxError::Missing { missing: level.missing.clone() })
+            }
+            SandboxMode::Require | SandboxMode::Auto | SandboxMode::Off => Ok(()),
+        }
+    }
+
+    /// What a package is let do; makes its temporary directory.
+    pub fn bounds(&self, installed: &Installed) -> Result<Bounds, SandboxError> {
+        // Names and digests are checked text: nothing of them can leave the directory.
+        let name = format!("{}-{:.12}", installed.package.id, installed.digest.to_string());
+        self.bounds_of(&installed.package.permissions, &installed.root, &installed.readable, &name)
+    }
+
+    fn bounds_of(
+        &self,
+        permissions: &Permissions,
+        root: &Path,
+        readable: &[PathBuf],
+        name: &str,
+    ) -> Result<Bounds, SandboxError> {
+        let temporary = self.temporary.join(name);
+        fs::create_dir_all(&temporary)?;
+        let places = Places { root, temporary: &temporary, hidden: &self.hidden };
+        let mut grants = self.readable(readable);
+        grants.extend(permissions::paths(permissions, &places)?);
+        Ok(Bounds {
+            grants,
+            network: permissions::network(permissions),
+            programs: permissions.subprocess,
+            temporary,
+            mark: None,
+        })
+    }
+
+    /// The host's share, the operator's, and directories of ours by name.
+    fn readable(&self, own: &[PathBuf]) -> Vec<Grant> {
+        let mut grants = paths::system(&self.hidden);
+        for path in &self.settings.read {
+            let opened = paths::open(path, &self.hidden);
+            grants.extend(opened.into_iter().map(|path| Grant { path, access: Access::Run }));
+        }
+        for path in self.shared.iter().chain(own) {
+            // Among what is hidden it is ours by name; an interpreter's prefix is the host's, and may be a
+            // large part of it.
+            let opened =
+                if self.is_hidden(path) { [path.clone()].into() } else { paths::open(path, &self.hidden) };
+            grants.extend(opened.into_iter().map(|path| Grant { path, access: Access::Run }));
+        }
+        grants
+    }
+
+    fn is_hidden(&self, path: &Path) -> bool {
+        self.hidden.iter().any(|hidden| path.starts_with(hidden))
+    }
+
+    /// Prepares a template's command: own process group, death with its parent, its temporary directory (and
+    /// home), and the sandbox. Returns what the process has to enter by itself.
+    pub(crate) fn confine(&self, command: &mut Command, bounds: &Bounds) -> Result<Inner, SandboxError> {
+        command.process_group(0).env("TMPDIR", &bounds.temporary).env("HOME", &bounds.temporary);
+        if self.settings.mode == SandboxMode::Off {
+            prepare_free(command);
+            return Ok(Inner::default());
+        }
+        self.accepts(&self.level(true))?;
+        if bounds.network.connect.as_ref().is_some_and(|ports| !ports.is_empty()) {
+            for (name, value) in NAMES_OVER_TCP {
+                if !command.get_envs().any(|(given, _)| given == name) {
+                    command.env(name, value);
+                }
+            }
+        }
+        let kernel = Kernel::running();
+        let filters = if kernel.seccomp { seccomp::programs(&bounds.network)? } else { Vec::new() };
+        let own = Grant::new(&bounds.temporary, Access::Write);
+        let entry = Entry {
+            with_parent: true,
+            private_files: true,
+            limits: Limits { file_bytes: self.settings.file_bytes, mark: bounds.mark },
+            rules: self.rules(bounds, own)?,
+            filters,
+        };
+        entry.prepare(command);
+        let refused = kernel.seccomp && !bounds.programs;
+        Ok(Inner {
+            on: true,
+            layer: rules::domain()?,
+            template: refused.then(seccomp::no_programs).transpose()?,
+            worker: refused.then(seccomp::no_processes).transpose()?,
+        })
+    }
+
+    /// Prepares an installer's command: the network as it is, writing below `writable` only, reading what
+    /// packages may, `readable` and the host's settings of installers.
+    pub fn confine_install(
+        &self,
+        command: &mut Command,
+        writable: &[PathBuf],
+        readable: &[PathBuf],
+    ) -> io::Result<()> {
+        if self.settings.mode == SandboxMode::Off {
+            return Ok(());
+        }
+        let kernel = Kernel::running();
+        let mut grants = self.readable(readable);
+        grants.extend(INSTALLER_SETTINGS.map(|path| Grant::new(path, Access::Read)));
+        // Real paths: a link among them is the runtime's own.
+        grants.extend(writable.iter().map(|path| Grant::new(path, Access::Write)));
+        let rules = if kernel.landlock > 0 { Some(rules::rules(&grants, &Network::ANY)?) } else { None };
+        let filters = if kernel.seccomp { seccomp::programs_of_installers()? } else { Vec::new() };
+        let limits = Limits { file_bytes: INSTALLED_FILE_BYTES, mark: None };
+        Entry { with_parent: false, private_files: false, limits, rules, filters }.prepare(command);
+        Ok(())
+    }
+
+    /// One more layer for a process that is confined by these bounds already: the same, but of all temporary
+    /// places only `own`, a directory below the package's. Whoever has it enters it by
+    /// `landlock_restrict_self`, as workers do with theirs. `None` where the kernel has no Landlock or the
+    /// sandbox is off.
+    pub fn extra_layer(&self, bounds: &Bounds, own: &Path) -> io::Result<Option<OwnedFd>> {
+        if self.settings.mode == SandboxMode::Off {
+            return Ok(None);
+        }
+        let rules = self.rules(bounds, Grant::new(own, Access::Write))?;
+        Ok(rules.and_then(Into::into))
+    }
+
+    fn rules(&self, bounds: &Bounds, own: Grant) -> io::Result<Option<landlock::RulesetCreated>> {
+        if self.settings.mode == SandboxMode::Off || Kernel::running().landlock == 0 {
+            return Ok(None);
+        }
+        let mut grants = bounds.grants.clone();
+        grants.push(own);
+        rules::rules(&grants, &bounds.network).map(Some)
+    }
+}
+
+#[cfg(test)]
+mod tests;

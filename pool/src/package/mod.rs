@@ -27,6 +27,7 @@ pub use manifest::checked::{
     Entry, Export, Handler, HealthCheck, Package, Permissions, PythonWanted, SessionMode, SessionPolicy,
     StartMode, Surfaces, UiSurface, WorkerPolicy,
 };
+pub use manifest::schema::{Misfit, Patience, Schema, Unfit};
 pub use pull::Street;
 pub use signature::{Keyring, SignaturePolicy};
 pub use source::{Location, Signature, Source, SourceError};

@@ -7,6 +7,7 @@ use par_proto::ids::{ExportId, IdError};
 use super::{
     checked::{Export, Handler},
     raw::Node,
+    schema::{PatternRoom, Schema},
     section::Section,
 };
 
@@ -34,8 +35,13 @@ pub(super) fn read(root: &Section<'_>, role_required: Option<&str>) -> Agents {
         }
         handler
     });
-    let mut reader =
-        Reader { exports: Vec::new(), seen: HashSet::new(), role_required, entrypoint: entrypoint.as_ref() };
+    let mut reader = Reader {
+        exports: Vec::new(),
+        seen: HashSet::new(),
+        role_required,
+        entrypoint: entrypoint.as_ref(),
+        room: PatternRoom::default(),
+    };
     let main_module = root.text("main_module").or(entrypoint.as_ref().map(|handler| handler.module.as_str()));
     for section in root.sections("exports") {
         reader.export(&section, main_module);
@@ -54,6 +60,7 @@ struct Reader<'a> {
     seen: HashSet<ExportId>,
     role_required: Option<&'a str>,
     entrypoint: Option<&'a Handler>,
+    room: PatternRoom,
 }
 
 impl Reader<'_> {
@@ -125,14 +132,21 @@ impl Reader<'_> {
         Some(id)
     }
 
-    fn build(&self, section: &Section<'_>, id: Option<ExportId>, handler: Option<Handler>) -> Option<Export> {
+    fn build(
+        &mut self,
+        section: &Section<'_>,
+        id: Option<ExportId>,
+        handler: Option<Handler>,
+    ) -> Option<Export> {
         let role_required = section.text("role_required").or(self.role_required).map(str::to_owned);
         let private = section.flag("private").unwrap_or(false);
         let timeout = section.duration("timeout");
         let concurrency = section.number("concurrency", 1..=100_000).unwrap_or(CONCURRENCY) as u32;
         let threads = section.number("threads", 1..=1024).unwrap_or(THREADS) as u32;
-        let (input_schema, output_schema) =
-            (schema(section, "input_schema"), schema(section, "output_schema"));
+        let (input_schema, output_schema) = (
+            schema(section, "input_schema", &mut self.room),
+            schema(section, "output_schema", &mut self.room),
+        );
         let id = id?;
         Some(Export {
             name: section
@@ -170,9 +184,11 @@ fn id(section: &Section<'_>, key: &str) -> Option<ExportId> {
     text.parse().map_err(|error: IdError| section.fault(key, &error.to_string())).ok()
 }
 
-fn schema(section: &Section<'_>, key: &str) -> Option<serde_json::Value> {
+fn schema(section: &Section<'_>, key: &str, room: &mut PatternRoom) -> Option<Schema> {
     match section.get(key)? {
-        node @ (Node::Map(_) | Node::Scalar { value: serde_json::Value::Bool(_), .. }) => Some(node.json()),
+        node @ (Node::Map(_) | Node::Scalar { value: serde_json::Value::Bool(_), .. }) => {
+            Schema::compile(node.json(), room).map_err(|fault| section.fault(key, &fault.to_string())).ok()
+        }
         Node::Null | Node::List(_) | Node::Scalar { .. } => {
             section.fault(key, "a JSON Schema is a mapping");
             None

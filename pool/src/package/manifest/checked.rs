@@ -4,6 +4,8 @@ use std::{collections::BTreeMap, time::Duration};
 
 use par_proto::ids::{ExportId, PackageId};
 
+use super::schema::Schema;
+
 /// A package as its manifest describes it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Package {
@@ -72,10 +74,10 @@ pub struct Export {
     pub private: bool,
     /// Role needed: its own, else the package's.
     pub role_required: Option<String>,
-    /// JSON Schema of the input.
-    pub input_schema: Option<serde_json::Value>,
-    /// JSON Schema of the output.
-    pub output_schema: Option<serde_json::Value>,
+    /// What inputs must fit.
+    pub input_schema: Option<Schema>,
+    /// What results should fit.
+    pub output_schema: Option<Schema>,
     /// Longest call; none: the runtime's.
     pub timeout: Option<Duration>,
     /// Calls at once on one worker's loop, for `async def`.
@@ -183,6 +185,8 @@ pub struct Permissions {
     pub fs_write: Vec<String>,
     /// `None`: any; else the ports that it may connect to (empty: none).
     pub net_connect: Option<Vec<u16>>,
+    /// Ports that it may listen on over TCP; `None`: any. Without a word: none.
+    pub net_bind: Option<Vec<u16>>,
     /// Whether it may start programs.
     pub subprocess: bool,
 }

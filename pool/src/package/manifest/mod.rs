@@ -8,6 +8,7 @@ use super::{PullError, Step};
 
 pub mod checked;
 pub mod raw;
+pub mod schema;
 pub mod variants;
 
 mod agents;

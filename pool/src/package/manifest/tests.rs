@@ -111,7 +111,7 @@ fn variant_c_lists_exports() {
         ("Say bye", true, Some("admin"))
     );
     assert_eq!((bye.timeout.unwrap().as_secs(), bye.concurrency, bye.threads), (120, 7, 2));
-    assert_eq!(bye.input_schema.as_ref().unwrap()["required"][0], "x");
+    assert_eq!(bye.input_schema.as_ref().unwrap().source()["required"][0], "x");
     let doc = "name: a\nversion: 1\nentrypoint: src.main:main\nmodes: {par: {}}\nexports: [{name: x, handler: http}]";
     assert_eq!(ids(&super::tests::package(doc)), ["default"]);
     let module = "name: a\nversion: 1\nmain_module: agent\nexports: [{name: x, handler: run}]";
@@ -172,6 +172,7 @@ fn defaults_are_those_of_the_contract() {
         (2, Some(4), StartMode::Spawn, 64)
     );
     assert_eq!(set.permissions.net_connect, Some(vec![443, 5432]));
+    assert_eq!(set.permissions.net_bind, Some(vec![]), "nobody listens without having asked");
     assert_eq!(set.permissions.fs_read, ["/data"]);
     let ui = set.surfaces.ui.unwrap();
     assert_eq!(
@@ -210,6 +211,7 @@ fn what_cannot_run_here_is_refused_with_its_reason() {
         ("ui: {path: /etc}", "is no directory of the package"),
         ("rest: {entry: 'a:b:c'}", "is not module:function"),
         ("permissions: {net_connect: [0]}", "any, none or a list of ports"),
+        ("permissions: {net_bind: all}", "any, none or a list of ports"),
         ("forward_authorization: maybe", "true or false"),
     ] {
         let error = check(&format!("name: a\nversion: 1\nentrypoint: m:f\n{yaml}")).unwrap_err();

@@ -146,19 +146,20 @@ fn healthcheck(root: &Section<'_>, agents: &agents::Agents) -> Option<HealthChec
     root.get("healthcheck")?;
     let section = root.section("healthcheck");
     let export = match section.text("export") {
-        Some(wanted) => {
-            agents.exports.iter().find(|export| export.id.as_str() == wanted).map(|export| &export.id)
-        }
-        None => agents.main.as_ref(),
+        Some(wanted) => agents.exports.iter().find(|export| export.id.as_str() == wanted),
+        None => agents.exports.iter().find(|export| Some(&export.id) == agents.main.as_ref()),
     };
     if export.is_none() {
         section.fault("export", "names no agent of this package");
     }
-    Some(HealthCheck {
-        export: export?.clone(),
-        input: section.get("input").map_or_else(|| serde_json::json!({}), Node::json),
-        expect: section.get("expect").map(Node::json),
-    })
+    let export = export?;
+    let input = section.get("input").map_or_else(|| serde_json::json!({}), Node::json);
+    if let Some(Err(misfits)) = export.input_schema.as_ref().map(|schema| schema.check_value(&input)) {
+        for misfit in misfits {
+            section.fault("input", &format!("does not fit the input_schema of {}: {misfit}", export.id));
+        }
+    }
+    Some(HealthCheck { export: export.id.clone(), input, expect: section.get("expect").map(Node::json) })
 }
 
 fn session(root: &Section<'_>) -> SessionPolicy {
@@ -199,30 +200,33 @@ fn permissions(root: &Section<'_>) -> Permissions {
     if matches!(root.get("permissions"), Some(Node::List(_))) {
         // The SDK once wrote scopes here, which are the orchestrator's business.
         root.warn("permissions", "a list is not understood and ignored");
-        return Permissions { subprocess: true, ..Permissions::default() };
+        return Permissions { subprocess: true, net_bind: Some(Vec::new()), ..Permissions::default() };
     }
     let section = root.section("permissions");
-    let net_connect = match section.get("net_connect") {
-        None => None,
-        Some(Node::Scalar { text, .. }) if text == "any" => None,
-        Some(Node::Scalar { text, .. }) if text == "none" => Some(Vec::new()),
-        Some(_) => {
-            let ports: Option<Vec<u16>> = section
-                .texts("net_connect")
-                .iter()
-                .map(|text| text.parse().ok().filter(|port| *port > 0))
-                .collect();
-            if ports.is_none() {
-                section.fault("net_connect", "any, none or a list of ports is expected");
-            }
-            Some(ports.unwrap_or_default())
-        }
-    };
     Permissions {
         fs_read: paths(&section, "fs_read"),
         fs_write: paths(&section, "fs_write"),
-        net_connect,
+        net_connect: ports(&section, "net_connect", None),
+        net_bind: ports(&section, "net_bind", Some(Vec::new())),
         subprocess: section.flag("subprocess").unwrap_or(true),
+    }
+}
+
+/// `any` (`None`), `none` or a list of ports.
+fn ports(section: &Section<'_>, key: &str, otherwise: Option<Vec<u16>>) -> Option<Vec<u16>> {
+    match section.get(key) {
+        None => otherwise,
+        Some(Node::Scalar { text, .. }) if text == "any" => None,
+        Some(Node::Scalar { text, .. }) if text == "none" => Some(Vec::new()),
+        Some(_) => {
+            let texts = section.texts(key);
+            let ports: Option<Vec<u16>> =
+                texts.iter().map(|text| text.parse().ok().filter(|port| *port > 0)).collect();
+            if ports.is_none() {
+                section.fault(key, "any, none or a list of ports is expected");
+            }
+            Some(ports.unwrap_or_default())
+        }
     }
 }
 

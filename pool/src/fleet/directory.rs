@@ -120,8 +120,12 @@ impl Agent {
             status: self.state(),
             private: self.is_private(),
             role_required: export.and_then(|export| export.role_required.clone()),
-            input_schema: export.and_then(|export| export.input_schema.clone()),
-            output_schema: export.and_then(|export| export.output_schema.clone()),
+            input_schema: export
+                .and_then(|export| export.input_schema.as_ref())
+                .map(|of| of.source().clone()),
+            output_schema: export
+                .and_then(|export| export.output_schema.as_ref())
+                .map(|of| of.source().clone()),
             surfaces: surfaces(package),
             conflict: self.conflict.clone(),
         }

@@ -18,6 +18,7 @@ use super::{
     homes::Homes,
     metrics::PoolMetrics,
     outcome::{Answer, Outcome},
+    place::Granted,
     slots::{Acquired, Slot, Slots},
     status::ForkStatus,
     ticket::CallTicket,
@@ -25,7 +26,10 @@ use super::{
 };
 use crate::{
     package::Installed,
-    process::{CallFrame, Death, ExportFacts, Lane, OutputSink, Reply, Template, TemplateSettings, Worker},
+    process::{
+        Cage, CallFrame, Death, ExportFacts, Lane, OutputSink, Reply, SandboxLevel, Template,
+        TemplateSettings, Worker,
+    },
 };
 
 /// One call, ready to be sent; a clone shares its bytes.
@@ -41,6 +45,8 @@ pub struct Call {
     pub request_id: Arc<str>,
     /// When the caller stops waiting.
     pub deadline: Instant,
+    /// On whose account; calls of different tenants take turns when they wait.
+    pub tenant: Option<Arc<str>>,
 }
 
 /// Settings that all generations share.
@@ -72,11 +78,14 @@ pub struct Generation {
     pub installed: Installed,
     pub(crate) facts: Vec<ExportFacts>,
     pub(crate) fork: ForkStatus,
+    pub(crate) sandbox: SandboxLevel,
     pub(crate) preload: bool,
     /// Sync calls at once on one worker.
     pub(crate) threads: u32,
     pub(crate) slots: Arc<Slots>,
     pub(crate) template: tokio::sync::Mutex<Option<Arc<Template>>>,
+    /// What its processes may take together.
+    pub(crate) cage: Arc<Cage>,
     /// Process id of the newest template.
     pub(crate) template_pid: AtomicU32,
     pub(crate) health: Mutex<Health>,
@@ -178,7 +187,7 @@ impl Generation {
         let frame = CallFrame { export: call.export, meta: call.meta, payload: call.payload };
         let mut again = false;
         loop {
-            let slot = match self.slot(lane, again, call.deadline).await {
+            let slot = match self.slot(lane, call.tenant.as_ref(), again, call.deadline).await {
                 Ok(slot) => slot,
                 Err(outcome) => {
                     return Answer { outcome, queued: begin.elapsed(), worker: Duration::ZERO, pid: 0 };
@@ -234,25 +243,34 @@ impl Generation {
         }
     }
 
-    async fn slot(self: &Arc<Self>, lane: Lane, again: bool, deadline: Instant) -> Result<Slot, Outcome> {
+    async fn slot(
+        self: &Arc<Self>,
+        lane: Lane,
+        tenant: Option<&Arc<str>>,
+        again: bool,
+        deadline: Instant,
+    ) -> Result<Slot, Outcome> {
         if self.troubled.load(Ordering::Relaxed)
             && let Some(retry_after) = self.looping()
         {
             return Err(Outcome::CrashLoop { retry_after });
         }
-        let mut place = match self.slots.acquire(lane, again) {
+        let mut place = match self.slots.acquire(lane, tenant, again) {
             Acquired::Now(slot) => return Ok(slot),
             Acquired::Closed => return Err(Outcome::Stopping),
             Acquired::Queued(place) => place,
         };
         if self.at_cap.load(Ordering::Relaxed) {
-            let expected = self.expected_wait(lane);
+            let expected = self.expected_wait(lane, tenant);
             if Instant::now() + expected > deadline {
                 return Err(Outcome::QueueFull { retry_after: expected });
             }
         }
         match timeout_at(deadline.into(), &mut place.grant).await {
-            Ok(Ok(slot)) => Ok(slot),
+            Ok(Ok(Granted::Slot(slot))) => Ok(slot),
+            Ok(Ok(Granted::Displaced)) => {
+                Err(Outcome::QueueFull { retry_after: self.expected_wait(lane, tenant) })
+            }
             Ok(Err(_)) => match self.looping() {
                 Some(retry_after) => Err(Outcome::CrashLoop { retry_after }),
                 None => Err(Outcome::Stopping),
@@ -261,15 +279,16 @@ impl Generation {
         }
     }
 
-    /// Time until a call that joins the queue now would start: what is before it, over what runs at once.
-    pub(crate) fn expected_wait(&self, lane: Lane) -> Duration {
+    /// Time until a call of a tenant that joins the queue now would start: what has its turn before it, over what runs
+    /// at once. Calls of others who come later may have theirs before it; then its deadline ends it in the queue.
+    pub(crate) fn expected_wait(&self, lane: Lane, tenant: Option<&Arc<str>>) -> Duration {
+        let waiting = self.slots.turns(lane, tenant);
         let now = self.slots.snapshot();
-        let [sync, concurrent] = now.waiting;
         let [sync_cost, concurrent_cost] = now.cost;
         let [sync_room, concurrent_room] = now.capacity;
-        let (waiting, cost, room) = match lane {
-            Lane::Sync => (sync, sync_cost, sync_room.min(1)),
-            Lane::Async => (concurrent, concurrent_cost, concurrent_room),
+        let (cost, room) = match lane {
+            Lane::Sync => (sync_cost, sync_room.min(1)),
+            Lane::Async => (concurrent_cost, concurrent_room),
         };
         let at_once = u32::try_from(now.seats.len()).unwrap_or(1).max(1).saturating_mul(room.max(1));
         cost.saturating_mul(u32::try_from(waiting).unwrap_or(u32::MAX)) / at_once

@@ -5,7 +5,7 @@ use std::{
     path::PathBuf,
     sync::{
         Arc, OnceLock,
-        atomic::{AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicU64, Ordering},
     },
     time::{Duration, Instant, SystemTime},
 };
@@ -29,12 +29,13 @@ use super::{
     outcome::{Answer, Outcome},
     receipt::{Kept, Receipts},
     rollout::{RolloutSettings, Turn},
+    share::{Shares, Verdict},
     state::StateFile,
     status::{AgentStatus, Failure, PackageStatus},
 };
 use crate::{
     package::{PackageSettings, PullError, Signature, Source, Step, Street},
-    process::{OutputSink, Shield, TemplateSettings, write_worker_code},
+    process::{OutputSink, SandboxSettings, Shield, TemplateSettings, write_worker_code},
 };
 
 /// What the pool needs to know; decided before it starts.
@@ -56,6 +57,8 @@ pub struct PoolSettings {
     pub pack_budget: Duration,
     /// `--dev`: same id with other bytes replaces without `force`; directory sources are watched by the caller.
     pub dev: bool,
+    /// What packages may reach.
+    pub sandbox: SandboxSettings,
     /// Who is told what happens to packages and agents.
     pub events: EventSink,
     /// How versions replace each other.
@@ -165,17 +168,8 @@ pub struct Pool {
     pub(crate) installers: InstallerPool,
     /// No more rollouts; those under way are dropped.
     pub(crate) stopping: CancellationToken,
-    in_flight: AtomicUsize,
+    pub(super) shares: Shares,
     answered: AtomicU64,
-}
-
-/// Counts a call of the whole process while it runs or waits.
-struct Flight<'a>(&'a Pool);
-
-impl Drop for Flight<'_> {
-    fn drop(&mut self) {
-        self.0.in_flight.fetch_sub(1, Ordering::Relaxed);
-    }
 }
 
 impl Pool {
@@ -209,7 +203,7 @@ impl Pool {
         let fleet = FleetSettings {
             template: TemplateSettings {
                 program,
-                shield: Shield { hidden: vec![data_dir, cache_dir], shared, temporary },
+                shield: Shield::new(settings.sandbox.clone(), &[data_dir, cache_dir], shared, temporary),
                 import_timeout: IMPORT_TIMEOUT,
                 dev: settings.dev,
                 sink,
@@ -234,7 +228,7 @@ impl Pool {
             follower,
             installers: installer_pool()?,
             stopping: CancellationToken::new(),
-            in_flight: AtomicUsize::new(0),
+            shares: Shares::new(settings.max_concurrent),
             answered: AtomicU64::new(0),
             settings,
         }))
@@ -257,12 +251,16 @@ impl Pool {
 
     /// Sends one call and waits for its end; dropping the future cancels it.
     pub async fn call(&self, agent: &Agent, call: Call) -> Answer {
-        let before = self.in_flight.fetch_add(1, Ordering::Relaxed);
-        let _flight = Flight(self);
         let generation = &agent.mount.generation;
-        if before >= self.settings.max_concurrent {
+        let (verdict, _flight) = self.shares.enter(call.tenant.as_ref());
+        let admitted = match verdict {
+            Verdict::Enter => true,
+            Verdict::Displace => self.displace(),
+            Verdict::Refuse => false,
+        };
+        if !admitted {
             let lane = generation.lane(call.export);
-            let retry_after = generation.expected_wait(lane);
+            let retry_after = generation.expected_wait(lane, call.tenant.as_ref());
             let outcome = Outcome::QueueFull { retry_after };
             return Answer { outcome, queued: Duration::ZERO, worker: Duration::ZERO, pid: 0 };
         }
@@ -309,7 +307,7 @@ impl Pool {
 
     /// Calls that run or wait now.
     pub fn in_flight(&self) -> usize {
-        self.in_flight.load(Ordering::Relaxed)
+        self.shares.total()
     }
 
     /// Calls answered since the start.

@@ -30,6 +30,7 @@ pub(crate) async fn probe(generation: &Arc<Generation>, timeout: Duration) -> Re
         payload: input.into(),
         request_id: Arc::from("healthcheck"),
         deadline: Instant::now() + timeout,
+        tenant: None,
     };
     match generation.call(call).await.outcome {
         Outcome::Done { flags, payload, .. } => {

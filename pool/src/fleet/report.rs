@@ -9,7 +9,7 @@ use super::{
     metrics::PoolMetrics,
     status::{PackageStatus, WorkerStatus},
 };
-use crate::process::{sandbox_level, usage};
+use crate::process::usage;
 
 impl Generation {
     /// `active`, `draining`, `crash_loop` or `error`.
@@ -59,7 +59,7 @@ impl Generation {
             source: mount.source.clone(),
             queue_depth: now.waiting.iter().sum(),
             fork: self.fork.clone(),
-            sandbox: sandbox_level().to_owned(),
+            sandbox: self.sandbox.clone(),
             pss_bytes: pids.filter_map(usage::proportional).sum(),
             agents: mount.agents(),
             surfaces: surfaces(package),

@@ -5,7 +5,7 @@
 //! slots are kept here: one short lock, taken twice a call.
 
 use std::{
-    collections::VecDeque,
+    collections::HashSet,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -14,6 +14,8 @@ use parking_lot::Mutex;
 use tokio::sync::{Notify, oneshot};
 
 use super::{
+    place::{Granted, Place},
+    queue::Queue,
     seat::{COLD, Seat, Seated},
     snapshot::{SeatView, Snapshot},
     window::Window,
@@ -21,18 +23,11 @@ use super::{
 use crate::process::Lane;
 
 #[derive(Debug)]
-struct Waiter {
-    id: u64,
-    since: Instant,
-    grant: oneshot::Sender<Slot>,
-}
-
-#[derive(Debug)]
 struct LaneState {
     window: Window,
     /// Calls at once that the manifest allows on one worker; for sync calls the window may allow more.
     declared: u32,
-    waiting: VecDeque<Waiter>,
+    waiting: Queue<oneshot::Sender<Granted>>,
 }
 
 #[derive(Debug)]
@@ -42,7 +37,6 @@ struct State {
     /// Keys of idle seats, the most recently used last.
     idle: Vec<u64>,
     next_key: u64,
-    next_waiter: u64,
     closed: bool,
     resting: bool,
 }
@@ -76,26 +70,6 @@ impl Slot {
 impl Drop for Slot {
     fn drop(&mut self) {
         self.slots.release(self.key, self.lane, self.micros);
-    }
-}
-
-/// A place in the queue; dropping it leaves the queue.
-#[derive(Debug)]
-pub(crate) struct Place {
-    slots: Arc<Slots>,
-    lane: Lane,
-    id: u64,
-    pub(crate) grant: oneshot::Receiver<Slot>,
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        let mut state = self.slots.state.lock();
-        let waiting = &mut state.lane(self.lane).waiting;
-        if let Some(index) = waiting.iter().position(|waiter| waiter.id == self.id) {
-            waiting.remove(index);
-        }
-        // A slot that was granted but not taken is dropped with the receiver, after this lock.
     }
 }
 
@@ -169,14 +143,13 @@ impl State {
 impl Slots {
     /// No workers yet. `threads` and `concurrency` are what the manifest allows per worker.
     pub(crate) fn new(threads: u32, concurrency: u32, pack_budget: Duration) -> Arc<Self> {
-        let lane = |declared| LaneState { window: Window::new(), declared, waiting: VecDeque::new() };
+        let lane = |declared| LaneState { window: Window::new(), declared, waiting: Queue::new() };
         Arc::new(Self {
             state: Mutex::new(State {
                 lanes: [lane(threads), lane(concurrency)],
                 seats: Vec::new(),
                 idle: Vec::new(),
                 next_key: 1,
-                next_waiter: 1,
                 closed: false,
                 resting: false,
             }),
@@ -186,7 +159,7 @@ impl Slots {
     }
 
     /// A slot, or a place in the queue. `first`: a call that was sent before and came back goes to the front.
-    pub(crate) fn acquire(self: &Arc<Self>, lane: Lane, first: bool) -> Acquired {
+    pub(crate) fn acquire(self: &Arc<Self>, lane: Lane, tenant: Option<&Arc<str>>, first: bool) -> Acquired {
         let mut state = self.state.lock();
         if state.closed {
             return Acquired::Closed;
@@ -197,18 +170,18 @@ impl Slots {
             return Acquired::Now(slot);
         }
         let (grant, receiver) = oneshot::channel();
-        let id = state.next_waiter;
-        state.next_waiter += 1;
         let waiting = &mut state.lane(lane).waiting;
-        let waiter = Waiter { id, since: Instant::now(), grant };
-        if first {
-            waiting.push_front(waiter);
-        } else {
-            waiting.push_back(waiter);
-        }
+        let since = Instant::now();
+        let id = if first { waiting.push_returned(since, grant) } else { waiting.push(tenant, since, grant) };
         drop(state);
         self.pressure.notify_one();
-        Acquired::Queued(Place { slots: Arc::clone(self), lane, id, grant: receiver })
+        let (slots, tenant) = (Arc::clone(self), tenant.cloned());
+        Acquired::Queued(Place { slots, lane, tenant, id, grant: receiver })
+    }
+
+    /// Gives up a place in the queue, if it is still there.
+    pub(super) fn leave(&self, lane: Lane, tenant: Option<&Arc<str>>, id: u64) {
+        self.state.lock().lane(lane).waiting.leave(tenant, id);
     }
 
     #[expect(clippy::indexing_slicing, reason = "`choose` returns an index of `seats`; two lanes")]
@@ -261,12 +234,13 @@ impl Slots {
         for lane in [Lane::Sync, Lane::Async] {
             while !state.lane(lane).waiting.is_empty() {
                 let Some(slot) = self.take(state, lane) else { break };
-                let Some(waiter) = state.lane(lane).waiting.pop_front() else {
+                let Some(grant) = state.lane(lane).waiting.pop() else {
                     refused.push(slot);
                     break;
                 };
-                if let Err(slot) = waiter.grant.send(slot) {
-                    refused.push(slot);
+                match grant.send(Granted::Slot(slot)) {
+                    Err(Granted::Slot(slot)) => refused.push(slot),
+                    Ok(()) | Err(Granted::Displaced) => {}
                 }
             }
         }
@@ -353,7 +327,7 @@ impl Slots {
     pub(crate) fn close(&self) {
         let mut state = self.state.lock();
         state.closed = true;
-        let waiting: Vec<_> = state.lanes.iter_mut().flat_map(|lane| lane.waiting.drain(..)).collect();
+        let waiting: Vec<_> = state.lanes.iter_mut().flat_map(|lane| lane.waiting.drain()).collect();
         drop(state);
         drop(waiting);
     }
@@ -364,7 +338,7 @@ impl Slots {
         let [sync, concurrent] = &state.lanes;
         Snapshot {
             waiting: [sync.waiting.len(), concurrent.waiting.len()],
-            oldest: state.lanes.iter().filter_map(|lane| Some(lane.waiting.front()?.since)).min(),
+            oldest: state.lanes.iter().filter_map(|lane| lane.waiting.oldest()).min(),
             capacity: [state.capacity(Lane::Sync), state.capacity(Lane::Async)],
             cost: [sync.window, concurrent.window]
                 .map(|window| Duration::from_secs_f32(window.cost_us() / 1e6)),
@@ -378,6 +352,28 @@ impl Slots {
                 })
                 .collect(),
         }
+    }
+
+    /// Turns until a tenant's newest call has its own.
+    pub(crate) fn turns(&self, lane: Lane, tenant: Option<&Arc<str>>) -> usize {
+        self.state.lock().lane(lane).waiting.turns(tenant)
+    }
+
+    /// The length of the longest line among these tenants.
+    pub(crate) fn longest_line(&self, among: &HashSet<Arc<str>>) -> usize {
+        self.state.lock().lanes.iter().map(|lane| lane.waiting.longest(among)).max().unwrap_or(0)
+    }
+
+    /// Takes the newest call of the longest line among these tenants out of the queue. False: none of them waits.
+    pub(crate) fn displace(&self, among: &HashSet<Arc<str>>) -> bool {
+        let mut state = self.state.lock();
+        let lane = state.lanes.iter_mut().max_by_key(|lane| lane.waiting.longest(among));
+        let grant = lane.and_then(|lane| lane.waiting.displace(among));
+        drop(state);
+        // A call whose caller has left meanwhile makes room as well.
+        let Some(grant) = grant else { return false };
+        drop(grant.send(Granted::Displaced));
+        true
     }
 
     /// Calls that wait, without the rest of the picture.

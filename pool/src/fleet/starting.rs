@@ -20,7 +20,9 @@ use super::{
 };
 use crate::{
     package::{Installed, PullError, StartMode, Step},
-    process::{Death, StartError, Template, Worker, kill_group},
+    process::{
+        Cage, Death, SandboxError, SandboxLevel, SandboxMode, StartError, Template, Worker, kill_group,
+    },
 };
 
 impl Generation {
@@ -38,7 +40,11 @@ impl Generation {
             method: if preload { "fork" } else { "spawn" },
             reason: (!preload).then(|| "the manifest says workers.start: spawn".to_owned()),
         };
-        let mut template = started(&installed, preload, &settings).await?;
+        let sandboxed = settings.template.shield.settings();
+        let cage = Arc::new(Cage::new(installed.package.id.to_string(), sandboxed, policy.memory_mb));
+        let mut template = started(&installed, preload, &settings, &cage).await?;
+        let sandbox = template.sandbox().clone();
+        tell(&installed, &sandbox, settings.template.shield.settings().mode);
         let mut facts = template.ready().exports.clone();
         let verdict = template.ready().fork.clone();
         if let Some(verdict) = verdict.filter(|verdict| preload && !verdict.safe) {
@@ -58,7 +64,7 @@ impl Generation {
             kill_group(template.pid());
             preload = false;
             fork = ForkStatus { method: "spawn", reason: Some(reason) };
-            template = started(&installed, preload, &settings).await?;
+            template = started(&installed, preload, &settings, &cage).await?;
         }
         let template = Arc::new(template);
         let threads = installed.package.exports.iter().map(|export| export.threads).max().unwrap_or(1);
@@ -86,11 +92,13 @@ impl Generation {
             number,
             facts,
             fork,
+            sandbox,
             preload,
             threads,
             slots: Slots::new(threads, concurrency, settings.pack_budget),
             template_pid: AtomicU32::new(template.pid()),
             template: tokio::sync::Mutex::new(Some(template)),
+            cage,
             health: Mutex::new(Health {
                 backoff: Backoff::default(),
                 last_error: None,
@@ -136,8 +144,8 @@ impl Generation {
         if let Some(template) = held.as_ref().filter(|template| template.is_alive()) {
             return Ok(Arc::clone(template));
         }
-        let template =
-            Arc::new(Template::start(&self.installed, self.preload, &self.settings.template).await?);
+        let settings = &self.settings.template;
+        let template = Arc::new(Template::start(&self.installed, self.preload, settings, &self.cage).await?);
         self.template_pid.store(template.pid(), Ordering::Relaxed);
         tracing::info!(event = "template_started", package = %self.installed.package.id, pid = template.pid());
         *held = Some(Arc::clone(&template));
@@ -196,6 +204,12 @@ impl Generation {
         if let Some(template) = self.template.lock().await.take().filter(|template| template.is_alive()) {
             kill_group(template.pid());
         }
+        // What left the group, too.
+        let cage = Arc::clone(&self.cage);
+        if let Err(error) = tokio::task::spawn_blocking(move || cage.close()).await {
+            let package = &self.installed.package.id;
+            tracing::error!(event = "cage_open", %package, "its end failed: {error}");
+        }
     }
 }
 
@@ -207,12 +221,36 @@ impl Drop for Starting<'_> {
     }
 }
 
+/// What confines a package, and what it asked for, for whoever looks through the log later.
+fn tell(installed: &Installed, sandbox: &SandboxLevel, mode: SandboxMode) {
+    let package = &installed.package.id;
+    let (level, layers, missing) = (sandbox.level, sandbox.layers.join(" "), sandbox.missing.join(" "));
+    let permissions = &installed.package.permissions;
+    let (read, write) = (permissions.fs_read.join(" "), permissions.fs_write.join(" "));
+    // Who switched it off knows, and was warned at the start.
+    if sandbox.is_full() || mode == SandboxMode::Off {
+        tracing::info!(event = "sandbox", %package, level, layers, fs_read = read, fs_write = write, "confined");
+    } else {
+        tracing::warn!(
+            event = "sandbox_weak",
+            %package,
+            level,
+            layers,
+            missing,
+            fs_read = read,
+            fs_write = write,
+            "this kernel cannot enforce all of the sandbox"
+        );
+    }
+}
+
 async fn started(
     installed: &Installed,
     preload: bool,
     settings: &FleetSettings,
+    cage: &Cage,
 ) -> Result<Template, PullError> {
-    Template::start(installed, preload, &settings.template)
+    Template::start(installed, preload, &settings.template, cage)
         .await
         .map_err(|error| refusal(&error, Step::Template))
 }
@@ -220,8 +258,13 @@ async fn started(
 fn refusal(error: &StartError, step: Step) -> PullError {
     let log = match error {
         StartError::Import(failure) => failure.traceback.clone(),
-        StartError::System { source, .. } => source.to_string(),
-        StartError::Slow(_) | StartError::Ended | StartError::Fork(_) => String::new(),
+        StartError::System { source, .. } | StartError::Sandbox(SandboxError::System(source)) => {
+            source.to_string()
+        }
+        StartError::Sandbox(SandboxError::Missing { .. } | SandboxError::Refused { .. })
+        | StartError::Slow(_)
+        | StartError::Ended
+        | StartError::Fork(_) => String::new(),
     };
     PullError::refused(step, error.to_string()).with_log(log)
 }

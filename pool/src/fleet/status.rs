@@ -5,7 +5,7 @@ use std::time::SystemTime;
 use par_proto::ids::{AgentId, Digest, PackageId};
 use serde::Serialize;
 
-use crate::package::Step;
+use crate::{package::Step, process::SandboxLevel};
 
 /// State of an agent, as clients see it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -91,7 +91,7 @@ pub struct PackageStatus {
     /// How workers are started.
     pub fork: ForkStatus,
     /// What the sandbox achieves.
-    pub sandbox: String,
+    pub sandbox: SandboxLevel,
     /// Proportional set size of template and workers together.
     pub pss_bytes: u64,
     /// Full ids of its agents.

@@ -39,6 +39,8 @@ pub(crate) async fn run(generation: Arc<Generation>) {
     let mut ending = generation.ending.subscribe();
     let mut look = tokio::time::interval(LOOK);
     look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut rest = tokio::time::interval(REST);
+    rest.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut quiet = 0;
     loop {
         // A package that nobody calls costs nothing: the next call wakes this up.
@@ -46,6 +48,8 @@ pub(crate) async fn run(generation: Arc<Generation>) {
         tokio::select! {
             _ = ending.changed() => return,
             () = generation.slots.pressure.notified() => quiet = 0,
+            // What a thread takes after its call is seen all the same.
+            _ = rest.tick(), if resting => watch_memory(&generation, &generation.slots.snapshot()),
             _ = look.tick(), if !resting => {
                 let now = generation.slots.snapshot();
                 reap(&generation);
@@ -61,6 +65,9 @@ pub(crate) async fn run(generation: Arc<Generation>) {
         grow(&generation).await;
     }
 }
+
+/// Time between two looks at the memory of a package at rest: some microseconds for each worker.
+const REST: Duration = Duration::from_secs(1);
 
 /// Looks without a call after which the supervisor rests.
 const QUIET: u32 = 20;
@@ -177,11 +184,11 @@ fn reap(generation: &Generation) {
 fn watch_memory(generation: &Generation, now: &Snapshot) {
     let limit_mb = generation.installed.package.workers.memory_mb;
     let limit = limit_mb.saturating_mul(1024 * 1024);
-    for seat in now.seats.iter().filter(|seat| seat.outstanding > 0) {
+    for seat in &now.seats {
         let pid = seat.worker.pid;
         // The cheap upper bound first: only a worker that could be over it is measured properly.
         let over = usage::resident(pid).is_some_and(|bytes| bytes > limit)
-            && usage::proportional(pid).is_some_and(|bytes| bytes > limit);
+            && usage::own(pid).is_some_and(|bytes| bytes > limit);
         if over {
             seat.worker.kill(Death::OutOfMemory { limit_mb });
         }

@@ -1,0 +1,162 @@
+//! Who calls, once it has been proved: made by authenticators, read by everybody after them.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+
+use super::Role;
+
+/// Tells the management side who calls. Set by the edge on inner sockets only; all `X-PAR-*` headers of clients are
+/// removed before.
+pub(crate) const CALLER_HEADER: HeaderName = HeaderName::from_static("x-par-caller");
+
+/// Somebody whose identity was proved.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Caller {
+    /// Who; unique within the issuer.
+    pub(crate) subject: Box<str>,
+    /// 64 bits of the subject's SHA-256, hexadecimal: names somebody in log lines without telling who it is.
+    pub(crate) subject_hash: Box<str>,
+    /// On whose account: the tenant claim, else the subject.
+    pub(crate) tenant: Arc<str>,
+    /// Names of roles, as the issuer gives them; sorted, each once.
+    pub(crate) roles: Box<[Box<str>]>,
+    /// What the token is limited to; sorted, each once.
+    pub(crate) scopes: Box<[Box<str>]>,
+    /// What the roles allow at the management side.
+    pub(crate) role: Role,
+    /// `{"subject","tenant","roles","scopes"}`, as agents and the management side get it.
+    pub(crate) json: Bytes,
+}
+
+/// The members of [`Caller::json`].
+#[derive(Debug, Serialize, Deserialize)]
+struct Members<'a> {
+    #[serde(borrow)]
+    subject: std::borrow::Cow<'a, str>,
+    tenant: std::borrow::Cow<'a, str>,
+    roles: Vec<Box<str>>,
+    scopes: Vec<Box<str>>,
+}
+
+/// Which roles of the issuer are those of our management side.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Standing {
+    /// May change; `par-operator` unless configured.
+    pub(crate) operators: Vec<String>,
+    /// May look; `par-viewer` unless configured.
+    pub(crate) viewers: Vec<String>,
+}
+
+impl Default for Standing {
+    fn default() -> Self {
+        Self { operators: vec!["par-operator".to_owned()], viewers: vec!["par-viewer".to_owned()] }
+    }
+}
+
+impl Standing {
+    /// What these roles allow; whoever has none of them may still call.
+    pub(crate) fn of(&self, roles: &[Box<str>]) -> Role {
+        let any = |names: &[String]| names.iter().any(|name| roles.iter().any(|role| **role == **name));
+        if any(&self.operators) {
+            Role::Operator
+        } else if any(&self.viewers) {
+            Role::Viewer
+        } else {
+            Role::Caller
+        }
+    }
+}
+
+impl Caller {
+    /// A caller whose identity was proved. No tenant: the subject is the tenant.
+    pub(crate) fn new(
+        subject: &str,
+        tenant: Option<&str>,
+        roles: Vec<Box<str>>,
+        scopes: Vec<Box<str>>,
+        standing: &Standing,
+    ) -> Self {
+        let (roles, scopes) = (sorted(roles), sorted(scopes));
+        let tenant = tenant.unwrap_or(subject);
+        let members = Members {
+            subject: subject.into(),
+            tenant: tenant.into(),
+            roles: roles.to_vec(),
+            scopes: scopes.to_vec(),
+        };
+        // Texts always become JSON.
+        let json = Bytes::from(serde_json::to_vec(&members).unwrap_or_default());
+        let role = standing.of(&roles);
+        let digest = Sha256::digest(subject.as_bytes());
+        let subject_hash = hex::encode(digest.get(..8).unwrap_or_default()).into_boxed_str();
+        Self { subject: subject.into(), subject_hash, tenant: tenant.into(), roles, scopes, role, json }
+    }
+
+    /// Whether the issuer gives it this role.
+    pub(crate) fn has(&self, role: &str) -> bool {
+        self.roles.binary_search_by(|own| (**own).cmp(role)).is_ok()
+    }
+
+    /// Writes the header; whatever was there before is replaced. Control characters are escaped in JSON and other
+    /// bytes may stand in a header, so this does not fail; if it did, the management side would see nobody.
+    pub(crate) fn header(&self) -> Option<HeaderValue> {
+        HeaderValue::from_maybe_shared(self.json.clone()).ok()
+    }
+
+    /// The caller that the edge has named, without a role at the management side: that is in a header of its own.
+    pub(crate) fn of(headers: &HeaderMap) -> Option<Self> {
+        let mut values = headers.get_all(CALLER_HEADER).iter();
+        let (Some(value), None) = (values.next(), values.next()) else { return None };
+        let members: Members<'_> = serde_json::from_slice(value.as_bytes()).ok()?;
+        let nobody = Standing { operators: Vec::new(), viewers: Vec::new() };
+        Some(Self::new(&members.subject, Some(&members.tenant), members.roles, members.scopes, &nobody))
+    }
+}
+
+fn sorted(mut names: Vec<Box<str>>) -> Box<[Box<str>]> {
+    names.sort_unstable();
+    names.dedup();
+    names.into_boxed_slice()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn caller(roles: &[&str]) -> Caller {
+        let roles = roles.iter().map(|role| Box::from(*role)).collect();
+        Caller::new("zoë\n", None, roles, vec!["b".into(), "a".into(), "b".into()], &Standing::default())
+    }
+
+    #[test]
+    fn without_a_tenant_the_subject_is_the_tenant() {
+        assert_eq!(&*caller(&[]).tenant, "zoë\n");
+    }
+
+    #[test]
+    fn roles_of_the_management_side_are_told_apart() {
+        assert_eq!(caller(&["x"]).role, Role::Caller);
+        assert_eq!(caller(&["x", "par-viewer"]).role, Role::Viewer);
+        assert_eq!(caller(&["par-viewer", "par-operator"]).role, Role::Operator);
+        assert!(caller(&["x", "y"]).has("y") && !caller(&["x"]).has("X") && !caller(&[]).has(""));
+    }
+
+    #[test]
+    fn a_caller_survives_its_header() {
+        let before = caller(&["z", "a"]);
+        let mut headers = HeaderMap::new();
+        headers.insert(CALLER_HEADER, before.header().unwrap());
+        assert_eq!(Caller::of(&headers), Some(before.clone()));
+        headers.append(CALLER_HEADER, before.header().unwrap());
+        assert_eq!(Caller::of(&headers), None, "two of them contradict each other");
+        assert_eq!(Caller::of(&HeaderMap::new()), None);
+        assert_eq!(
+            before.json,
+            r#"{"subject":"zoë\n","tenant":"zoë\n","roles":["a","z"],"scopes":["a","b"]}"#
+        );
+    }
+}

@@ -68,8 +68,8 @@ pub(super) struct Enabled {
 
 /// Whether somebody may know of an agent. With identity off a caller has no roles, so an agent that needs one is not
 /// theirs to call.
-fn is_visible(role: Role, agent: &AgentStatus) -> bool {
-    role >= Role::Viewer || (!agent.private && agent.role_required.is_none())
+fn is_visible(caller: &Caller, agent: &AgentStatus) -> bool {
+    caller.role >= Role::Viewer || (!agent.private && caller.has(agent.role_required.as_deref()))
 }
 
 fn unknown() -> Refusal {
@@ -78,8 +78,8 @@ fn unknown() -> Refusal {
 
 /// `GET /agents` and `GET /runtime/agents`
 #[utoipa::path(get, path = "/agents", tag = "agents", responses((status = 200, body = Agents)))]
-pub(super) async fn list(Caller(role): Caller, State(state): State<Arc<ControlState>>) -> Response {
-    let agents = state.pool.agents().into_iter().filter(|agent| is_visible(role, agent)).collect();
+pub(super) async fn list(caller: Caller, State(state): State<Arc<ControlState>>) -> Response {
+    let agents = state.pool.agents().into_iter().filter(|agent| is_visible(&caller, agent)).collect();
     body::answer(&Agents { agents })
 }
 
@@ -89,15 +89,15 @@ pub(super) async fn list(Caller(role): Caller, State(state): State<Arc<ControlSt
     responses((status = 200, body = Object), (status = 404, description = "`agent_not_found`"))
 )]
 pub(super) async fn one(
-    Caller(role): Caller,
+    caller: Caller,
     State(state): State<Arc<ControlState>>,
     uri: Uri,
 ) -> Result<Response, Refusal> {
     let rest = uri.path().strip_prefix("/agents/").unwrap_or_default();
-    let known = id(rest).and_then(|id| state.pool.agent(&id)).filter(|agent| is_visible(role, agent));
+    let known = id(rest).and_then(|id| state.pool.agent(&id)).filter(|agent| is_visible(&caller, agent));
     match (known, rest.strip_suffix("/health")) {
         (Some(agent), _) => Ok(body::answer(&agent)),
-        (None, Some(of)) => id(of).and_then(|id| health(&state, role, id)).ok_or_else(unknown),
+        (None, Some(of)) => id(of).and_then(|id| health(&state, caller.role, id)).ok_or_else(unknown),
         (None, None) => Err(unknown()),
     }
 }

@@ -4,11 +4,23 @@ use axum::{extract::FromRequestParts, http::request::Parts};
 use par_proto::code::Code;
 
 use super::refusal::Refusal;
-use crate::auth::Role;
+use crate::auth::{self, Role};
 
 /// Somebody who may call agents; with identity off that is everybody.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Caller(pub(super) Role);
+#[derive(Debug, Clone)]
+pub(super) struct Caller {
+    /// What it may do here.
+    pub(super) role: Role,
+    /// Who it is, with identity on.
+    pub(super) who: Option<auth::Caller>,
+}
+
+impl Caller {
+    /// Whether it has what an agent asks for; with identity off nobody has a role.
+    pub(super) fn has(&self, role_required: Option<&str>) -> bool {
+        role_required.is_none_or(|role| self.who.as_ref().is_some_and(|who| who.has(role)))
+    }
+}
 
 /// Somebody who may look.
 #[derive(Debug, Clone, Copy)]
@@ -18,15 +30,19 @@ pub(super) struct Viewer(());
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Operator(());
 
-/// With identity off a caller has no roles and could only present the operator token: 401 says so. A viewer is known
-/// and may not: 403.
+/// With identity off a caller has no roles and could only present the operator token: 401 says so. Who is known and
+/// may not hears 403.
 fn require(parts: &Parts, least: Role) -> Result<Role, Refusal> {
     let role = Role::of(&parts.headers);
     if role >= least {
         return Ok(role);
     }
-    if role == Role::Viewer {
-        return Err(Refusal::new(Code::Forbidden, "this needs the role of an operator"));
+    if role == Role::Viewer || (role == Role::Caller && auth::Caller::of(&parts.headers).is_some()) {
+        let detail = match least {
+            Role::None | Role::Caller | Role::Viewer => "this needs the role of a viewer",
+            Role::Operator => "this needs the role of an operator",
+        };
+        return Err(Refusal::new(Code::Forbidden, detail));
     }
     let detail = match least {
         Role::None | Role::Caller => "a valid token is needed",
@@ -41,12 +57,15 @@ macro_rules! extractor {
             type Rejection = Refusal;
 
             async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Refusal> {
-                require(parts, $least).map($make)
+                require(parts, $least).map(|role| $make(role, parts))
             }
         }
     };
 }
 
-extractor!(Caller, Role::Caller, Caller);
-extractor!(Viewer, Role::Viewer, |_| Viewer(()));
-extractor!(Operator, Role::Operator, |_| Operator(()));
+extractor!(Caller, Role::Caller, |role, parts: &Parts| Caller {
+    role,
+    who: auth::Caller::of(&parts.headers)
+});
+extractor!(Viewer, Role::Viewer, |_, _| Viewer(()));
+extractor!(Operator, Role::Operator, |_, _| Operator(()));

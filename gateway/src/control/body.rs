@@ -1,7 +1,9 @@
 //! JSON bodies of the management side: small, and wrong ones are told apart.
 
+use std::time::Duration;
+
 use axum::{
-    body::{Body, to_bytes},
+    body::{Body, Bytes, to_bytes},
     http::{HeaderMap, header},
     response::{IntoResponse as _, Response},
 };
@@ -13,11 +15,30 @@ use super::refusal::Refusal;
 /// Largest JSON body: the largest of ours is a path, a digest and a flag.
 const LARGEST: usize = 64 << 10;
 
+/// Longest time of a whole body. Some are read before anybody has shown a right, and each holds a connection to us.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Reads a whole body, 413 if it is larger than `largest`, 408 if it takes too long.
+pub(super) async fn whole(body: Body, largest: usize) -> Result<Bytes, Refusal> {
+    within(PATIENCE, body, largest).await
+}
+
+async fn within(patience: Duration, body: Body, largest: usize) -> Result<Bytes, Refusal> {
+    match tokio::time::timeout(patience, to_bytes(body, largest)).await {
+        Ok(Ok(bytes)) => Ok(bytes),
+        Ok(Err(_)) => {
+            Err(Refusal::new(Code::TooLarge, format!("the body is cut off or has more than {largest} bytes")))
+        }
+        Err(_elapsed) => {
+            let text = format!("the body did not arrive within {} s", patience.as_secs());
+            Err(Refusal::new(Code::RequestTimeout, text))
+        }
+    }
+}
+
 /// Reads a body of `T`; `None` if it is empty. 415 for another type, 400 for what is no JSON or no `T`, 413.
 pub(super) async fn json<T: DeserializeOwned>(headers: &HeaderMap, body: Body) -> Result<Option<T>, Refusal> {
-    let bytes = to_bytes(body, LARGEST).await.map_err(|_| {
-        Refusal::new(Code::TooLarge, format!("the body is cut off or has more than {LARGEST} bytes"))
-    })?;
+    let bytes = whole(body, LARGEST).await?;
     if bytes.iter().all(u8::is_ascii_whitespace) {
         return Ok(None);
     }
@@ -34,4 +55,19 @@ pub(super) async fn json<T: DeserializeOwned>(headers: &HeaderMap, body: Body) -
 /// A result as JSON.
 pub(super) fn answer<T: Serialize>(value: &T) -> Response {
     axum::Json(value).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_body_that_never_ends_is_not_waited_for() {
+        let soon = Duration::from_millis(20);
+        let endless = Body::from_stream(futures_util::stream::pending::<std::io::Result<Bytes>>());
+        let status = |refusal: Refusal| refusal.into_response().status().as_u16();
+        assert_eq!(status(within(soon, endless, LARGEST).await.unwrap_err()), 408);
+        assert_eq!(status(whole(Body::from("four"), 3).await.unwrap_err()), 413);
+        assert_eq!(whole(Body::from("four"), 4).await.unwrap(), "four");
+    }
 }

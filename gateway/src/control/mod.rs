@@ -41,7 +41,11 @@ pub(crate) use self::{
     refusal::CODE_HEADER,
     webhook::{Hook, Notice, Verifier},
 };
-use crate::{config::Config, observe::RecentLines, webhooks::Webhooks};
+use crate::{
+    config::Config,
+    observe::{RecentLines, Redactor},
+    webhooks::Webhooks,
+};
 
 /// Whether calls are taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,6 +75,8 @@ pub(crate) struct ControlState {
     pub(crate) rollouts: Arc<dyn Rollouts>,
     /// The configuration.
     pub(crate) config: Arc<Config>,
+    /// What keeps secrets out of answers.
+    pub(crate) redactor: Redactor,
     /// The last log lines.
     pub(crate) recent: Arc<RecentLines>,
     /// The life of the process.
@@ -116,7 +122,7 @@ pub(crate) fn router(state: ControlState) -> Router {
         .merge(hooks)
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)
-        .layer(middleware::from_fn(refusal::finish))
+        .layer(middleware::from_fn_with_state(state.redactor.clone(), refusal::finish))
         .with_state(Arc::new(state))
 }
 

@@ -3,7 +3,7 @@
 
 use axum::{
     body::Body,
-    extract::Request,
+    extract::{Request, State},
     http::{HeaderName, HeaderValue, StatusCode, header},
     middleware::Next,
     response::{IntoResponse, Response},
@@ -11,7 +11,10 @@ use axum::{
 use par_pool::package::Step;
 use par_proto::{code::Code, ids::is_request_id};
 
-use crate::problem::{Extras, PROBLEM_JSON, problem};
+use crate::{
+    observe::Redactor,
+    problem::{Extras, PROBLEM_JSON, problem},
+};
 
 /// The header that names a request.
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -55,14 +58,15 @@ impl IntoResponse for Refusal {
     }
 }
 
-/// Around every route: names the request in the answer, and writes refusals as problem documents.
-pub(super) async fn finish(request: Request, next: Next) -> Response {
+/// Around every route: names the request in the answer, and writes refusals as problem documents, without secrets.
+pub(super) async fn finish(State(redactor): State<Redactor>, request: Request, next: Next) -> Response {
     let given = request.headers().get(REQUEST_ID).filter(|id| is_request_id(id.as_bytes())).cloned();
     let id = given.unwrap_or_else(new_request_id);
     let mut response = next.run(request).await;
     if let Some(refusal) = response.extensions_mut().remove::<Refusal>() {
         let extras = Extras { step: refusal.step.map(Step::text), ..Extras::default() };
-        let document = problem(refusal.code, &refusal.detail, id.to_str().unwrap_or_default(), extras);
+        let detail = redactor.masked(&refusal.detail);
+        let document = problem(refusal.code, &detail, id.to_str().unwrap_or_default(), extras);
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(PROBLEM_JSON));
         headers.remove(header::CONTENT_LENGTH);

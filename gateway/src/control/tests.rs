@@ -167,6 +167,7 @@ fn bench(dev: bool) -> Bench {
         rollouts: Arc::new(crate::control::scripted::Scripted),
         hook: crate::control::scripted::hook(),
         config: Arc::new(config),
+        redactor: crate::observe::Redactor::new(),
         recent: Arc::new(RecentLines::new(10)),
         lifecycle: Arc::clone(&life) as Arc<dyn ShutdownSwitch>,
         metrics: Arc::new(|| "par_build_info 1\n".to_owned()),

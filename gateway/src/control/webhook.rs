@@ -4,7 +4,7 @@
 use std::{sync::Arc, time::SystemTime};
 
 use axum::{
-    body::{Body, to_bytes},
+    body::Body,
     extract::State,
     http::{HeaderMap, StatusCode},
     response::{IntoResponse as _, Response},
@@ -69,9 +69,7 @@ pub(super) async fn registry(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Refusal> {
-    let bytes = to_bytes(body, LARGEST).await.map_err(|_| {
-        Refusal::new(Code::TooLarge, format!("the body is cut off or has more than {LARGEST} bytes"))
-    })?;
+    let bytes = body::whole(body, LARGEST).await?;
     let notice = hook.verifier.verify(&headers, &bytes, SystemTime::now())?;
     if let Some(url) = &notice.subscribe_url {
         tracing::warn!(

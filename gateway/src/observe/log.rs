@@ -29,8 +29,9 @@ use crate::config::{Log, LogFormat};
 /// Crates that log what is no news to an operator, with the least level that is. pingora reports each connection that
 /// a client resets as an error of its own, which the access line already tells.
 const QUIET: &[(&str, Level)] = &[
+    ("aws", Level::WARN),
     ("pingora", Level::ERROR),
-    ("h2", Level::WARN),
+    ("h2", Level::ERROR),
     ("hyper", Level::WARN),
     ("mio", Level::WARN),
     ("reqwest", Level::WARN),
@@ -77,15 +78,12 @@ impl Logging {
     }
 }
 
-/// The configured level, less for what is quiet. A level of debug or trace opens everything.
+/// The configured level, less for what is quiet. With debug or trace the quiet ones may speak, but no more than INFO:
+/// below that they print whole requests, headers, cookies and bodies included.
 fn filter(level: Level) -> Targets {
-    let targets = Targets::new().with_default(level);
-    if level > Level::INFO {
-        return targets;
-    }
-    targets.with_targets(
-        QUIET.iter().map(|(target, least)| (*target, LevelFilter::from_level((*least).min(level)))),
-    )
+    let most = |least: Level| if level > Level::INFO { Level::INFO } else { least.min(level) };
+    let quiet = QUIET.iter().map(|(target, least)| (*target, LevelFilter::from_level(most(*least))));
+    Targets::new().with_default(level).with_targets(quiet)
 }
 
 struct LineLayer {
@@ -312,6 +310,8 @@ mod tests {
             tracing::warn!(target: "pingora_proxy::proxy_h1", "client went away");
             tracing::error!(target: "pingora_core", "cannot bind");
             tracing::info!(target: "hyper::proto", "hidden");
+            tracing::debug!(target: "pingora_proxy", "Request header: …, never shown");
+            tracing::trace!(target: "aws_sigv4", "canonical request: …, never shown");
             tracing::info!("shown");
         };
         assert_eq!(logged(Level::INFO, noise).len(), 2);

@@ -4,10 +4,12 @@ pub(crate) mod line;
 pub(crate) mod log;
 pub(crate) mod metrics;
 pub(crate) mod recent;
+mod redact;
 mod sink;
 mod text;
 pub(crate) mod timestamp;
 
 pub(crate) use recent::RecentLines;
+pub(crate) use redact::Redactor;
 pub(crate) use sink::LogSink;
 pub(crate) use text::TextForm;

@@ -12,9 +12,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use parking_lot::{Condvar, Mutex, RwLock};
+use parking_lot::{Condvar, Mutex};
 
-use super::{recent::RecentLines, text::TextForm};
+use super::{recent::RecentLines, redact::Redactor, text::TextForm};
 
 /// Most bytes that wait for stdout; lines beyond are dropped and counted. At 50,000 lines a second of 350 bytes it is
 /// half a second of a reader that stalls: more would only make memory grow before the same loss.
@@ -27,9 +27,6 @@ const PAUSE: Duration = Duration::from_millis(20);
 /// Capacity that a buffer keeps between batches.
 const KEPT_CAPACITY: usize = 1 << 20;
 
-/// Shortest secret that is looked for: a shorter one would blacken innocent text.
-const SHORTEST_SECRET: usize = 8;
-
 /// Where lines go. Clones share one buffer and one writer.
 #[derive(Clone)]
 pub(crate) struct LogSink(Arc<Shared>);
@@ -39,7 +36,7 @@ struct Shared {
     wake: Condvar,
     written: Condvar,
     dropped: AtomicU64,
-    secrets: RwLock<Vec<Vec<u8>>>,
+    redactor: Redactor,
 }
 
 #[derive(Default)]
@@ -66,7 +63,7 @@ impl LogSink {
             wake: Condvar::new(),
             written: Condvar::new(),
             dropped: AtomicU64::new(0),
-            secrets: RwLock::default(),
+            redactor: Redactor::new(),
         });
         let writer = Writer { shared: Arc::clone(&shared), output, form, recent, last: None };
         thread::Builder::new().name("par-log".to_owned()).spawn(move || writer.run())?;
@@ -99,15 +96,14 @@ impl LogSink {
         self.0.dropped.load(Ordering::Relaxed)
     }
 
-    /// Never lets this text through: it is overwritten with asterisks wherever it stands in a line. Texts of fewer
-    /// than 8 bytes are not looked for.
+    /// Never lets this text through: it is overwritten with asterisks wherever it stands in a line.
     pub(crate) fn redact(&self, secret: &str) {
-        let mut escaped = Vec::new();
-        super::line::string(&mut escaped, secret);
-        let inner = escaped.get(1..escaped.len() - 1).unwrap_or_default();
-        if inner.len() >= SHORTEST_SECRET {
-            self.0.secrets.write().push(inner.to_vec());
-        }
+        self.0.redactor.learn(secret);
+    }
+
+    /// What overwrites secrets, for texts that go elsewhere.
+    pub(crate) fn redactor(&self) -> Redactor {
+        self.0.redactor.clone()
     }
 
     /// Waits until everything appended so far is written, at most `patience`: a reader that stalls must not keep the
@@ -157,7 +153,7 @@ impl Writer {
         let mut batch = Vec::new();
         let mut text = Vec::new();
         while self.take(&mut batch) {
-            self.redact(&mut batch);
+            self.shared.redactor.mask(&mut batch);
             self.recent.feed(&batch);
             let bytes = match &self.form {
                 None => &batch,
@@ -199,15 +195,6 @@ impl Writer {
         mem::swap(batch, &mut waiting.buffer);
         self.last = Some(Instant::now());
         true
-    }
-
-    fn redact(&self, batch: &mut [u8]) {
-        for secret in self.shared.secrets.read().iter() {
-            let found: Vec<usize> = memchr::memmem::find_iter(batch, secret).collect();
-            for at in found {
-                batch.get_mut(at..at + secret.len()).unwrap_or_default().fill(b'*');
-            }
-        }
     }
 }
 

@@ -21,6 +21,7 @@ use super::{
     outbox::{Due, Outbox},
     status::Deliveries,
 };
+use crate::observe::Redactor;
 
 /// Most commands that are written in one transaction. A sync costs milliseconds on a slow disk and is shared by all of
 /// them; whoever asks waits for no more than these.
@@ -62,13 +63,15 @@ impl Desk {
         outbox: Outbox,
         metrics: WebhookMetrics,
         news: Arc<Notify>,
+        redactor: Redactor,
     ) -> io::Result<(Self, oneshot::Receiver<()>)> {
         let pending = outbox.pending().map_err(io::Error::other)?;
         metrics.pending.set(i64::try_from(pending).unwrap_or(i64::MAX));
         let (commands, queue) = mpsc::channel();
         let (ended, end) = oneshot::channel();
+        let unwritten = Vec::new();
         let clerk =
-            Clerk { outbox, metrics, news, queue, unwritten: Vec::new(), is_failing: false, _ended: ended };
+            Clerk { outbox, metrics, news, redactor, queue, unwritten, is_failing: false, _ended: ended };
         thread::Builder::new().name("par-outbox".to_owned()).spawn(move || clerk.run())?;
         Ok((Self(commands), end))
     }
@@ -128,6 +131,7 @@ struct Clerk {
     outbox: Outbox,
     metrics: WebhookMetrics,
     news: Arc<Notify>,
+    redactor: Redactor,
     queue: Receiver<Command>,
     unwritten: Vec<Unwritten>,
     /// The last transaction failed, and it was said.
@@ -209,13 +213,10 @@ impl Clerk {
                 return;
             }
         };
-        let draft = Draft {
-            id,
-            package: event.package.clone(),
-            event: event.kind.name(),
-            body: body::of(event),
-            created: event.at,
-        };
+        let mut body = body::of(event);
+        self.redactor.mask(&mut body);
+        let draft =
+            Draft { id, package: event.package.clone(), event: event.kind.name(), body, created: event.at };
         self.unwritten.push(Unwritten { change: Change::Accepted(draft), done: None });
     }
 
@@ -281,7 +282,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let metrics = WebhookMetrics::register(&prometheus::Registry::new()).unwrap();
         let outbox = Outbox::open(folder.path()).unwrap();
-        let (desk, end) = Desk::start(outbox, metrics.clone(), Arc::default()).unwrap();
+        let (desk, end) = Desk::start(outbox, metrics.clone(), Arc::default(), Redactor::new()).unwrap();
         (folder, desk, metrics, end)
     }
 
@@ -318,7 +319,7 @@ mod tests {
         let metrics = WebhookMetrics::register(&prometheus::Registry::new()).unwrap();
         let news = Arc::new(Notify::new());
         let outbox = Outbox::open(folder.path()).unwrap();
-        let (desk, _end) = Desk::start(outbox, metrics, Arc::clone(&news)).unwrap();
+        let (desk, _end) = Desk::start(outbox, metrics, Arc::clone(&news), Redactor::new()).unwrap();
         refuse(folder.path(), true);
         desk.tell(switched("a", "first"));
         assert_eq!(desk.deliveries().await.unwrap().pending, 0);
@@ -357,7 +358,7 @@ mod tests {
         end.await.unwrap_err();
         let metrics = WebhookMetrics::register(&prometheus::Registry::new()).unwrap();
         let outbox = Outbox::open(folder.path()).unwrap();
-        let (_desk, _end) = Desk::start(outbox, metrics.clone(), Arc::default()).unwrap();
+        let (_desk, _end) = Desk::start(outbox, metrics.clone(), Arc::default(), Redactor::new()).unwrap();
         assert_eq!(metrics.pending.get(), 1);
     }
 

@@ -22,7 +22,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
-use crate::config::Secret;
+use crate::{config::Secret, observe::Redactor};
 
 mod attempt;
 mod body;
@@ -30,7 +30,7 @@ mod desk;
 mod letter;
 mod metrics;
 mod outbox;
-mod retry_after;
+pub(crate) mod retry_after;
 mod schedule;
 mod sender;
 mod signature;
@@ -66,12 +66,14 @@ pub(crate) struct WebhookSettings {
     pub(crate) schedule: Schedule,
     /// Whole time of one attempt.
     pub(crate) timeout: Duration,
+    /// What keeps secrets out of letters.
+    pub(crate) redactor: Redactor,
 }
 
 impl WebhookSettings {
     /// The usual schedule and timeout.
-    pub(crate) fn new(url: Url, secrets: Vec<Secret>) -> Self {
-        Self { url, secrets, schedule: Schedule::default(), timeout: ATTEMPT_TIMEOUT }
+    pub(crate) fn new(url: Url, secrets: Vec<Secret>, redactor: Redactor) -> Self {
+        Self { url, secrets, schedule: Schedule::default(), timeout: ATTEMPT_TIMEOUT, redactor }
     }
 }
 
@@ -99,7 +101,8 @@ impl Webhooks {
         let receiver = post.shown();
         let metrics = WebhookMetrics::register(registry).map_err(io::Error::other)?;
         let (news, stop) = (Arc::new(Notify::new()), CancellationToken::new());
-        let (desk, ended) = Desk::start(Outbox::open(data_dir)?, metrics, Arc::clone(&news))?;
+        let (desk, ended) =
+            Desk::start(Outbox::open(data_dir)?, metrics, Arc::clone(&news), settings.redactor)?;
         let sender = Sender { desk: desk.clone(), post, schedule: settings.schedule };
         let sender = tokio::spawn(sender.run(news, stop.clone()));
         tracing::info!(event = "webhooks_started", receiver);

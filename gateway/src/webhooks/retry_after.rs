@@ -7,7 +7,7 @@ const MONTHS: [&str; 12] =
 
 /// How long to wait: seconds, or a date as RFC 9110 wants it to be written. The two obsolete forms of dates are not
 /// understood: who is not understood is asked again as the schedule says.
-pub(super) fn parse(text: &str, now: SystemTime) -> Option<Duration> {
+pub(crate) fn parse(text: &str, now: SystemTime) -> Option<Duration> {
     let text = text.trim();
     if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
         // More digits than a number has: the schedule's end comes first anyway.

@@ -15,7 +15,7 @@ use tokio::sync::Semaphore;
 
 use self::receiver::{Answer, Receiver};
 use super::*;
-use crate::observe::timestamp;
+use crate::observe::{Redactor, timestamp};
 
 mod receiver;
 
@@ -32,7 +32,8 @@ pub(super) fn switched(package: &str, export: &str) -> Event {
 /// Settings with `retries` pauses of a millisecond.
 fn settings(url: &Url, retries: usize) -> WebhookSettings {
     rustls::crypto::ring::default_provider().install_default().ok();
-    let mut settings = WebhookSettings::new(url.clone(), vec![Secret::new("a plain secret")]);
+    let mut settings =
+        WebhookSettings::new(url.clone(), vec![Secret::new("a plain secret")], Redactor::new());
     settings.schedule = Schedule::new(vec![Duration::from_millis(1); retries], Duration::from_secs(3600));
     settings
 }

@@ -25,8 +25,11 @@ async fn what_waits_for_the_receiver_is_shown() {
     // Accepts connections and never answers.
     let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let origin = format!("http://{}", silent.local_addr().unwrap());
-    let settings =
-        WebhookSettings::new(format!("{origin}/hook").parse().unwrap(), vec![Secret::new("secret")]);
+    let settings = WebhookSettings::new(
+        format!("{origin}/hook").parse().unwrap(),
+        vec![Secret::new("secret")],
+        crate::observe::Redactor::new(),
+    );
     let webhooks = Arc::new(Webhooks::start(settings, bench.root.path(), &Registry::new()).unwrap());
     bench.state.webhooks = Some(Arc::clone(&webhooks));
     let kind = EventKind::Switched { agent: "echo@1.0.0/say".parse().unwrap(), enabled: false };

@@ -1,6 +1,6 @@
 use std::time::UNIX_EPOCH;
 
-use axum::{Router, http::Request, middleware, routing::post};
+use axum::{Router, body::to_bytes, http::Request, middleware, routing::post};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use hmac::Mac as _;
 use parking_lot::Mutex;
@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use tower::ServiceExt as _;
 
 use super::{super::refusal, *};
-use crate::{config::Secret, webhooks::keys};
+use crate::{config::Secret, observe::Redactor, webhooks::keys};
 
 const SECRET: &str = "whsec_c2VjcmV0";
 
@@ -27,7 +27,7 @@ fn scene() -> Scene {
     let hook = Arc::new(Hook::new(Verifier::new(&[Secret::new(SECRET)]).unwrap(), kick));
     let router = Router::new()
         .route("/runtime/webhooks/registry", post(registry).with_state(hook))
-        .layer(middleware::from_fn(refusal::finish));
+        .layer(middleware::from_fn_with_state(Redactor::new(), refusal::finish));
     Scene { router, kicks }
 }
 

@@ -9,6 +9,7 @@ use std::{
 };
 
 use par_pool::package::{SignaturePolicy, Source};
+use serde::de::DeserializeOwned;
 
 use super::{
     Config, Environment, Fault, Faults, Flags, Limits, Log, LogFormat, Origin, Packages, Secret, Shutdown,
@@ -17,9 +18,15 @@ use super::{
     raw::{self, Raw, Setting, Written},
 };
 
+mod connections;
+mod identity;
+mod limits;
 mod registry;
 mod rollout;
+mod sandbox;
 mod signatures;
+mod tls;
+mod web;
 mod webhooks;
 
 /// Longest path of a Unix socket; the kernel's `sun_path` holds 108 bytes with the terminating zero.
@@ -35,7 +42,7 @@ struct Check<'a> {
 
 pub(super) fn check(flags: &Flags, environment: &Environment) -> Result<Config, Faults> {
     let mut check = Check::new(flags, environment);
-    let (refusals, mut warnings) = offered::review(flags, environment);
+    let (refusals, mut warnings) = offered::review(environment);
     check.faults.extend(refusals);
     check.mode();
 
@@ -58,11 +65,19 @@ pub(super) fn check(flags: &Flags, environment: &Environment) -> Result<Config, 
     let data_dir = check.data_dir();
     let socket = check.socket(&data_dir);
     let packages = check.packages(&data_dir, &mut warnings);
-    let pool = check.workers();
+    let mut pool = check.workers();
+    let identity = check.identity(dev, &mut warnings);
+    // Whoever is known may still be a stranger to the agent's author.
+    let exposed = identity.is_none();
+    // Our own secrets may stand in variables of any name.
+    let secret = |value: &str| identity.iter().any(|own| own.secrets().any(|one| one.reveal() == value));
+    pool.pass_env.retain(|_, value| !secret(value.trim()));
     let config = Config {
         dev,
         http: listen(host, port),
+        tls: check.tls(&mut warnings),
         metrics: listen(metrics_host, metrics_port),
+        connections: check.connections(),
         threads: check.value(&raw::THREADS, default_threads(), parse::count),
         socket,
         sources: check.sources(&flags.sources),
@@ -71,21 +86,27 @@ pub(super) fn check(flags: &Flags, environment: &Environment) -> Result<Config, 
         registry: check.registry(),
         registry_secrets: check.registry_secrets(),
         rollout: check.rollout(),
+        sandbox: check.sandbox(&data_dir, raw::file(flags, environment), &mut warnings),
         webhooks: check.webhooks(&mut warnings),
+        identity,
         pool,
         limits: Limits {
             request_timeout: check.value(&raw::REQUEST_TIMEOUT, Duration::from_secs(30), parse::limit),
             max_concurrent: check.value(&raw::MAX_CONCURRENT, 500, parse::count),
             body_bytes: check.value(&raw::BODY_BYTES, 10 << 20, parse::bytes),
             body_timeout: check.value(&raw::BODY_TIMEOUT, Duration::from_secs(30), parse::limit),
+            body_rate: check.body_rate(),
             header_bytes: check.value(&raw::HEADER_BYTES, 64 << 10, parse::bytes),
         },
+        allowances: check.allowances(),
         shutdown: Shutdown {
             delay: check.value(&raw::SHUTDOWN_DELAY, Duration::ZERO, parse::time),
             grace: check.value(&raw::SHUTDOWN_GRACE, Duration::from_secs(30), parse::time),
         },
         log: check.log(dev),
-        expose_errors: check.value(&raw::EXPOSE_ERRORS, true, parse::boolean),
+        cors: check.cors(),
+        expose_errors: check.value(&raw::EXPOSE_ERRORS, exposed, parse::boolean),
+        validate_output: check.value(&raw::VALIDATE_OUTPUT, dev, parse::boolean),
         operator_token: check.operator_token(),
         data_dir,
         warnings: Vec::new(),
@@ -135,7 +156,7 @@ impl<'a> Check<'a> {
     fn parsed<T>(&mut self, setting: &Setting, parse: impl Fn(&str) -> Result<T, String>) -> Option<T> {
         let parsed = match self.raw.get(setting)? {
             (Written::One(text), _) => parse(text.trim()),
-            (Written::Many(_), _) => Err("must be one value, not a list".to_owned()),
+            (Written::Many(_) | Written::Tree(_), _) => Err("must be one value, not a list".to_owned()),
         };
         parsed.map_err(|problem| self.fault(setting, problem)).ok()
     }
@@ -152,7 +173,8 @@ impl<'a> Check<'a> {
     /// A list: a sequence in the file, separated by commas elsewhere.
     fn list<T>(&mut self, setting: &Setting, parse: impl Fn(&str) -> Result<T, String>) -> Vec<T> {
         let items = match self.raw.get(setting) {
-            None => return Vec::new(),
+            // Trees have checks of their own.
+            None | Some((Written::Tree(_), _)) => return Vec::new(),
             Some((Written::Many(items), _)) => items.clone(),
             Some((Written::One(text), _)) => text.split(',').map(str::to_owned).collect(),
         };
@@ -164,6 +186,16 @@ impl<'a> Check<'a> {
             }
         }
         values
+    }
+
+    /// A tree of the file, read by the names of `T`. Elsewhere than in the file nobody can write one.
+    fn tree<T: DeserializeOwned>(&mut self, setting: &Setting) -> Option<T> {
+        let (written, _) = self.raw.get(setting)?;
+        let read = match written {
+            Written::Tree(tree) => serde_yaml::from_value(tree.clone()).map_err(|error| error.to_string()),
+            Written::One(_) | Written::Many(_) => Err("must be written in the file".to_owned()),
+        };
+        read.map_err(|problem| self.fault(setting, problem)).ok()
     }
 
     /// A path, made absolute.

@@ -13,21 +13,31 @@ use std::{
 use par_pool::{
     fleet::{RegistrySettings, RolloutSettings},
     package::{S3Settings, SignaturePolicy, Source},
+    process::SandboxSettings,
 };
 use url::Url;
 
 mod check;
+mod connections;
 mod fault;
+pub(crate) mod identity;
+mod limits;
 mod offered;
 mod parse;
 mod pass_env;
 mod pool;
 pub(crate) mod raw;
+mod reference;
 mod secret;
+pub(crate) mod tls;
+mod web;
 
+pub(crate) use connections::{Connections, HostPattern, Hosts};
 pub(crate) use fault::{Fault, Faults, Origin};
+pub(crate) use limits::{Allowance, Allowances, Rate};
 pub(crate) use raw::{Environment, Flags};
 pub(crate) use secret::Secret;
+pub(crate) use web::Cors;
 
 /// Everything that is decided before the start. Nothing in it changes later.
 #[derive(Debug, Clone)]
@@ -36,8 +46,12 @@ pub(crate) struct Config {
     pub(crate) dev: bool,
     /// Where calls arrive.
     pub(crate) http: SocketAddr,
+    /// TLS of the HTTP port, if it is on.
+    pub(crate) tls: Option<tls::Tls>,
     /// Where metrics are read.
     pub(crate) metrics: SocketAddr,
+    /// What a connection may take, and whom its peer may speak for.
+    pub(crate) connections: Connections,
     /// Threads of the edge.
     pub(crate) threads: usize,
     /// State that survives a restart; absolute.
@@ -56,18 +70,28 @@ pub(crate) struct Config {
     pub(crate) registry_secrets: Vec<Secret>,
     /// How versions replace each other.
     pub(crate) rollout: RolloutSettings,
+    /// What packages may reach of this host.
+    pub(crate) sandbox: SandboxSettings,
     /// Who is told what happens to packages and agents.
     pub(crate) webhooks: Option<Webhooks>,
+    /// Who may prove who calls; none: identity is off.
+    pub(crate) identity: Option<identity::IdentitySettings>,
     /// For workers.
     pub(crate) pool: Workers,
     /// What a request may take.
     pub(crate) limits: Limits,
+    /// What tenants and agents may take.
+    pub(crate) allowances: Allowances,
     /// How the end goes.
     pub(crate) shutdown: Shutdown,
     /// What is logged, and how.
     pub(crate) log: Log,
+    /// What pages of other origins may do; none: nothing.
+    pub(crate) cors: Option<Cors>,
     /// Whether callers see the messages of their agents' errors.
     pub(crate) expose_errors: bool,
+    /// Whether results are checked against `output_schema`.
+    pub(crate) validate_output: bool,
     /// An operator token that was given; none: one is made at the start.
     pub(crate) operator_token: Option<Secret>,
     /// What is odd but not wrong, one sentence each.
@@ -146,6 +170,8 @@ pub(crate) struct Limits {
     pub(crate) body_bytes: u64,
     /// Whole time in which a body must arrive.
     pub(crate) body_timeout: Duration,
+    /// Bytes a second below which a body is too slow; 0: any is fast enough.
+    pub(crate) body_rate: u64,
     /// Largest head of a request.
     pub(crate) header_bytes: u64,
 }

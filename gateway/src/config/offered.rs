@@ -5,7 +5,7 @@
 
 use super::{
     fault::{Fault, Origin},
-    raw::{Environment, Flags},
+    raw::Environment,
 };
 
 /// What happens when a setting is present.
@@ -28,10 +28,6 @@ const ROWS: &[(&str, Weight, Asks, &str)] = &[
     ("AGENT_APP_ID", Weight::Refused, PRESENT, "single mode"),
     ("PACKAGE_URL", Weight::Refused, PRESENT, "single mode"),
     ("RUNTIME_MODE", Weight::Refused, |text| text.eq_ignore_ascii_case("single"), "single mode"),
-    ("OIDC_ISSUER", Weight::Refused, FILLED, "identity"),
-    ("OIDC_AUDIENCE", Weight::Refused, FILLED, "identity"),
-    ("TLS_CERT", Weight::Refused, FILLED, "TLS"),
-    ("TLS_KEY", Weight::Refused, FILLED, "TLS"),
     ("STRIPE_KEY", Weight::Noted, FILLED, "usage billing"),
     ("STRIPE_API_KEY", Weight::Noted, FILLED, "usage billing"),
     ("STRIPE_API_URL", Weight::Noted, FILLED, "usage billing"),
@@ -41,12 +37,9 @@ const ROWS: &[(&str, Weight, Asks, &str)] = &[
 ];
 
 /// Refusals and warnings for what was asked and is not offered.
-pub(super) fn review(flags: &Flags, environment: &Environment) -> (Vec<Fault>, Vec<String>) {
+pub(super) fn review(environment: &Environment) -> (Vec<Fault>, Vec<String>) {
     let mut faults = Vec::new();
     let mut warnings = Vec::new();
-    if flags.tls.is_some() {
-        faults.push(refusal("--tls", Origin::Flag, "TLS"));
-    }
     for (name, weight, asks, feature) in ROWS {
         if !environment.get(name).is_some_and(asks) {
             continue;
@@ -72,26 +65,12 @@ mod tests {
 
     #[test]
     fn what_safety_depends_on_is_refused_and_the_rest_is_noted() {
-        let environment = [
-            ("AGENT_APP_ID", ""),
-            ("RUNTIME_MODE", "multi-agent"),
-            ("OIDC_ISSUER", "https://id"),
-            ("TLS_CERT", ""),
-            ("STRIPE_KEY", "sk_live"),
-        ]
-        .into_iter()
-        .collect();
-        let flags = Flags { tls: Some("self-signed".to_owned()), ..Flags::default() };
-        let (faults, warnings) = review(&flags, &environment);
+        let environment = [("AGENT_APP_ID", ""), ("RUNTIME_MODE", "multi-agent"), ("STRIPE_KEY", "sk_live")]
+            .into_iter()
+            .collect();
+        let (faults, warnings) = review(&environment);
         let faults: Vec<_> = faults.iter().map(ToString::to_string).collect();
-        assert_eq!(
-            faults,
-            [
-                "--tls (command line): TLS is not offered by this version",
-                "AGENT_APP_ID (environment): single mode is not offered by this version",
-                "OIDC_ISSUER (environment): identity is not offered by this version",
-            ]
-        );
+        assert_eq!(faults, ["AGENT_APP_ID (environment): single mode is not offered by this version"]);
         assert_eq!(warnings, ["STRIPE_KEY has no effect: usage billing is not offered by this version"]);
     }
 }

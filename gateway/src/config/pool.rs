@@ -42,6 +42,7 @@ impl From<&Config> for PoolSettings {
             dev: config.dev,
             events: EventSink::none(),
             rollout: config.rollout.clone(),
+            sandbox: config.sandbox.clone(),
             registry: config.registry.clone(),
         }
     }

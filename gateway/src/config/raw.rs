@@ -6,7 +6,10 @@ use std::{collections::BTreeMap, ffi::OsString, path::PathBuf};
 
 use serde_yaml::Value;
 
-use super::fault::{Fault, Origin};
+use super::{
+    fault::{Fault, Origin},
+    reference,
+};
 
 /// One setting by all of its names. What it means, its unit and its default are told in `conf/par.yaml`.
 #[derive(Debug, PartialEq, Eq)]
@@ -40,6 +43,36 @@ settings! {
     PORT = "server.port", "PORT", "--port";
     THREADS = "server.threads";
     A2A_PORT = "server.a2a_port", "A2A_PORT";
+    TRUSTED_PROXIES = "server.trusted_proxies";
+    HOSTS = "server.hosts";
+    MAX_CONNECTIONS = "server.max_connections";
+    MAX_CONNECTIONS_PER_ADDRESS = "server.max_connections_per_address";
+    HEADER_TIMEOUT = "server.header_timeout";
+    IDLE_TIMEOUT = "server.idle_timeout";
+    TLS_MODE = "tls.mode", "PAR_TLS", "--tls";
+    TLS_CERT = "tls.cert", "TLS_CERT";
+    TLS_KEY = "tls.key", "TLS_KEY";
+    TLS_CLIENT_CA = "tls.client_ca";
+    TLS_CLIENT_AUTH = "tls.client_auth";
+    CORS_ORIGINS = "cors.origins";
+    CORS_METHODS = "cors.methods";
+    CORS_HEADERS = "cors.headers";
+    CORS_CREDENTIALS = "cors.credentials";
+    CORS_MAX_AGE = "cors.max_age";
+    OIDC_ISSUER = "identity.issuer", "OIDC_ISSUER";
+    OIDC_AUDIENCE = "identity.audience", "OIDC_AUDIENCE";
+    ISSUERS = "identity.issuers";
+    ADAPTERS = "identity.adapters";
+    ALGORITHMS = "identity.algorithms";
+    LEEWAY = "identity.leeway";
+    CLAIM_SUBJECT = "identity.subject_claims";
+    CLAIM_TENANT = "identity.tenant_claims";
+    CLAIM_ROLES = "identity.role_claims";
+    CLAIM_SCOPES = "identity.scope_claims";
+    OPERATOR_ROLES = "identity.operator_roles";
+    VIEWER_ROLES = "identity.viewer_roles";
+    IDENTITY_CA = "identity.ca";
+    CACHED_TOKENS = "identity.cached_tokens";
     METRICS_HOST = "metrics.host", "METRICS_HOST";
     METRICS_PORT = "metrics.port", "METRICS_PORT", "--metrics-port";
     DATA_DIR = "data_dir", "PAR_DATA_DIR", "--data-dir";
@@ -81,7 +114,22 @@ settings! {
     MAX_CONCURRENT = "limits.max_concurrent", "MAX_CONCURRENT_INVOCATIONS";
     BODY_BYTES = "limits.body_bytes";
     BODY_TIMEOUT = "limits.body_timeout";
+    BODY_RATE = "limits.body_rate";
     HEADER_BYTES = "limits.header_bytes";
+    GLOBAL_RATE = "limits.global_rate";
+    TENANT_RATE = "limits.tenant_rate";
+    TENANT_CONCURRENT = "limits.tenant_concurrent";
+    TENANT_DAILY_CALLS = "limits.tenant_daily_calls";
+    TENANT_DAILY_TOKENS = "limits.tenant_daily_tokens";
+    AGENT_RATE = "limits.agent_rate";
+    AGENT_CONCURRENT = "limits.agent_concurrent";
+    TENANTS = "limits.tenants";
+    AGENTS = "limits.agents";
+    VALIDATE_OUTPUT = "validate_output";
+    SANDBOX = "sandbox";
+    SANDBOX_READ = "sandbox_read";
+    SANDBOX_PROCESSES = "sandbox_processes";
+    SANDBOX_FILE_BYTES = "sandbox_file_bytes";
     SHUTDOWN_DELAY = "shutdown.delay", "SHUTDOWN_DELAY_SEC";
     SHUTDOWN_GRACE = "shutdown.grace", "GRACEFUL_SHUTDOWN_TIMEOUT_SEC";
     OPERATOR_TOKEN = "operator_token_file", "PAR_OPERATOR_TOKEN";
@@ -91,6 +139,9 @@ settings! {
     LOG_RECENT = "log.recent_lines";
     DEPLOYMENT_ID = "deployment_id", "DEPLOYMENT_ID";
 }
+
+/// Settings whose value is a tree of the file: their checks read it with the names that they know.
+const TREES: &[&Setting] = &[&ISSUERS, &ADAPTERS, &TENANTS, &AGENTS];
 
 /// The variables of the process, as text.
 #[derive(Debug, Clone, Default)]
@@ -145,8 +196,6 @@ pub(crate) struct Flags {
     pub(crate) file: Option<PathBuf>,
     /// `--dev`.
     pub(crate) dev: bool,
-    /// `--tls`.
-    pub(crate) tls: Option<String>,
     /// Sources, in order.
     pub(crate) sources: Vec<String>,
 }
@@ -158,6 +207,8 @@ pub(crate) enum Written {
     One(String),
     /// A sequence of scalars; only files have them.
     Many(Vec<String>),
+    /// Whatever stands there, for settings that are more than a list; only files have them.
+    Tree(Value),
 }
 
 /// The strongest value of every setting that was given at all.
@@ -172,7 +223,7 @@ impl Raw {
     /// Collects: flag over environment over file.
     pub(crate) fn gather(flags: &Flags, environment: &Environment) -> Self {
         let mut raw = Self::default();
-        if let Some(path) = flags.file.clone().or_else(|| environment.get("PAR_CONFIG").map(PathBuf::from)) {
+        if let Some(path) = file(flags, environment) {
             raw.read_file(path);
         }
         for setting in ALL {
@@ -182,7 +233,19 @@ impl Raw {
         for (setting, text) in &flags.settings {
             raw.given.insert(setting.key, (Written::One(text.clone()), Origin::Flag));
         }
+        raw.follow(environment);
         raw
+    }
+
+    /// Puts values in the place of references.
+    fn follow(&mut self, environment: &Environment) {
+        for (key, (written, origin)) in &mut self.given {
+            let name =
+                ALL.iter().find(|setting| setting.key == *key).map_or(*key, |setting| origin.name(setting));
+            let problems = reference::follow(written, environment);
+            let fault = |problem| Fault { name: name.to_owned(), origin: origin.clone(), problem };
+            self.faults.extend(problems.into_iter().map(fault));
+        }
     }
 
     /// What was written for a setting.
@@ -213,6 +276,10 @@ impl Raw {
                 }
                 return;
             }
+            (value, Some(setting)) if TREES.contains(&setting) => {
+                self.given.insert(setting.key, (Written::Tree(value), origin.clone()));
+                return;
+            }
             (value, Some(setting)) => match written(&value) {
                 Some(written) => {
                     self.given.insert(setting.key, (written, origin.clone()));
@@ -229,6 +296,11 @@ impl Raw {
     }
 }
 
+/// The file of settings, if there is one.
+pub(crate) fn file(flags: &Flags, environment: &Environment) -> Option<PathBuf> {
+    flags.file.clone().or_else(|| environment.get("PAR_CONFIG").map(PathBuf::from))
+}
+
 fn is_section(path: &str) -> bool {
     ALL.iter().any(|setting| setting.key.split_once('.').is_some_and(|(section, _)| section == path))
 }
@@ -242,7 +314,8 @@ fn unknown(key: &str) -> String {
     }
 }
 
-fn scalar(value: &Value) -> Option<String> {
+/// A plain value as text.
+pub(super) fn scalar(value: &Value) -> Option<String> {
     match value {
         Value::String(text) => Some(text.clone()),
         Value::Bool(flag) => Some(flag.to_string()),

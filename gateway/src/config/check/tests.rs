@@ -195,7 +195,9 @@ fn the_example_file_documents_every_key_with_its_default() {
     let path = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../conf/par.yaml"));
     let text = std::fs::read_to_string(path).unwrap();
     let flags = Flags { file: Some(path.to_owned()), ..Flags::default() };
-    let from_file = check(&flags, &environment([])).unwrap();
+    let mut from_file = check(&flags, &environment([])).unwrap();
+    // The file itself is kept from agents, and is the one difference.
+    assert_eq!(std::mem::take(&mut from_file.sandbox.hidden).len(), 1);
     assert_eq!(format!("{from_file:?}"), format!("{:?}", config([])));
 
     let tree: serde_yaml::Value = serde_yaml::from_str(&text).unwrap();

@@ -28,7 +28,7 @@ impl Check<'_> {
     /// Secrets, the newer and the older while one replaces the other: a sequence in the file, separated elsewhere.
     pub(super) fn secrets(&mut self, setting: &Setting, separates: impl Fn(char) -> bool) -> Vec<Secret> {
         let written = match self.raw.get(setting) {
-            None => return Vec::new(),
+            None | Some((Written::Tree(_), _)) => return Vec::new(),
             Some((Written::One(text), _)) => vec![text.clone()],
             Some((Written::Many(texts), _)) => texts.clone(),
         };

@@ -21,13 +21,15 @@ use prometheus::{Registry, TextEncoder};
 use rustix::fs::{FlockOperation, flock};
 
 use crate::{
-    auth::operator::OperatorToken,
+    auth::{AuthMetrics, Identity, adapters, operator::OperatorToken},
     config::Config,
     control::{ControlState, Hook, Notice, Verifier, router},
     edge::{Edge, InFlight, RequestIds, server},
     inner,
     lifecycle::{Ends, Lifecycle},
+    limit::Limiter,
     observe::{LogSink, line, log::Logging, metrics::EdgeMetrics},
+    tls::{Gate, TlsMetrics},
     watch,
     webhooks::{WebhookSettings, Webhooks},
 };
@@ -89,13 +91,16 @@ fn run(config: Config, logging: Logging) -> anyhow::Result<()> {
     for secret in config.registry_secrets.iter().chain(receivers) {
         logging.sink.redact(secret.reveal());
     }
-    let webhooks = webhooks(&config, &registry).context("starting webhooks")?;
+    let webhooks = webhooks(&config, &registry, &logging.sink).context("starting webhooks")?;
     let mut settings: PoolSettings = (&*config).into();
     if let Some(webhooks) = &webhooks {
         settings.events = webhooks.sink();
     }
+    let authentication = authentication(&config, &registry, &logging.sink).context("identity")?;
     let pool = Pool::new(settings, &registry, output(&logging)).context("starting the pool")?;
-    let metrics = metrics_text(registry, Arc::clone(&pool), logging.sink.clone(), edge_metrics.clone());
+    let tls = tls(&config, &registry)?;
+    let metrics =
+        metrics_text(registry, Arc::clone(&pool), logging.sink.clone(), edge_metrics.clone(), tls.clone());
     let operator = operator_token(&config, &logging.sink)?;
     let lifecycle = Lifecycle::new();
     lifecycle.watch_pool(Arc::clone(&pool));
@@ -103,6 +108,7 @@ fn run(config: Config, logging: Logging) -> anyhow::Result<()> {
         pool: Arc::new(Arc::clone(&pool)),
         rollouts: Arc::new(Arc::clone(&pool)),
         config: Arc::clone(&config),
+        redactor: logging.sink.redactor(),
         recent: Arc::clone(&logging.recent),
         lifecycle: Arc::clone(&lifecycle) as Arc<dyn crate::control::ShutdownSwitch>,
         metrics: Arc::clone(&metrics),
@@ -119,13 +125,23 @@ fn run(config: Config, logging: Logging) -> anyhow::Result<()> {
     background.spawn(serving("local", axum::serve(local, inner::for_operators(routes)).into_future()));
     background.spawn(serving("metrics", axum::serve(metrics_port, metrics_routes(metrics)).into_future()));
 
+    let quotas = config.data_dir.join("quotas.json");
+    let limiter = Limiter::start(&config.allowances, quotas).context("the quotas of the day")?;
+    if let Some(limiter) = &limiter {
+        background.spawn(Arc::clone(limiter).keep());
+    }
     let in_flight = InFlight::default();
     let edge = Edge {
         pool: Arc::clone(&pool),
         limits: config.limits,
+        limiter: limiter.clone(),
+        connections: Arc::new(config.connections.clone()),
         dev: config.dev,
         expose_errors: config.expose_errors,
+        validate_output: config.validate_output,
         operator,
+        authentication,
+        cors: config.cors.clone().map(Arc::new),
         control: control_path.clone(),
         metrics: edge_metrics,
         sink: logging.sink.clone(),
@@ -134,18 +150,19 @@ fn run(config: Config, logging: Logging) -> anyhow::Result<()> {
         in_flight: in_flight.clone(),
         leaving: lifecycle.leaving(),
     };
-    let (server, started) = server(edge, config.http, config.threads, config.shutdown.grace);
+    let (server, started) = server(edge, config.http, config.threads, config.shutdown.grace, tls.clone());
     background.spawn(Arc::clone(&lifecycle).obey_signals());
     let ends = Ends {
         pool: Arc::clone(&pool),
         in_flight,
+        limiter,
         webhooks,
         sink: logging.sink,
         leftovers: leftovers(&config, control_path),
     };
     let end = Arc::clone(&lifecycle).end(config.shutdown, ends);
     background.spawn(end);
-    background.spawn(boot(Arc::clone(&config), pool, started));
+    background.spawn(boot(Arc::clone(&config), pool, tls, started));
     drop(entered);
     server.run(RunArgs { shutdown_signal: lifecycle.signal() });
     // The lifecycle ends the process; pingora is through first only if the grace is over.
@@ -157,7 +174,7 @@ fn announce(config: &Config) {
     for warning in &config.warnings {
         tracing::warn!(event = "configuration", "{warning}");
     }
-    if config.is_public() {
+    if config.is_public() && config.identity.is_none() {
         tracing::warn!(
             event = "identity_off",
             address = %config.http,
@@ -187,10 +204,25 @@ fn claim(config: &Config) -> anyhow::Result<fs::File> {
     }
 }
 
+/// What proves who calls, if identity is on.
+fn authentication(
+    config: &Config,
+    registry: &Registry,
+    sink: &LogSink,
+) -> anyhow::Result<Option<Arc<Identity>>> {
+    let Some(settings) = &config.identity else { return Ok(None) };
+    for secret in settings.secrets() {
+        sink.redact(secret.reveal());
+    }
+    let chain = adapters::chain(settings)?;
+    let metrics = AuthMetrics::register(registry)?;
+    Ok(Some(Arc::new(Identity::new(chain, settings.cached_tokens, metrics))))
+}
+
 /// Who is told what happens, if anybody is to be told.
-fn webhooks(config: &Config, registry: &Registry) -> io::Result<Option<Arc<Webhooks>>> {
+fn webhooks(config: &Config, registry: &Registry, sink: &LogSink) -> io::Result<Option<Arc<Webhooks>>> {
     let Some(receiver) = &config.webhooks else { return Ok(None) };
-    let settings = WebhookSettings::new(receiver.url.clone(), receiver.secrets.clone());
+    let settings = WebhookSettings::new(receiver.url.clone(), receiver.secrets.clone(), sink.redactor());
     Webhooks::start(settings, &config.data_dir, registry).map(|webhooks| Some(Arc::new(webhooks)))
 }
 
@@ -243,10 +275,28 @@ fn output(logging: &Logging) -> OutputSink {
     }))
 }
 
+/// TLS of the HTTP port, if it is on.
+fn tls(config: &Config, registry: &Registry) -> anyhow::Result<Option<Arc<Gate>>> {
+    let Some(settings) = &config.tls else { return Ok(None) };
+    let gate = Gate::start(settings, &config.data_dir, TlsMetrics::register(registry)?).context("TLS")?;
+    let gate = Arc::new(gate);
+    tokio::spawn(Arc::clone(&gate).follow());
+    Ok(Some(gate))
+}
+
 type MetricsText = Arc<dyn Fn() -> String + Send + Sync>;
 
-fn metrics_text(registry: Registry, pool: Arc<Pool>, sink: LogSink, edge: EdgeMetrics) -> MetricsText {
+fn metrics_text(
+    registry: Registry,
+    pool: Arc<Pool>,
+    sink: LogSink,
+    edge: EdgeMetrics,
+    tls: Option<Arc<Gate>>,
+) -> MetricsText {
     Arc::new(move || {
+        if let Some(tls) = &tls {
+            tls.measure();
+        }
         pool.refresh_metrics();
         edge.log_dropped.inc_by(sink.dropped().saturating_sub(edge.log_dropped.get()));
         {
@@ -277,17 +327,24 @@ fn leftovers(config: &Config, control: PathBuf) -> Vec<PathBuf> {
 }
 
 /// Mounts the sources of the start once the edge answers.
-async fn boot(config: Arc<Config>, pool: Arc<Pool>, started: tokio::sync::oneshot::Receiver<()>) {
+async fn boot(
+    config: Arc<Config>,
+    pool: Arc<Pool>,
+    tls: Option<Arc<Gate>>,
+    started: tokio::sync::oneshot::Receiver<()>,
+) {
     if started.await.is_err() {
         return;
     }
     let begin = std::time::Instant::now();
     pool.boot(config.sources.clone(), config.lazy.clone()).await;
     let (agents, failed) = (pool.agents(), pool.failures().len());
+    let (options, origin) =
+        tls.map_or_else(|| ("", format!("http://{}", config.http)), |tls| tls.curl(config.http));
     let example = agents
         .iter()
         .find(|agent| !agent.private && agent.role_required.is_none())
-        .map(|agent| format!("curl --json '{{}}' http://{}/agents/{}/invoke", config.http, agent.id));
+        .map(|agent| format!("curl {options}--json '{{}}' {origin}/agents/{}/invoke", agent.id));
     tracing::info!(
         event = "ready",
         address = %config.http,

@@ -22,6 +22,7 @@ use crate::{
     config::Shutdown,
     control::{Readiness, ShutdownSwitch},
     edge::InFlight,
+    limit::Limiter,
     observe::LogSink,
     webhooks::Webhooks,
 };
@@ -50,6 +51,8 @@ pub(crate) struct Ends {
     pub(crate) pool: Arc<Pool>,
     /// Requests that are being answered.
     pub(crate) in_flight: InFlight,
+    /// What was used today; written once more.
+    pub(crate) limiter: Option<Arc<Limiter>>,
     /// Webhooks out.
     pub(crate) webhooks: Option<Arc<Webhooks>>,
     /// The log.
@@ -107,7 +110,7 @@ impl Lifecycle {
 
     /// Waits for the stop, then ends everything in order and exits with 0.
     pub(crate) async fn end(self: Arc<Self>, shutdown: Shutdown, ends: Ends) {
-        let Ends { pool, in_flight, webhooks, sink, leftovers } = ends;
+        let Ends { pool, in_flight, limiter, webhooks, sink, leftovers } = ends;
         let mut phase = self.phase.subscribe();
         if phase.wait_for(|phase| *phase >= Phase::Leaving).await.is_err() {
             return;
@@ -126,6 +129,9 @@ impl Lifecycle {
         }
         let cut = in_flight.count();
         pool.stop(Duration::ZERO).await;
+        if let Some(limiter) = limiter {
+            limiter.save();
+        }
         if let Some(webhooks) = webhooks {
             // What is not sent now is sent after the next start.
             webhooks.stop(deadline.saturating_duration_since(Instant::now()).min(LETTERS)).await;

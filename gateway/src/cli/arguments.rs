@@ -127,8 +127,8 @@ pub(super) struct Settings {
     /// Configuration file, see conf/par.yaml [variable: PAR_CONFIG]
     #[arg(short, long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Not offered by this version; known so that nobody believes it is on.
-    #[arg(long, value_name = "MODE", hide = true, num_args = 0..=1, default_missing_value = "")]
+    /// TLS of the HTTP port: self-signed, off, or auto: with the files of TLS_CERT and TLS_KEY [variable: PAR_TLS]
+    #[arg(long, value_name = "MODE")]
     tls: Option<String>,
 }
 
@@ -181,10 +181,10 @@ impl Settings {
                 (&raw::PORT, &self.port),
                 (&raw::METRICS_PORT, &self.metrics_port),
                 (&raw::DATA_DIR, &self.data_dir),
+                (&raw::TLS_MODE, &self.tls),
             ]),
             file: self.config.clone(),
             dev: self.dev,
-            tls: self.tls.clone(),
             sources: self.sources.clone(),
         }
     }

@@ -5,13 +5,28 @@ use std::io::Write;
 use par_pool::package::SignaturePolicy;
 
 use super::{Exit, Failure};
-use crate::config::{Config, Environment, Faults, Flags};
+use crate::config::{
+    Config, Environment, Faults, Flags,
+    tls::{ClientAuth, ServerCertificate},
+};
 
 /// Tells what would be served, with what is odd, or every fault.
 pub(super) fn check(flags: &Flags, environment: &Environment, out: &mut dyn Write) -> Result<(), Failure> {
     let config = Config::load(flags, environment).map_err(|faults| failure(&faults))?;
     writeln!(out, "the configuration is valid")?;
     writeln!(out, "http       {}", config.http)?;
+    if let Some(tls) = &config.tls {
+        let certificate = match &tls.certificate {
+            ServerCertificate::Files { chain, .. } => chain.display().to_string(),
+            ServerCertificate::SelfSigned => "self-signed".to_owned(),
+        };
+        let clients = match &tls.clients {
+            ClientAuth::Off => "",
+            ClientAuth::Optional(_) => ", certificates of clients are checked",
+            ClientAuth::Require(_) => ", clients need certificates",
+        };
+        writeln!(out, "tls        {certificate}{clients}")?;
+    }
     writeln!(out, "metrics    {}", config.metrics)?;
     writeln!(out, "data       {}", config.data_dir.display())?;
     writeln!(out, "socket     {}", config.socket.display())?;

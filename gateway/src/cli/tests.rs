@@ -52,13 +52,13 @@ fn serve_gets_what_was_said_over_what_the_environment_says() {
 
 #[test]
 fn a_wrong_configuration_does_not_serve_and_tells_every_fault() {
-    let ran = par(&["serve", "--port", "0", "--tls", "self-signed"], &[("METRICS_PORT", "-1")]);
+    let ran = par(&["serve", "--port", "0", "--tls", "sometimes"], &[("METRICS_PORT", "-1")]);
     assert!(is(ran.code, 64) && ran.served.is_none() && ran.out.is_empty());
     insta::assert_snapshot!(ran.err, @r#"
     par: 3 faults in the configuration
-      --tls (command line): TLS is not offered by this version
       --port (command line): "0" is not a port between 1 and 65535
       METRICS_PORT (environment): "-1" is not a port between 1 and 65535
+      --tls (command line): "sometimes" is not one of auto, self-signed, off
     "#);
     assert!(is(par(&["serve", "--port", "-1"], &[]).code, 64));
     assert!(is(par(&["serve", "--tls"], &[]).code, 64));
@@ -73,7 +73,7 @@ fn check_tells_what_would_be_served() {
     assert!(ran.out.contains("warning    STRIPE_KEY has no effect"), "{}", ran.out);
     let ran = par(&["check", "-c", "/nowhere/par.yaml"], &[("OIDC_ISSUER", "x")]);
     assert!(is(ran.code, 64) && ran.out.is_empty());
-    assert!(ran.err.contains("2 faults") && ran.err.contains("-c (/nowhere/par.yaml): "), "{}", ran.err);
+    assert!(ran.err.contains("3 faults") && ran.err.contains("-c (/nowhere/par.yaml): "), "{}", ran.err);
 }
 
 #[test]
@@ -87,7 +87,7 @@ fn words_that_mean_nothing_are_a_configuration_fault_and_help_is_none() {
         assert!(is(ran.code, 0) && !ran.out.is_empty() && ran.err.is_empty(), "{words:?}");
     }
     assert!(par(&["--version"], &[]).out.contains(env!("CARGO_PKG_VERSION")));
-    assert!(!par(&["serve", "--help"], &[]).out.contains("tls"));
+    assert!(par(&["serve", "--help"], &[]).out.contains("--tls <MODE>"));
 }
 
 #[test]
@@ -208,6 +208,7 @@ mod with_routes {
             rollouts: Arc::new(crate::control::scripted::Scripted),
             hook: crate::control::scripted::hook(),
             config: Arc::new(config),
+            redactor: crate::observe::Redactor::new(),
             recent,
             lifecycle: Arc::new(Nothing),
             metrics: Arc::new(String::new),

@@ -6,8 +6,8 @@ use http::Method;
 use par_proto::code::Code;
 use pingora_proxy::Session;
 
-use super::{Edge, ctx::Ctx, front::Front, respond::milliseconds};
-use crate::observe::line;
+use super::{Edge, ctx::Ctx, front::Front, respond::milliseconds, who::Decision};
+use crate::{limit::Scope, observe::line};
 
 impl Edge {
     /// Counts a request and writes its line.
@@ -41,7 +41,10 @@ impl Edge {
                 None => out.extend_from_slice(b"null"),
             }
             line::key(out, "tenant");
-            out.extend_from_slice(b"null");
+            match &ctx.caller {
+                Some(caller) => line::string(out, &caller.tenant),
+                None => out.extend_from_slice(b"null"),
+            }
             number(out, "bytes_in", ctx.bytes_in as u64);
             number(out, "bytes_out", ctx.bytes_out as u64);
             details(out, session, ctx);
@@ -58,12 +61,10 @@ impl Edge {
                     .requests
                     .with_label_values(&[agent.as_str(), version.as_str(), code.text()])
                     .inc();
-                let is_limit = matches!(
-                    code,
-                    Code::QueueFull | Code::TooLarge | Code::RateLimited | Code::QuotaExceeded
-                );
-                if is_limit {
-                    self.metrics.limited.with_label_values(&[code.text()]).inc();
+                // Of rates and quotas the label says which; of others the code does.
+                let by_code = matches!(code, Code::QueueFull | Code::TooLarge).then(|| code.text());
+                if let Some(reason) = ctx.limited.map(Scope::text).or(by_code) {
+                    self.metrics.limited.with_label_values(&[reason]).inc();
                 }
             }
         }
@@ -87,15 +88,35 @@ fn details(out: &mut Vec<u8>, session: &Session, ctx: &Ctx) {
     out.extend_from_slice(b"{\"method\":");
     line::string(out, method(&request.method));
     line::key(out, "path");
-    line::string(out, request.uri.path());
+    line::string(out, short(request.uri.path()));
+    if let Some(address) = ctx.client.address {
+        line::key(out, "client");
+        line::display(out, format_args!("{address}"));
+    }
+    if ctx.decision != Decision::Open {
+        line::key(out, "decision");
+        line::string(out, ctx.decision.text());
+    }
+    if let Some(caller) = &ctx.caller {
+        line::key(out, "subject");
+        line::string(out, &caller.subject_hash);
+    }
     if ctx.pid != 0 {
         number(out, "worker", u64::from(ctx.pid));
     }
     if let Some(cause) = &ctx.cause {
         line::key(out, "cause");
-        line::string(out, cause);
+        line::string(out, short(cause));
     }
     out.push(b'}');
+}
+
+/// Most bytes of a text that a client chose. Paths may be sixteen times as long, and whoever sends them must not write
+/// the log.
+const SHOWN: usize = 1024;
+
+fn short(text: &str) -> &str {
+    text.get(..text.floor_char_boundary(SHOWN)).unwrap_or(text)
 }
 
 fn method(method: &Method) -> &str {

@@ -9,32 +9,53 @@ use par_pool::fleet::{Agent, Directory, LoadError};
 use par_proto::code::Code;
 use pingora_proxy::Session;
 
-use super::{Edge, refusal::Refusal};
-use crate::route::{Target, route};
+use super::{Edge, ctx::Ctx, refusal::Refusal};
+use crate::{
+    auth::permit::Permit,
+    route::{Target, route},
+};
 
 /// The header that keeps the calls of a session on one version.
 const SESSION: &str = "x-par-session";
 
-/// An agent and whether it is called with the envelope; the management side is `None`.
-pub(super) type Plan = Option<Result<(Arc<Agent>, bool), Refusal>>;
+/// A call that may be made.
+#[derive(Debug)]
+pub(super) struct Admitted {
+    /// Who is called.
+    pub(super) agent: Arc<Agent>,
+    /// Whether the input is in an envelope, and the result shall be.
+    pub(super) envelope: bool,
+    /// The right to call.
+    pub(super) permit: Permit,
+}
+
+/// The call that a request asks for; the management side is `None`.
+pub(super) type Plan = Option<Result<Admitted, Refusal>>;
 
 impl Edge {
     /// What answers a request, as the table is now.
-    pub(super) fn plan(&self, session: &Session) -> Plan {
+    pub(super) fn plan(&self, session: &Session, ctx: &mut Ctx) -> Plan {
         let directory = self.pool.directory();
         let head = session.req_header();
         let sticky = head.headers.get(SESSION).map(http::HeaderValue::as_bytes);
         match route(head.uri.path(), |id| directory.find(id).is_some()) {
             Target::Control => None,
-            Target::Invoke(id) => Some(self.admit(&directory, &id, sticky).map(|agent| (agent, false))),
-            Target::Envelope(id) => Some(self.admit(&directory, &id, sticky).map(|agent| (agent, true))),
+            Target::Invoke(id) => Some(self.admit(ctx, &directory, &id, sticky, false)),
+            Target::Envelope(id) => Some(self.admit(ctx, &directory, &id, sticky, true)),
             Target::Below(id) => Some(Err(below(&directory, &id))),
             Target::Nothing => Some(Err(Refusal::new(Code::NotFound, "there is nothing at this path"))),
         }
     }
 
     /// The agent that may be called, or why not.
-    fn admit(&self, directory: &Directory, id: &str, sticky: Option<&[u8]>) -> Result<Arc<Agent>, Refusal> {
+    fn admit(
+        &self,
+        ctx: &mut Ctx,
+        directory: &Directory,
+        id: &str,
+        sticky: Option<&[u8]>,
+        envelope: bool,
+    ) -> Result<Admitted, Refusal> {
         let Some(agent) = directory.pick(id, sticky).filter(|agent| !agent.is_private()) else {
             if !self.pool.is_settled() {
                 return Err(Refusal::new(Code::NotReady, "packages are still being mounted")
@@ -42,16 +63,11 @@ impl Edge {
             }
             return Err(unknown(id));
         };
+        let permit = self.permit(ctx, agent)?;
         if !agent.is_enabled() {
             return Err(Refusal::new(Code::AgentDisabled, "an operator has disabled this agent"));
         }
-        if agent.export().is_some_and(|export| export.role_required.is_some()) {
-            return Err(Refusal::new(
-                Code::Unauthenticated,
-                "this agent needs a role, and nobody has one while identity is off",
-            ));
-        }
-        Ok(Arc::clone(agent))
+        Ok(Admitted { agent: Arc::clone(agent), envelope, permit })
     }
 
     /// Mounts the lazy package that a call is for, within the deadline of the call. `None`: there is none.
@@ -112,6 +128,10 @@ fn below(directory: &Directory, id: &str) -> Refusal {
     }
 }
 
+/// Bytes of an unknown id that are told back: more than any real one has.
+const TOLD: usize = 512;
+
 fn unknown(id: &str) -> Refusal {
+    let id = id.get(..id.floor_char_boundary(TOLD)).unwrap_or(id);
     Refusal::new(Code::AgentNotFound, format!("there is no agent {id:?}"))
 }

@@ -11,7 +11,11 @@ use std::{
 use par_pool::fleet::Agent;
 use par_proto::{code::Code, ids::is_request_id};
 
-use crate::auth::Role;
+use super::{client::Client, who::Decision};
+use crate::{
+    auth::{Caller, Role},
+    limit::{Entry, Scope, Standing},
+};
 
 /// State of one request.
 #[derive(Debug)]
@@ -19,7 +23,12 @@ pub(crate) struct Ctx {
     pub(crate) begin: Instant,
     pub(crate) request_id: Arc<str>,
     pub(crate) trace_id: Option<Box<str>>,
+    /// Where it came from.
+    pub(crate) client: Client,
     pub(crate) role: Role,
+    /// Who asks, if that was proved.
+    pub(crate) caller: Option<Arc<Caller>>,
+    pub(crate) decision: Decision,
     pub(crate) agent: Option<Arc<Agent>>,
     pub(crate) queued: Duration,
     pub(crate) worker: Duration,
@@ -29,6 +38,12 @@ pub(crate) struct Ctx {
     pub(crate) bytes_in: usize,
     pub(crate) bytes_out: usize,
     pub(crate) cause: Option<String>,
+    /// What is left to the caller, if it is limited; stands in the answer.
+    pub(crate) standing: Option<Standing>,
+    /// The limit that refused.
+    pub(crate) limited: Option<Scope>,
+    /// The place of a call that was let in; given back with the request at the latest.
+    pub(crate) entry: Option<Entry>,
     _flight: Flight,
 }
 
@@ -59,7 +74,10 @@ impl Ctx {
             begin: Instant::now(),
             request_id: Arc::from(""),
             trace_id: None,
+            client: Client::default(),
             role: Role::None,
+            caller: None,
+            decision: Decision::Open,
             agent: None,
             queued: Duration::ZERO,
             worker: Duration::ZERO,
@@ -69,6 +87,9 @@ impl Ctx {
             bytes_in: 0,
             bytes_out: 0,
             cause: None,
+            standing: None,
+            limited: None,
+            entry: None,
             _flight: Flight(in_flight.clone()),
         }
     }

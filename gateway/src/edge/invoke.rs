@@ -2,16 +2,28 @@
 
 use std::{borrow::Cow, sync::Arc};
 
-use base64::Engine as _;
 use bytes::{BufMut, Bytes, BytesMut};
-use http::{Method, header::CONTENT_TYPE};
+use http::{
+    Method,
+    header::{AUTHORIZATION, CONTENT_TYPE},
+};
 use par_pool::fleet::{Agent, Answer, Call, Outcome};
 use par_proto::{code::Code, frames::FLAG_OCTETS};
 use pingora_proxy::Session;
 use serde::{Deserialize, de::IgnoredAny};
 use serde_json::value::RawValue;
 
-use super::{Edge, body, ctx::Ctx, refusal::Refusal};
+use super::{
+    Edge,
+    admit::Admitted,
+    body,
+    ctx::Ctx,
+    envelope::{Wrapping, unwrap, wrap},
+    fit,
+    refusal::Refusal,
+    toll::count_tokens,
+};
+use crate::auth::permit::Permit;
 
 /// A result, ready to be written.
 #[derive(Debug)]
@@ -19,38 +31,20 @@ pub(crate) struct Success {
     pub(crate) content_type: Cow<'static, str>,
     pub(crate) body: Bytes,
     /// What the agent reported, as JSON.
-    usage: Option<Box<RawValue>>,
+    pub(super) usage: Option<Box<RawValue>>,
 }
 
-/// What the envelope route takes.
-#[derive(Debug, Deserialize)]
-struct Envelope<'a> {
-    #[serde(borrow)]
-    input: Option<&'a RawValue>,
-    #[serde(default)]
-    trace_id: Option<String>,
-    #[serde(default)]
-    session_id: Option<String>,
-}
-
-/// What the envelope says beside the input.
-#[derive(Debug, Default)]
-struct Wrapping {
-    trace_id: Option<String>,
-    session_id: Option<String>,
-}
-
-const JSON: &str = "application/json";
+pub(super) const JSON: &str = "application/json";
 
 impl Edge {
     /// Answers `POST /agents/{id}/invoke` and the envelope route.
-    pub(crate) async fn invoke(
+    pub(super) async fn invoke(
         &self,
         session: &mut Session,
         ctx: &mut Ctx,
-        agent: Arc<Agent>,
-        envelope: bool,
+        admitted: Admitted,
     ) -> Result<Success, Refusal> {
+        let Admitted { agent, envelope, permit } = admitted;
         ctx.agent = Some(Arc::clone(&agent));
         if session.req_header().method != Method::POST {
             let mut refusal = Refusal::new(Code::MethodNotAllowed, "agents are called with POST");
@@ -59,19 +53,26 @@ impl Edge {
         }
         let deadline = self.deadline(session, Some(&agent), ctx.begin)?;
         accept_json(session)?;
+        let tenant = self.enter(session, ctx, &agent).await?;
         let body = body::read(session, &self.limits).await?;
         ctx.bytes_in = body.len();
-        let (input, wrapping) = if envelope { unwrap(&body)? } else { (plain(body)?, Wrapping::default()) };
+        let (input, wrapping) = if envelope {
+            unwrap(&body)?
+        } else {
+            (plain(body, is_read_later(&agent))?, Wrapping::default())
+        };
+        fit::input(&agent, &input, deadline).await?;
         let call = Call {
             export: agent.export,
-            meta: meta(session, ctx, &agent, &wrapping),
+            meta: meta(session, ctx, &agent, &permit, &wrapping),
             payload: input,
             request_id: Arc::clone(&ctx.request_id),
             deadline,
+            tenant: Some(tenant),
         };
         let (answer, agent) = tokio::select! {
             biased;
-            answer = self.call(agent, call) => answer,
+            answer = self.call(ctx, agent, call) => answer?,
             () = left(session) => {
                 return Err(Refusal::new(Code::ClientClosed, "the client left before the answer").closing());
             }
@@ -81,24 +82,37 @@ impl Edge {
         ctx.worker = answer.worker;
         ctx.pid = answer.pid;
         let success = outcome(answer, &agent)?;
+        count_tokens(ctx, success.usage.as_deref());
+        if self.validate_output {
+            fit::result(&agent, &success, deadline).await?;
+        }
         if envelope { Ok(wrap(&success, ctx, &agent, &wrapping)) } else { Ok(success) }
     }
 
     /// Calls the agent. A generation that ended while the body was read is looked up again: the table names the one
-    /// that replaced it.
-    async fn call(&self, agent: Arc<Agent>, call: Call) -> (Answer, Arc<Agent>) {
+    /// that replaced it. That one may ask for another role and another input.
+    async fn call(
+        &self,
+        ctx: &mut Ctx,
+        agent: Arc<Agent>,
+        call: Call,
+    ) -> Result<(Answer, Arc<Agent>), Refusal> {
         let answer = self.pool.call(&agent, call.clone()).await;
         if !matches!(answer.outcome, Outcome::Stopping) {
-            return (answer, agent);
+            return Ok((answer, agent));
         }
         let newer = {
             let directory = self.pool.directory();
             let by_package = format!("{}/{}", agent.id.package.name, agent.id.export);
             directory.find(&agent.text).or_else(|| directory.find(&by_package)).map(Arc::clone)
         };
-        match newer.filter(|newer| !Arc::ptr_eq(&newer.mount, &agent.mount)) {
-            Some(newer) => (self.pool.call(&newer, Call { export: newer.export, ..call }).await, newer),
-            None => (answer, agent),
+        match newer.filter(|newer| !newer.is_private() && !Arc::ptr_eq(&newer.mount, &agent.mount)) {
+            Some(newer) => {
+                self.permit(ctx, &newer)?;
+                fit::input(&newer, &call.payload, call.deadline).await?;
+                Ok((self.pool.call(&newer, Call { export: newer.export, ..call }).await, newer))
+            }
+            None => Ok((answer, agent)),
         }
     }
 }
@@ -127,63 +141,46 @@ fn accept_json(session: &Session) -> Result<(), Refusal> {
     ))
 }
 
-fn bad_json(error: &serde_json::Error) -> Refusal {
+/// Whether the agent has a schema, so that its input is read when it is checked.
+fn is_read_later(agent: &Agent) -> bool {
+    agent.export().is_some_and(|export| export.input_schema.is_some())
+}
+
+pub(super) fn bad_json(error: &serde_json::Error) -> Refusal {
     Refusal::new(Code::BadJson, format!("the body is not valid JSON: {error}"))
 }
 
 /// JSON is UTF-8 (RFC 8259 §8.1); the parser alone would only look at what it needs.
-fn text(body: &Bytes) -> Result<&str, Refusal> {
+pub(super) fn text(body: &Bytes) -> Result<&str, Refusal> {
     std::str::from_utf8(body).map_err(|error| {
         Refusal::new(Code::BadJson, format!("the body is not valid JSON: not UTF-8: {error}"))
     })
 }
 
-/// The body as input; an empty one is `{}`.
-fn plain(body: Bytes) -> Result<Bytes, Refusal> {
+/// The body as input; an empty one is `{}`. It is JSON unless somebody reads it later.
+fn plain(body: Bytes, read_later: bool) -> Result<Bytes, Refusal> {
     if body.iter().all(u8::is_ascii_whitespace) {
         return Ok(Bytes::from_static(b"{}"));
+    }
+    if read_later {
+        return Ok(body);
     }
     serde_json::from_str::<IgnoredAny>(text(&body)?).map_err(|error| bad_json(&error))?;
     Ok(body)
 }
 
-fn unwrap(body: &Bytes) -> Result<(Bytes, Wrapping), Refusal> {
-    if body.iter().all(u8::is_ascii_whitespace) {
-        return Ok((Bytes::from_static(b"{}"), Wrapping::default()));
-    }
-    let text = text(body)?;
-    if !text.trim_start().starts_with('{') {
-        serde_json::from_str::<IgnoredAny>(text).map_err(|error| bad_json(&error))?;
-        return Err(Refusal::new(Code::BadRequest, "the body is no envelope: it is not a JSON object"));
-    }
-    let envelope: Envelope<'_> = serde_json::from_str(text).map_err(|error| match error.classify() {
-        serde_json::error::Category::Data => Refusal::new(
-            Code::BadRequest,
-            format!(
-                "the body is no envelope {{\"input\", \"context\", \"trace_id\", \"session_id\"}}: {error}"
-            ),
-        ),
-        serde_json::error::Category::Io
-        | serde_json::error::Category::Syntax
-        | serde_json::error::Category::Eof => bad_json(&error),
-    })?;
-    let Envelope { input, trace_id, session_id } = envelope;
-    let input = input.map_or(Bytes::from_static(b"{}"), |raw| body.slice_ref(raw.get().as_bytes()));
-    Ok((input, Wrapping { trace_id, session_id }))
-}
-
 /// Metadata of the call frame. Ids are checked text and need no escaping.
-fn meta(session: &Session, ctx: &Ctx, agent: &Agent, wrapping: &Wrapping) -> Bytes {
-    let mut out = BytesMut::with_capacity(160);
+fn meta(session: &Session, ctx: &Ctx, agent: &Agent, permit: &Permit, wrapping: &Wrapping) -> Bytes {
+    let caller = permit.caller();
+    let headers = &session.req_header().headers;
+    let mut out = BytesMut::with_capacity(160 + caller.map_or(0, |caller| caller.json.len() + 16));
     out.put_slice(b"{\"request_id\":\"");
     out.put_slice(ctx.request_id.as_bytes());
     out.put_slice(b"\",\"agent_id\":\"");
     out.put_slice(agent.text.as_bytes());
     out.put_slice(b"\",\"version\":\"");
     out.put_slice(agent.id.package.version.as_str().as_bytes());
-    if let Some(parent) =
-        session.req_header().headers.get("traceparent").filter(|value| is_traceparent(value.as_bytes()))
-    {
+    if let Some(parent) = headers.get("traceparent").filter(|value| is_traceparent(value.as_bytes())) {
         out.put_slice(b"\",\"traceparent\":\"");
         out.put_slice(parent.as_bytes());
     }
@@ -193,6 +190,16 @@ fn meta(session: &Session, ctx: &Ctx, agent: &Agent, wrapping: &Wrapping) -> Byt
         // A string always becomes JSON.
         out.put_slice(&serde_json::to_vec(id).unwrap_or_default());
         out.put_slice(b"}");
+    }
+    if let Some(caller) = caller {
+        out.put_slice(b",\"caller\":");
+        out.put_slice(&caller.json);
+    }
+    if agent.mount.package().forward_authorization
+        && let Some(value) = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok())
+    {
+        out.put_slice(b",\"authorization\":");
+        out.put_slice(&serde_json::to_vec(value).unwrap_or_default());
     }
     out.put_slice(b"}");
     out.freeze()
@@ -293,63 +300,22 @@ fn places(errors: &serde_json::Value) -> Option<Box<RawValue>> {
     serde_json::value::to_raw_value(&errors).ok()
 }
 
-/// `{"agent_id","output","duration_ms","trace_id","metadata"}`; bytes become base64 text.
-fn wrap(success: &Success, ctx: &Ctx, agent: &Agent, wrapping: &Wrapping) -> Success {
-    let mut out = BytesMut::with_capacity(success.body.len() + 320);
-    let head = serde_json::json!({ "agent_id": &*agent.text }).to_string();
-    out.put_slice(head.strip_suffix('}').unwrap_or(&head).as_bytes());
-    out.put_slice(b",\"output\":");
-    if success.content_type == JSON {
-        out.put_slice(&success.body);
-    } else {
-        out.put_slice(b"\"");
-        out.put_slice(base64::engine::general_purpose::STANDARD.encode(&success.body).as_bytes());
-        out.put_slice(b"\"");
-    }
-    let tail = serde_json::json!({
-        "duration_ms": ctx.begin.elapsed().as_secs_f64() * 1e3,
-        "trace_id": wrapping.trace_id,
-        "metadata": {
-            "package_id": agent.mount.id,
-            "version": agent.id.package.version,
-            "generation": agent.mount.generation.number,
-            "session_id": wrapping.session_id,
-            "usage": success.usage,
-        },
-    })
-    .to_string();
-    out.put_slice(b",");
-    out.put_slice(tail.strip_prefix('{').unwrap_or(&tail).as_bytes());
-    Success { content_type: Cow::Borrowed(JSON), body: out.freeze(), usage: None }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn an_empty_body_is_an_empty_object_and_broken_json_is_refused() {
-        assert_eq!(plain(Bytes::new()).unwrap(), "{}");
-        assert_eq!(plain(Bytes::from_static(b" \n")).unwrap(), "{}");
-        assert_eq!(plain(Bytes::from_static(b"[1]")).unwrap(), "[1]");
+        assert_eq!(plain(Bytes::new(), false).unwrap(), "{}");
+        assert_eq!(plain(Bytes::from_static(b" \n"), false).unwrap(), "{}");
+        assert_eq!(plain(Bytes::from_static(b"[1]"), false).unwrap(), "[1]");
         for broken in ["{", "{\"a\":}", "nope", "{} {}", "NaN", "\u{feff}{}"] {
             assert_eq!(
-                plain(Bytes::from_static(broken.as_bytes())).unwrap_err().code,
+                plain(Bytes::from_static(broken.as_bytes()), false).unwrap_err().code,
                 Code::BadJson,
                 "{broken}"
             );
         }
-    }
-
-    #[test]
-    fn an_envelope_gives_its_input_untouched() {
-        let body = Bytes::from_static(br#"{"input": {"a": 1.0}, "trace_id": "t", "extra": 1}"#);
-        let (input, wrapping) = unwrap(&body).unwrap();
-        assert_eq!(input, r#"{"a": 1.0}"#);
-        assert_eq!(wrapping.trace_id.as_deref(), Some("t"));
-        assert_eq!(unwrap(&Bytes::from_static(b"{}")).unwrap().0, "{}");
-        assert_eq!(unwrap(&Bytes::from_static(b"[]")).unwrap_err().code, Code::BadRequest);
-        assert_eq!(unwrap(&Bytes::from_static(b"{")).unwrap_err().code, Code::BadJson);
     }
 
     #[test]

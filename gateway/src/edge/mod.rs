@@ -4,14 +4,26 @@
 mod access;
 mod admit;
 mod body;
+mod client;
+mod connection;
+mod cors;
 mod ctx;
+mod envelope;
+mod fit;
 mod front;
+#[cfg(fuzzing)]
+pub(crate) mod fuzzing;
+mod hygiene;
 mod invoke;
 mod protocol;
 mod refusal;
 mod respond;
 mod service;
+mod tenant;
+mod toll;
+mod unread;
 mod upstream;
+mod who;
 
 use std::{
     path::PathBuf,
@@ -22,9 +34,14 @@ use std::{
 };
 
 use async_trait::async_trait;
+use bytes::Bytes;
+use http::HeaderValue;
 use par_pool::fleet::Pool;
 use par_proto::code::Code;
-use pingora_core::{Error, Result, modules::http::HttpModules, upstreams::peer::HttpPeer};
+use pingora_core::{
+    Error, ErrorType, Result, modules::http::HttpModules,
+    protocols::http::v1::server::HttpSession as SessionV1, upstreams::peer::HttpPeer,
+};
 use pingora_http::{RequestHeader, ResponseHeader};
 use pingora_proxy::{FailToProxy, ProxyHttp, Session};
 
@@ -32,26 +49,33 @@ pub(crate) use ctx::{InFlight, RequestIds};
 pub(crate) use service::server;
 
 use crate::{
-    auth::operator::OperatorToken,
-    config::Limits,
+    auth::{Identity as Authentication, operator::OperatorToken},
+    config::{Connections, Cors, Limits},
     control::CODE_HEADER,
+    limit::Limiter,
     observe::{LogSink, line::Identity, metrics::EdgeMetrics},
 };
 use ctx::Ctx;
 use upstream::{explain, forward};
-
-/// How long a kept connection may be idle. Above the 60 s of load balancers, so that they close first and no request
-/// meets a closing connection.
-const KEEP_ALIVE_SECONDS: u64 = 75;
+use who::Decision;
 
 /// Everything that answering a request needs. A clone shares all of it.
 #[derive(Clone)]
 pub(crate) struct Edge {
     pub(crate) pool: Arc<Pool>,
     pub(crate) limits: Limits,
+    /// Rates and quotas; none: nothing is limited.
+    pub(crate) limiter: Option<Arc<Limiter>>,
+    pub(crate) connections: Arc<Connections>,
     pub(crate) dev: bool,
     pub(crate) expose_errors: bool,
+    /// Whether results are checked against the schemas of their agents.
+    pub(crate) validate_output: bool,
     pub(crate) operator: OperatorToken,
+    /// What proves who calls; none: identity is off.
+    pub(crate) authentication: Option<Arc<Authentication>>,
+    /// What pages of other origins may do; none: nothing.
+    pub(crate) cors: Option<Arc<Cors>>,
     pub(crate) control: PathBuf,
     pub(crate) metrics: EdgeMetrics,
     pub(crate) sink: LogSink,
@@ -74,13 +98,19 @@ impl ProxyHttp for Edge {
     fn init_downstream_modules(&self, _modules: &mut HttpModules) {}
 
     async fn early_request_filter(&self, session: &mut Session, ctx: &mut Ctx) -> Result<()> {
+        connection::head_arrived(session);
+        ctx.client = self.client(session);
+        let idle = self.connections.idle_timeout;
         let downstream = session.as_downstream_mut();
         if self.leaving.load(Ordering::Relaxed) {
             // Whoever keeps the connection would meet its end with the next request.
             downstream.set_keepalive(None);
         } else if downstream.get_keepalive().is_some() {
-            downstream.set_keepalive(Some(KEEP_ALIVE_SECONDS));
+            downstream.set_keepalive(Some(idle.as_secs()));
         }
+        downstream.set_read_timeout(Some(self.limits.body_timeout));
+        // Answers are written in pieces. Whoever takes nothing of one for so long is not there.
+        downstream.set_write_timeout(Some(idle));
         downstream.set_pipelining_enabled(true);
         let request = downstream.req_header();
         ctx.request_id =
@@ -90,35 +120,40 @@ impl ProxyHttp for Edge {
             .get("traceparent")
             .filter(|value| invoke::is_traceparent(value.as_bytes()))
             .and_then(|value| value.to_str().ok()?.get(3..35).map(Box::from));
-        if head_length(request) > self.limits.header_bytes {
-            return Error::e_explain(pingora_core::ErrorType::HTTPStatus(431), "head over its limit");
-        }
-        let old =
-            request.version == http::Version::HTTP_11 && !request.headers.contains_key(http::header::HOST);
-        if old && request.uri.authority().is_none() {
-            return Error::e_explain(pingora_core::ErrorType::HTTPStatus(400), "HTTP/1.1 without Host");
-        }
-        Ok(())
+        let raw = downstream.as_http1().map(SessionV1::get_headers_raw_bytes).unwrap_or_default();
+        let rules = hygiene::Rules { header_bytes: self.limits.header_bytes, hosts: &self.connections.hosts };
+        hygiene::inspect(request, &raw, rules)
+            .map_err(|flaw| Error::because(ErrorType::HTTPStatus(flaw.code().http()), "the head", flaw))
     }
 
     async fn request_filter(&self, session: &mut Session, ctx: &mut Ctx) -> Result<bool> {
-        let mut plan = self.plan(session);
+        if self.cors.is_some() && cors::is_preflight(session.req_header()) {
+            self.preflight(session, ctx).await?;
+            return Ok(true);
+        }
+        if let Err(refusal) = self.identify(session, ctx).await {
+            self.refuse(session, ctx, refusal).await?;
+            return Ok(true);
+        }
+        let mut plan = self.plan(session, ctx);
         if matches!(&plan, Some(Err(refusal)) if refusal.code == Code::AgentNotFound)
             && let Some(woken) = self.wake(session, ctx.begin).await
         {
             plan = match woken {
-                Ok(()) => self.plan(session),
+                Ok(()) => self.plan(session, ctx),
                 Err(refusal) => Some(Err(refusal)),
             };
         }
         let Some(admitted) = plan else {
-            ctx.role = self.role(session);
+            ctx.role = self.role_of(session, ctx);
             return Ok(false);
         };
         let answered = match admitted {
-            Ok((agent, envelope)) => self.invoke(session, ctx, agent, envelope).await,
+            Ok(admitted) => self.invoke(session, ctx, admitted).await,
             Err(refusal) => Err(refusal),
         };
+        // Whoever has read the answer finds the place free.
+        ctx.entry = None;
         match answered {
             Ok(success) => self.succeed(session, ctx, success).await?,
             Err(refusal) => self.refuse(session, ctx, refusal).await?,
@@ -133,23 +168,44 @@ impl ProxyHttp for Edge {
 
     async fn upstream_request_filter(
         &self,
-        session: &mut Session,
+        _session: &mut Session,
         upstream: &mut RequestHeader,
         ctx: &mut Ctx,
     ) -> Result<()> {
-        forward(session, upstream, ctx)
+        forward(upstream, ctx)
+    }
+
+    /// What is proxied has no end by the clock: a package may be large. It has a floor instead.
+    async fn request_body_filter(
+        &self,
+        _session: &mut Session,
+        body: &mut Option<Bytes>,
+        end: bool,
+        ctx: &mut Ctx,
+    ) -> Result<()> {
+        ctx.bytes_in += body.as_ref().map_or(0, Bytes::len);
+        if !end && body::too_slow(self.limits.body_rate, ctx.begin.elapsed(), ctx.bytes_in) {
+            return Error::e_explain(ErrorType::HTTPStatus(408), "the body is slower than its floor");
+        }
+        Ok(())
     }
 
     async fn response_filter(
         &self,
-        _session: &mut Session,
+        session: &mut Session,
         response: &mut ResponseHeader,
         ctx: &mut Ctx,
     ) -> Result<()> {
         ctx.status = response.status.as_u16();
         let code = response.remove_header(&CODE_HEADER);
         ctx.code = code.and_then(|code| Code::of(code.to_str().ok()?));
-        self.identify(response, ctx)
+        if ctx.code == Some(Code::Forbidden) {
+            // Who asks was proved here; what that allows, the management side has decided.
+            ctx.decision = Decision::Forbidden;
+        }
+        protect(response)?;
+        self.expose(session, response)?;
+        self.identity_of(response, ctx)
     }
 
     async fn fail_to_proxy(&self, session: &mut Session, error: &Error, ctx: &mut Ctx) -> FailToProxy {
@@ -173,12 +229,15 @@ impl ProxyHttp for Edge {
             ctx.bytes_out = session.body_bytes_sent();
         }
         self.settle(session, ctx);
+        connection::at_rest(session);
     }
 }
 
-/// Bytes of names, values and path, without separators.
-fn head_length(request: &RequestHeader) -> u64 {
-    let fields: usize =
-        request.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
-    (fields + request.uri.path_and_query().map_or(0, |path| path.as_str().len())) as u64
+/// What the management side says is for whoever asked: no cache keeps it, and no browser takes it for a page.
+fn protect(response: &mut ResponseHeader) -> Result<()> {
+    response.insert_header("x-content-type-options", HeaderValue::from_static("nosniff"))?;
+    if !response.headers.contains_key(http::header::CACHE_CONTROL) {
+        response.insert_header(http::header::CACHE_CONTROL, HeaderValue::from_static("no-store"))?;
+    }
+    Ok(())
 }

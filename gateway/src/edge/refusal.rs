@@ -15,6 +15,8 @@ pub(crate) struct Refusal {
     pub(crate) retry_after: Option<Duration>,
     /// Methods that the route knows, for 405.
     pub(crate) allow: Option<&'static str>,
+    /// `WWW-Authenticate` of a 401; the plain `Bearer` if none.
+    pub(crate) challenge: Option<&'static str>,
     /// The agent's own error, as in `FRAMES.md`, kind `ERROR`.
     pub(crate) fault: Option<Box<serde_json::Value>>,
     /// Where the input does not fit: `[{"path","message","schema_path"}]`.
@@ -31,6 +33,7 @@ impl Refusal {
             detail: detail.into(),
             retry_after: None,
             allow: None,
+            challenge: None,
             fault: None,
             errors: None,
             close: false,

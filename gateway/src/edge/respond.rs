@@ -9,7 +9,7 @@ use pingora_core::Result;
 use pingora_http::ResponseHeader;
 use pingora_proxy::Session;
 
-use super::{Edge, ctx::Ctx, front::Front, invoke::Success, refusal::Refusal};
+use super::{Edge, connection, cors, ctx::Ctx, front::Front, invoke::Success, refusal::Refusal};
 use crate::{
     auth::Role,
     problem::{AgentFault, Extras, PROBLEM_JSON, problem},
@@ -28,6 +28,7 @@ impl Edge {
         let mut head = ResponseHeader::build_no_case(StatusCode::OK, Some(HEADERS))?;
         head.insert_header(header::CONTENT_TYPE, content_type(&success.content_type))?;
         self.common(&mut head, ctx, success.body.len())?;
+        self.expose(session, &mut head)?;
         ctx.status = 200;
         ctx.bytes_out = success.body.len();
         write(session, head, success.body).await
@@ -37,16 +38,17 @@ impl Edge {
     pub(crate) async fn refuse(&self, session: &mut Session, ctx: &mut Ctx, refusal: Refusal) -> Result<()> {
         ctx.code = Some(refusal.code);
         ctx.status = refusal.code.http();
-        ctx.cause = refusal
+        let said = refusal
             .fault
             .as_ref()
-            .map(|fault| format!("{}: {}", text(fault, "type"), text(fault, "message")))
-            .or_else(|| Some(refusal.detail.clone().into_owned()));
+            .map(|fault| format!("{}: {}", text(fault, "type"), text(fault, "message")));
+        // What was noted before is for the log alone, and says more.
+        ctx.cause = said.or(ctx.cause.take()).or_else(|| Some(refusal.detail.clone().into_owned()));
         if refusal.code == Code::ClientClosed {
             session.as_downstream_mut().set_keepalive(None);
             return Ok(());
         }
-        let operator = refusal.fault.is_some() && self.role(session) == Role::Operator;
+        let operator = refusal.fault.is_some() && self.role_of(session, ctx) == Role::Operator;
         let class = refusal.fault.as_ref().map(|fault| text(fault, "type"));
         let message = refusal.fault.as_ref().map(|fault| text(fault, "message"));
         let traceback = refusal.fault.as_ref().map(|fault| text(fault, "traceback"));
@@ -56,7 +58,9 @@ impl Edge {
             traceback: traceback.as_deref().filter(|trace| (self.dev || operator) && !trace.is_empty()),
         });
         let extras = Extras { error, errors: refusal.errors.as_deref(), ..Extras::default() };
-        let body = Bytes::from(problem(refusal.code, &refusal.detail, &ctx.request_id, extras));
+        let mut body = problem(refusal.code, &refusal.detail, &ctx.request_id, extras);
+        self.sink.redactor().mask(&mut body);
+        let body = Bytes::from(body);
         let mut head = ResponseHeader::build_no_case(refusal.code.http(), Some(HEADERS))?;
         head.insert_header(header::CONTENT_TYPE, HeaderValue::from_static(PROBLEM_JSON))?;
         if let Some(wait) = refusal.retry_after {
@@ -66,27 +70,55 @@ impl Edge {
             head.insert_header(header::ALLOW, HeaderValue::from_static(allow))?;
         }
         if refusal.code == Code::Unauthenticated {
-            head.insert_header(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"))?;
+            head.insert_header(
+                header::WWW_AUTHENTICATE,
+                HeaderValue::from_static(refusal.challenge.unwrap_or("Bearer")),
+            )?;
         }
         self.common(&mut head, ctx, body.len())?;
+        self.expose(session, &mut head)?;
         ctx.bytes_out = body.len();
         if refusal.close {
-            session.as_downstream_mut().set_keepalive(None);
+            connection::last_answer(session);
         }
         write(session, head, body).await
     }
 
+    /// Tells a browser what a page of another origin may do.
+    pub(crate) async fn preflight(&self, session: &mut Session, ctx: &mut Ctx) -> Result<()> {
+        let mut head = ResponseHeader::build_no_case(StatusCode::NO_CONTENT, Some(HEADERS))?;
+        if let Some(rules) = &self.cors {
+            cors::permit(rules, &session.req_header().headers, &mut head)?;
+        }
+        self.expose(session, &mut head)?;
+        self.identity_of(&mut head, ctx)?;
+        ctx.status = StatusCode::NO_CONTENT.as_u16();
+        write(session, head, Bytes::new()).await
+    }
+
+    /// Lets a page of another origin see the answer, if it may.
+    pub(crate) fn expose(&self, session: &Session, head: &mut ResponseHeader) -> Result<()> {
+        match &self.cors {
+            Some(rules) => cors::expose(rules, &session.req_header().headers, head),
+            None => Ok(()),
+        }
+    }
+
     fn common(&self, head: &mut ResponseHeader, ctx: &Ctx, length: usize) -> Result<()> {
         head.insert_header(header::CONTENT_LENGTH, HeaderValue::from(length))?;
-        self.identify(head, ctx)?;
+        self.identity_of(head, ctx)?;
         if ctx.agent.is_some() {
             head.insert_header("server-timing", timing(ctx))?;
+        }
+        if let Some(standing) = &ctx.standing {
+            head.insert_header("ratelimit-policy", standing.policy.clone())?;
+            head.insert_header("ratelimit", standing.left.clone())?;
         }
         Ok(())
     }
 
     /// Request id and, where an agent was found, which one answered.
-    pub(crate) fn identify(&self, head: &mut ResponseHeader, ctx: &Ctx) -> Result<()> {
+    pub(crate) fn identity_of(&self, head: &mut ResponseHeader, ctx: &Ctx) -> Result<()> {
         if let Ok(id) = HeaderValue::from_str(&ctx.request_id) {
             head.insert_header("x-request-id", id)?;
         }

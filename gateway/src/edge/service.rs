@@ -13,6 +13,7 @@ use pingora_core::{
 use tokio::sync::oneshot;
 
 use super::{Edge, protocol::EitherHttp};
+use crate::tls::Gate;
 
 /// One `send` for a whole small answer; the default of 1,460 bytes splits head and body of anything larger.
 const WRITE_BUFFER: usize = 16 * 1024;
@@ -60,12 +61,14 @@ impl Service for Homed {
     }
 }
 
-/// A server that is ready to run, and a receiver that tells when its threads are there.
+/// A server that is ready to run, and a receiver that tells when its threads are there. Its port listens without TLS:
+/// handshakes are part of the connection (`tls/gate.rs`), where they can be limited, timed and told like the rest of it.
 pub(crate) fn server(
     edge: Edge,
     address: SocketAddr,
     threads: usize,
     grace: Duration,
+    tls: Option<Arc<Gate>>,
 ) -> (Server, oneshot::Receiver<()>) {
     let conf = ServerConf {
         threads,
@@ -79,7 +82,7 @@ pub(crate) fn server(
     let mut server = Server::new_with_opt_and_conf(None, conf);
     server.bootstrap();
     let pool = Arc::clone(&edge.pool);
-    let app = EitherHttp::new(&server.configuration, edge);
+    let app = EitherHttp::new(&server.configuration, edge, tls);
     let mut inner = Listening::new("edge".to_owned(), app);
     let listener =
         ListenerConfig::tcp(address.to_string()).l4_buffer(L4BufferSettings::default().write(WRITE_BUFFER));

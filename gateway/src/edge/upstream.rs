@@ -2,15 +2,24 @@
 
 use std::net::IpAddr;
 
-use http::{HeaderName, HeaderValue};
+use http::{
+    HeaderName, HeaderValue,
+    header::{FORWARDED, UPGRADE},
+};
 use par_proto::code::Code;
 use pingora_core::{Error, ErrorSource, ErrorType, Result};
 use pingora_http::RequestHeader;
 use pingora_proxy::Session;
 
-use super::{Edge, ctx::Ctx, refusal::Refusal};
+use super::{
+    Edge,
+    client::{X_FORWARDED_FOR, X_FORWARDED_PROTO},
+    ctx::Ctx,
+    hygiene::Flaw,
+    refusal::Refusal,
+};
 use crate::auth::{
-    ROLE_HEADER, Role,
+    CALLER_HEADER, ROLE_HEADER, Role,
     operator::{DevFacts, bearer, decide},
 };
 
@@ -28,7 +37,7 @@ impl Edge {
 }
 
 /// Writes the request as the management side may see it.
-pub(super) fn forward(session: &Session, upstream: &mut RequestHeader, ctx: &Ctx) -> Result<()> {
+pub(super) fn forward(upstream: &mut RequestHeader, ctx: &Ctx) -> Result<()> {
     let claimed: Vec<HeaderName> = upstream
         .headers
         .keys()
@@ -41,23 +50,35 @@ pub(super) fn forward(session: &Session, upstream: &mut RequestHeader, ctx: &Ctx
     // The token is for us: what it allows is in the role.
     upstream.remove_header(&http::header::AUTHORIZATION);
     upstream.insert_header(ROLE_HEADER, HeaderValue::from_static(ctx.role.text()))?;
+    if let Some(caller) = ctx.caller.as_ref().and_then(|caller| caller.header()) {
+        upstream.insert_header(CALLER_HEADER, caller)?;
+    }
     if let Ok(id) = HeaderValue::from_str(&ctx.request_id) {
         upstream.insert_header("x-request-id", id)?;
     }
-    if let Some(peer) = peer(session) {
-        upstream.insert_header("x-forwarded-for", peer.to_string())?;
+    // What was believed of these is in the client; the rest is a stranger's word.
+    for name in [FORWARDED.as_str(), X_FORWARDED_FOR, X_FORWARDED_PROTO, "x-forwarded-host", "x-real-ip"] {
+        upstream.remove_header(name);
     }
+    if let Some(address) = ctx.client.address {
+        upstream.insert_header(X_FORWARDED_FOR, address.to_string())?;
+    }
+    let scheme = if ctx.client.secure { "https" } else { "http" };
+    upstream.insert_header(X_FORWARDED_PROTO, HeaderValue::from_static(scheme))?;
+    // Nothing behind us changes the protocol of a connection that others share.
+    upstream.remove_header(&UPGRADE);
+    upstream.remove_header("http2-settings");
     Ok(())
 }
 
 /// What a failed proxying means to the client. A client that left is not an upstream that failed.
 pub(super) fn explain(error: &Error) -> Refusal {
+    if let Some(flaw) = error.cause.as_deref().and_then(|cause| cause.downcast_ref::<Flaw>()) {
+        return flaw.refusal();
+    }
     match (error.esource(), error.etype()) {
-        (_, ErrorType::HTTPStatus(431)) => {
-            Refusal::new(Code::HeadersTooLarge, "the headers are larger than this runtime takes").closing()
-        }
-        (_, ErrorType::HTTPStatus(414)) => {
-            Refusal::new(Code::UriTooLong, "the path is longer than this runtime takes").closing()
+        (_, ErrorType::HTTPStatus(408)) | (ErrorSource::Downstream, ErrorType::ReadTimedout) => {
+            Refusal::new(Code::RequestTimeout, "the body comes too slowly").closing()
         }
         (_, ErrorType::HTTPStatus(400) | ErrorType::InvalidHTTPHeader) => {
             Refusal::new(Code::BadRequest, "the request is not as HTTP demands").closing()
@@ -71,6 +92,6 @@ pub(super) fn explain(error: &Error) -> Refusal {
     }
 }
 
-fn peer(session: &Session) -> Option<IpAddr> {
+pub(super) fn peer(session: &Session) -> Option<IpAddr> {
     session.client_addr()?.as_inet().map(std::net::SocketAddr::ip)
 }

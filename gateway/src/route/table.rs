@@ -25,6 +25,10 @@ pub(crate) enum Target<'a> {
 /// Ends of ids in `/agents/{id}/…`.
 const MARKS: [&str; 4] = ["invoke", "health", "ui", "a2a"];
 
+/// Segments of the longest id, `package@version/export`. Without a bound, a path of slashes would cost a look-up for each
+/// of them.
+const LONGEST_ID: usize = 2;
+
 /// Decides what answers `path` (without query); `known` tells whether a text is an id of an agent.
 pub(crate) fn route(path: &str, known: impl Fn(&str) -> bool) -> Target<'_> {
     if let Some(rest) = path.strip_prefix("/agents/") {
@@ -52,7 +56,7 @@ fn below_agents(rest: &str, known: impl Fn(&str) -> bool) -> Target<'_> {
     {
         return Target::Invoke(Cow::Borrowed(id));
     }
-    let ends = rest.match_indices('/').map(|(at, _)| at).chain(std::iter::once(rest.len()));
+    let ends = rest.match_indices('/').map(|(at, _)| at).chain(std::iter::once(rest.len())).take(LONGEST_ID);
     let mut longest = None;
     for end in ends {
         let (id, tail) = rest.split_at(end);
@@ -124,6 +128,18 @@ mod tests {
         assert_eq!(target("/agents/tools/invoke"), invoke("tools"));
         assert_eq!(target("/agents/a/invoke/invoke"), invoke("a/invoke"));
         assert_eq!(target("/agents/tools/api/x"), Target::Below(Cow::Borrowed("tools")));
+    }
+
+    #[test]
+    fn a_path_of_slashes_costs_no_more_look_ups_than_an_id_has_segments() {
+        let asked = std::cell::Cell::new(0);
+        let path = format!("/agents/{}invoke", "a/".repeat(8_000));
+        let target = route(&path, |_| {
+            asked.set(asked.get() + 1);
+            false
+        });
+        assert!(matches!(target, Target::Invoke(_)), "{target:?}");
+        assert!(asked.get() <= LONGEST_ID, "{} look-ups", asked.get());
     }
 
     #[test]

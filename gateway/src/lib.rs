@@ -1,0 +1,31 @@
+//! The Pixell Agent Runtime: a pingora gateway in front of a warm pool of Python agents.
+//!
+//! The program is [`run`]; nothing else of it is for others. It is a library so that what reads strangers' bytes can
+//! be fuzzed by itself (`fuzz/`).
+
+// The futures of a rollout contain those of the S3 client, whose types are nested deeper than the default allows.
+#![recursion_limit = "256"]
+
+mod app;
+mod auth;
+mod cli;
+mod config;
+mod control;
+mod edge;
+mod inner;
+mod lifecycle;
+mod limit;
+mod observe;
+mod problem;
+mod route;
+mod tls;
+mod watch;
+mod webhooks;
+
+#[cfg(fuzzing)]
+pub mod fuzzing;
+
+/// Does what the command line says, and tells how it ended.
+pub fn run() -> std::process::ExitCode {
+    cli::main()
+}

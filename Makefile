@@ -4,7 +4,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup tools run test lint fmt bench bench-quick bench-rollout bench-rollout-quick audit clean
+.PHONY: help setup tools run test lint fmt bench bench-quick bench-rollout bench-rollout-quick audit fuzz clean
 .PHONY: lint-format lint-rust lint-python lint-types lint-house
 
 CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/par
@@ -18,13 +18,16 @@ export PYTHONDONTWRITEBYTECODE := 1
 
 # Example packages that `make run` serves; none needs an install.
 AGENTS ?= tests/agents/hello tests/agents/echo
+# Targets of `fuzz`; none: all of them.
+TARGETS ?=
+CARGO_FUZZ := 0.13.2
 # Further arguments of the bench, e.g. BENCH='--only echo --peer mosec'.
 BENCH ?=
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 22
 
-setup: ## install what is missing to build and run (cmake, a C compiler, Python, uv)
+setup: ## install what is missing to build, run and test (cmake, a C compiler, Python, uv, Node)
 	@scripts/setup '$(TOOLS)'
 
 # The development tools, pinned. Reinstalled when one of the lists has changed.
@@ -34,6 +37,12 @@ tools: setup
 	  echo 'tools: install $(REQUIREMENTS)'; \
 	  uv pip install --quiet --python '$(PYTHON)' $(addprefix -r ,$(REQUIREMENTS)); \
 	  cat $(REQUIREMENTS) > '$(TOOLS)/venv/requirements.txt'; }
+	@cmp -s tests/harness/issuer/package-lock.json '$(TOOLS)/issuer/installed.json' || { \
+	  echo 'tools: install the OpenID provider of tests/harness/issuer'; \
+	  mkdir -p '$(TOOLS)/issuer'; \
+	  cp tests/harness/issuer/package.json tests/harness/issuer/package-lock.json '$(TOOLS)/issuer/'; \
+	  npm ci --prefix '$(TOOLS)/issuer' --ignore-scripts --no-audit --no-fund --loglevel error; \
+	  cp tests/harness/issuer/package-lock.json '$(TOOLS)/issuer/installed.json'; }
 
 run: setup ## build, then serve example agents on http://127.0.0.1:8000 (PORT, AGENTS)
 	cargo build -p par-gateway
@@ -64,11 +73,15 @@ lint-house: tools
 	'$(PYTHON)' scripts/house.py
 
 # Advisories come from outside: without the tools or their source this says so and goes on.
-audit: setup ## known vulnerabilities of dependencies, where cargo-audit and pip-audit are installed
-	@if command -v cargo-audit >/dev/null; then cargo audit || exit 1; \
-	  else echo 'audit: SKIPPED: cargo-audit is not installed, Rust dependencies were NOT audited'; fi
-	@if command -v pip-audit >/dev/null; then pip-audit $(addprefix -r ,$(REQUIREMENTS)) || exit 1; \
-	  else echo 'audit: SKIPPED: pip-audit is not installed, Python tools were NOT audited'; fi
+audit: setup ## vulnerabilities, licences, sources of dependencies, where cargo-audit, cargo-deny, pip-audit are
+	@scripts/audit $(REQUIREMENTS)
+
+fuzz: setup ## feed what reads strangers' bytes with others, a minute for each target (FUZZ_SECONDS, TARGETS)
+	@command -v cargo-fuzz >/dev/null || { \
+	  echo 'fuzz: install cargo-fuzz $(CARGO_FUZZ) into $(TOOLS)'; \
+	  CARGO_TARGET_DIR='$(CARGO_TARGET_DIR)/tools' \
+	    cargo install --locked --quiet --root '$(TOOLS)' 'cargo-fuzz@$(CARGO_FUZZ)'; }
+	@'$(PYTHON)' scripts/fuzz.py '$(CARGO_TARGET_DIR)/fuzz' $(TARGETS)
 
 fmt: tools ## format everything
 	cargo fmt --all

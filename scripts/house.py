@@ -12,7 +12,12 @@ CHECKOUT = Path(__file__).resolve().parent.parent
 # A file that a stranger reads once from top to bottom. Half would cut nouns in two; twice is where nobody reads on.
 MOST_LINES = 400
 # Who may depend on whom among our own crates: `proto ◀ pool ◀ gateway`.
-MAY_NEED = {"par-proto": set(), "par-pool": {"par-proto"}, "par-gateway": {"par-proto", "par-pool"}}
+MAY_NEED = {
+    "par-proto": set(),
+    "par-pool": {"par-proto"},
+    "par-gateway": {"par-proto", "par-pool"},
+    "par-fuzz": {"par-proto", "par-pool", "par-gateway"},
+}
 
 
 def sources() -> list[Path]:

@@ -12,6 +12,7 @@
 //! | Fork, spawn and why; growth, reaping, crash loop; cancelling; no orphans | [`workers`] |
 //! | Both invoke routes, deadlines, bounded queue, headers | [`calls`] |
 //! | Rules of handlers and results | [`rules`] |
+//! | Schemas of inputs and results, refused where they are endless, bounded where inputs are | [`schemas`] |
 //! | Forms of ids, precedence, conflicts, no interference | [`ids`] |
 //! | Health, lists, OpenAPI | [`status`] |
 //! | Load, upload, delete, enable, logs, shutdown, command line, watching | [`management`] |
@@ -19,12 +20,21 @@
 //! | Log lines, access lines, metrics, no secrets | [`observation`] |
 //! | Invalid JSON, content types, sizes, slow bodies, no body; unknown, private, disabled | [`bad_input`] |
 //! | Handlers that raise, exit, crash, hang, leak, write garbage: only their own call | [`faults`] |
+//! | Tokens of a certified OpenID provider: flows, claims, several issuers; rotation, floods, an issuer that is away | [`identity`] |
+//! | Attacks on tokens, one row each | [`jwt_attacks`] |
+//! | Roles on calls, lists and management; strangers learn no names, not even by time | [`roles`] |
+//! | TLS: versions, ALPN, reload without a lost call, self-signed, plain HTTP, faults | [`tls`] |
+//! | Certificates of clients: off, optional, required; expired, foreign; who they are; authorities taken away | [`client_certificates`] |
+//! | Files, processes, system calls, networks and limits of agents; permissions, levels | [`sandbox`] |
+//! | Secrets by reference; nothing secret in logs, answers and letters; `Authorization` only where asked for | [`secrets`] |
+//! | Pages of other origins, answers that tell nothing of what made them, our own headers from outside | [`web`] |
 //! | Operator token, web pages, agents at the runtime's sockets | [`security`] |
 //! | An index in a folder, on the web, in S3: polled, conditional, reloaded | [`discovery`] |
 //! | An index that is wrong, empty or away; half of all names gone | [`registry_faults`] |
 //! | Lazy packages are mounted by their first call, whose deadline counts | [`lazy`] |
 //! | The registry's webhook: in every form, and 401 for what is wrong, old or replayed | [`webhooks_in`] |
 //! | S3 and https over lines that break: retries, resumption, limits, single flight | [`fetching`] |
+//! | Adapters of identity: shared secret, file of keys, introspection, check elsewhere, client certificates, alone and combined | [`adapters`] |
 //! | OpenPGP signatures by real `gpg`, and what is refused before anything is unpacked | [`signatures`] |
 //! | The store: limit, damage, two processes, `kill -9`, a full disk | [`store`] |
 //! | Rollouts under load, failures that keep the former version, receipts, the queue | [`rollouts`] |
@@ -33,6 +43,10 @@
 //! | Versions side by side | [`versions`] |
 //! | Webhooks out: signed, in order, durable, dead letters | [`webhooks_out`] |
 //! | Signals, delay, grace, second signal | [`lifecycle`] |
+//! | Rates, calls at once, quotas by tenant and agent; what a refusal costs and tells | [`limits`] |
+//! | Turns and shares of tenants: nobody waits behind the backlog of another | [`fair_share`] |
+//! | Limits, clocks and hygiene of connections; who the client is; which host | [`connections`] |
+//! | Smuggled requests, paths, injected headers, sizes, drips, floods of HTTP/2 | [`http_attacks`] |
 //! | The README's commands | [`readme`] |
 
 #![expect(clippy::panic, clippy::indexing_slicing, reason = "a test fails by panicking, wherever it notices")]
@@ -40,32 +54,47 @@
 #[path = "../harness/mod.rs"]
 mod harness;
 
+mod adapters;
 mod bad_input;
+mod cages;
 mod calls;
+mod client_certificates;
+mod connections;
 mod discovery;
 mod environments;
+mod fair_share;
 mod faults;
 mod fetching;
 mod hostile;
+mod http_attacks;
+mod identity;
 mod ids;
+mod jwt_attacks;
 mod lazy;
 mod leftovers;
 mod lifecycle;
+mod limits;
 mod management;
 mod manifests;
 mod observation;
 mod packages;
 mod readme;
 mod registry_faults;
+mod roles;
 mod rollback;
 mod rollouts;
 mod rules;
+mod sandbox;
+mod schemas;
+mod secrets;
 mod security;
 mod signatures;
 mod status;
 mod store;
 mod survival;
+mod tls;
 mod versions;
+mod web;
 mod webhooks_in;
 mod webhooks_out;
 mod workers;

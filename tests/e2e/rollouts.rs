@@ -179,12 +179,13 @@ async fn a_version_that_failed_is_tried_again_only_for_other_bytes_or_by_force()
     let scratch = scratch();
     let web = HttpsServer::start(scratch.path()).await;
     let marks = scratch.path().join("marks");
+    fs::write(&marks, "").expect("a file");
     let failing = |note: &str| {
         let code = format!(
             "with open({:?}, 'a') as marks:\n    marks.write('x')\nraise RuntimeError('{note}')\n",
             marks.to_string_lossy()
         );
-        Package::with_main("stubborn", "2.0.0", &code)
+        Package::writing("stubborn", "2.0.0", &code, &marks)
     };
     let tries = || fs::read_to_string(&marks).unwrap_or_default().len();
     let one = Package::saying("stubborn", "1.0.0", "one");
@@ -314,7 +315,7 @@ fn meeting(name: &str, other: &str, place: &Path) -> Package {
          def run(input):\n    return '{name}'\n",
         place = place.to_string_lossy()
     );
-    Package::with_main(name, "2.0.0", &code)
+    Package::writing(name, "2.0.0", &code, place)
 }
 
 #[tokio::test]
@@ -338,7 +339,7 @@ async fn the_newest_wanted_version_wins_over_those_in_the_queue() {
     let folder = scratch();
     let gate = folder.path().join("gate");
     let begun = folder.path().join("begun");
-    let waiting = Package::with_main(
+    let waiting = Package::writing(
         "queued",
         "2.0.0",
         &format!(
@@ -347,6 +348,7 @@ async fn the_newest_wanted_version_wins_over_those_in_the_queue() {
             begun.to_string_lossy(),
             gate.to_string_lossy()
         ),
+        folder.path(),
     );
     let par = registered(folder.path(), &[Package::saying("queued", "1.0.0", "1.0.0")]).start().await;
     let order = async |package: &Package| {

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::harness::{Answered, Package, Par, par, scratch};
 
 /// Every way to change something.
-const OPERATORS: &[(&str, &str)] = &[
+pub(super) const OPERATORS: &[(&str, &str)] = &[
     ("POST", "/runtime/packages/load"),
     ("POST", "/runtime/packages/upload"),
     ("DELETE", "/runtime/packages/echo@1.0.0"),
@@ -20,7 +20,7 @@ const OPERATORS: &[(&str, &str)] = &[
 ];
 
 /// Every way to look behind the scenes.
-const VIEWERS: &[(&str, &str)] = &[
+pub(super) const VIEWERS: &[(&str, &str)] = &[
     ("GET", "/runtime/packages"),
     ("GET", "/runtime/rollouts"),
     ("GET", "/runtime/webhooks/deliveries"),

@@ -20,7 +20,8 @@ fn marking(name: &str, marks: &Path) -> Package {
         "open({:?}, 'w').close()\n\n\ndef run(input):\n    return '{name}'\n",
         mark.to_string_lossy()
     );
-    Package::with_main(name, "1.0.0", &code).file(&format!("only_in_{}.txt", name.replace('-', "_")), "x")
+    Package::writing(name, "1.0.0", &code, marks)
+        .file(&format!("only_in_{}.txt", name.replace('-', "_")), "x")
 }
 
 struct Story {

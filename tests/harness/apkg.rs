@@ -35,6 +35,13 @@ impl Package {
         Self::new(name, version, "entrypoint: main:run").file("main.py", code)
     }
 
+    /// The same, let out of its sandbox to one place.
+    pub(crate) fn writing(name: &str, version: &str, code: &str, place: &Path) -> Self {
+        let manifest =
+            format!("entrypoint: main:run\npermissions: {{fs_write: [{:?}]}}", place.to_string_lossy());
+        Self::new(name, version, &manifest).file("main.py", code)
+    }
+
     /// Its name.
     pub(crate) fn name(&self) -> &str {
         &self.name

@@ -38,9 +38,30 @@ impl Client {
         Self::dressed(port, |builder| builder)
     }
 
+    /// Speaks from another address of loopback, which makes it another tenant while identity is off.
+    pub(crate) fn from_address(port: u16, address: std::net::IpAddr) -> Self {
+        Self::dressed(port, |builder| builder.local_address(address))
+    }
+
     /// Speaks HTTP/2 from the first byte, without TLS.
     pub(crate) fn http2(port: u16) -> Self {
         Self::dressed(port, reqwest::ClientBuilder::http2_prior_knowledge)
+    }
+
+    /// Speaks TLS, whatever the certificate.
+    pub(crate) fn https(port: u16) -> Self {
+        Self::secured(port, |builder| builder.tls_danger_accept_invalid_certs(true))
+    }
+
+    /// Speaks TLS to `localhost:port` as the test wants it.
+    pub(crate) fn secured(
+        port: u16,
+        dress: impl FnOnce(reqwest::ClientBuilder) -> reqwest::ClientBuilder,
+    ) -> Self {
+        // Names may lead to ::1 first, where somebody else may listen.
+        let here = std::net::SocketAddr::from(([127, 0, 0, 1], port));
+        let dressed = Self::dressed(port, |builder| dress(builder.resolve("localhost", here)));
+        Self { base: format!("https://localhost:{port}"), ..dressed }
     }
 
     fn dressed(port: u16, dress: impl FnOnce(reqwest::ClientBuilder) -> reqwest::ClientBuilder) -> Self {

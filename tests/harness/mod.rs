@@ -3,12 +3,17 @@
 
 mod apkg;
 mod asked;
+pub(crate) mod authority;
 mod client;
 mod command;
+pub(crate) mod endpoint;
 mod eventually;
 mod faults;
+pub(crate) mod forge;
 mod gpg;
+pub(crate) mod http2;
 mod https;
+pub(crate) mod issuer;
 mod log;
 mod output;
 mod par;
@@ -25,17 +30,19 @@ use std::path::PathBuf;
 
 use tempfile::TempDir;
 
+pub(crate) use self::par::{Par, ParBuilder, par};
 pub(crate) use apkg::{Package, zip_directory};
 pub(crate) use asked::{Asked, Fault, Script};
+pub(crate) use authority::{Authority, Issued};
 pub(crate) use client::{Answer, Answered, Client};
 pub(crate) use command::par_command;
 pub(crate) use eventually::{eventually, eventually_within};
 pub(crate) use faults::Faults;
 pub(crate) use gpg::{Gpg, Key};
 pub(crate) use https::HttpsServer;
+pub(crate) use issuer::IdentityProvider;
 pub(crate) use log::Line;
 pub(crate) use output::Output;
-pub(crate) use par::{Par, ParBuilder, par};
 pub(crate) use raw::{RawConnection, status_of};
 pub(crate) use receiver::{Delivery, Receiver};
 pub(crate) use registry::{Index, put_index};

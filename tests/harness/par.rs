@@ -131,6 +131,13 @@ impl ParBuilder {
         panic!("three times in a row a port was taken");
     }
 
+    fn speaks_tls(&self) -> bool {
+        let mode = |mode: &str| mode == "self-signed";
+        self.env.contains_key("TLS_CERT")
+            || self.env.get("PAR_TLS").is_some_and(|text| mode(text))
+            || self.settings.iter().any(|(key, value)| key == "tls.mode" && value.as_str().is_some_and(mode))
+    }
+
     fn write_settings(&self) -> PathBuf {
         let path = self.data.path().join("test-settings.yaml");
         fs::write(&path, nested(&self.settings).to_string()).expect("a file");
@@ -163,7 +170,7 @@ impl ParBuilder {
         let stderr = collect(child.stderr.take().expect("stderr is piped"));
         let process = Process::running(child.id()).expect("a child that nobody has waited for");
         let allowed = Mutex::new(self.allowed.clone());
-        let http = Client::new(port);
+        let http = if self.speaks_tls() { Client::https(port) } else { Client::new(port) };
         Par { http, port, metrics_port, builder: self, child, process, log, stderr, allowed }
     }
 }

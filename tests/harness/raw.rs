@@ -1,10 +1,10 @@
 //! HTTP/1.1 by hand, for requests that no well-behaved client sends.
 
-use std::time::Duration;
+use std::{net::SocketAddr, time::Duration};
 
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
+    net::{TcpSocket, TcpStream},
     time::timeout,
 };
 
@@ -17,6 +17,14 @@ impl RawConnection {
     /// Connects to `127.0.0.1:port`.
     pub(crate) async fn open(port: u16) -> Self {
         Self { stream: TcpStream::connect(("127.0.0.1", port)).await.expect("a connection") }
+    }
+
+    /// Connects from one of the addresses of this machine, like `127.0.0.2`.
+    pub(crate) async fn open_from(source: &str, port: u16) -> Self {
+        let socket = TcpSocket::new_v4().expect("a socket");
+        socket.bind(SocketAddr::new(source.parse().expect("an address"), 0)).expect("a free port");
+        let place = SocketAddr::from(([127, 0, 0, 1], port));
+        Self { stream: socket.connect(place).await.expect("a connection") }
     }
 
     /// Sends bytes; false if the other side has closed.
@@ -35,6 +43,35 @@ impl RawConnection {
             }
         }
         String::from_utf8_lossy(&all).into_owned()
+    }
+
+    /// All that comes until the other side closes; `None` if it does not within `patience`.
+    pub(crate) async fn read_to_close(&mut self, patience: Duration) -> Option<String> {
+        let mut all = vec![];
+        let mut chunk = [0; 8192];
+        let end = async {
+            while let Ok(read @ 1..) = self.stream.read(&mut chunk).await {
+                all.extend_from_slice(&chunk[..read]);
+            }
+        };
+        let closed = timeout(patience, end).await.is_ok();
+        closed.then(|| String::from_utf8_lossy(&all).into_owned())
+    }
+
+    /// Whether the other side closes within `patience` in good order: all that it sent can be read, also by clients
+    /// whose system forgets it when a connection is reset.
+    pub(crate) async fn closed_in_order(&mut self, patience: Duration) -> bool {
+        let mut chunk = [0; 8192];
+        let end = async {
+            loop {
+                match self.stream.read(&mut chunk).await {
+                    Ok(0) => break true,
+                    Ok(_) => {}
+                    Err(_) => break false,
+                }
+            }
+        };
+        timeout(patience, end).await.unwrap_or(false)
     }
 
     /// Whether the other side closes within `patience`, whatever it sends before.

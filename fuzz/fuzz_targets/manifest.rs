@@ -1,0 +1,12 @@
+//! `agent.yaml`: text to a checked manifest, or to faults.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use par_pool::package::manifest::{raw, variants};
+
+fuzz_target!(|text: &str| {
+    let Ok(node) = raw::parse(text) else { return };
+    if let Err(faults) = variants::check(&node) {
+        assert!(!faults.is_empty(), "refused without a reason");
+    }
+});

@@ -36,13 +36,21 @@ class Load:
         return self.errors > 0 or self.requests == 0
 
 
-def wrk(server: Server, path: str, body: str, connections: int, seconds: float, warm_up: float = 0.0) -> Load:
+def wrk(
+    server: Server,
+    path: str,
+    body: str,
+    connections: int,
+    seconds: float,
+    warm_up: float = 0.0,
+    token: str = "",
+) -> Load:
     """Every connection always has one call out. CPU time is taken over the server's whole tree."""
     assert connections <= MOST_CONNECTIONS
     if warm_up:
-        _run(wrk_command(server, path, body, connections, warm_up))
+        _run(wrk_command(server, path, body, connections, warm_up, token))
     before = process.cpu_seconds(server.pid)
-    seen = json.loads(_run(wrk_command(server, path, body, connections, seconds)).splitlines()[-1])
+    seen = json.loads(_run(wrk_command(server, path, body, connections, seconds, token)).splitlines()[-1])
     cpu = process.cpu_seconds(server.pid) - before
     requests = seen["requests"]
     return Load(
@@ -56,21 +64,30 @@ def wrk(server: Server, path: str, body: str, connections: int, seconds: float, 
     )
 
 
-def wrk_command(server: Server, path: str, body: str, connections: int, seconds: float) -> list[str]:
+def wrk_command(
+    server: Server, path: str, body: str, connections: int, seconds: float, token: str = ""
+) -> list[str]:
     """The command line, also for a load that runs beside another one."""
     command = ["wrk", "-t1", f"-c{connections}", f"-d{max(1, round(seconds))}s", "--timeout", "30s"]
-    return [*command, "-s", str(SCRIPT), server.url(path), "--", body]
+    return [*command, "-s", str(SCRIPT), server.url(path), "--", body, token]
 
 
-def oha(server: Server, path: str, body: str, rate: int, seconds: float) -> Load:
+def oha(server: Server, path: str, body: str, rate: int, seconds: float, token: str = "") -> Load:
     """Calls start on schedule whether or not earlier ones have ended."""
-    command = ["oha", "--no-tui", "--output-format", "json", "--latency-correction"]
-    command += ["-q", str(rate), "-c", "32", "-z", f"{seconds:g}s", "-m", "POST"]
-    command += ["-T", "application/json", "-d", body, server.url(path)]
     before = process.cpu_seconds(server.pid)
-    seen = json.loads(_run(command))
+    seen = json.loads(_run(oha_command(server, path, body, rate, seconds, token)))
     cpu = process.cpu_seconds(server.pid) - before
     return oha_load(seen, cpu)
+
+
+def oha_command(
+    server: Server, path: str, body: str, rate: int, seconds: float, token: str = ""
+) -> list[str]:
+    """The command line, also for a load that runs beside another one."""
+    command = ["oha", "--no-tui", "--output-format", "json", "--latency-correction"]
+    command += ["-q", str(rate), "-c", "32", "-z", f"{seconds:g}s", "-m", "POST"]
+    command += ["-H", f"Authorization: Bearer {token}"] if token else []
+    return [*command, "-T", "application/json", "-d", body, server.url(path)]
 
 
 def oha_load(seen: Any, cpu: float = math.nan) -> Load:

@@ -7,6 +7,9 @@ function init(args)
   wrk.method = "POST"
   wrk.body = args[1]
   wrk.headers["Content-Type"] = "application/json"
+  if args[2] and args[2] ~= "" then
+    wrk.headers["Authorization"] = "Bearer " .. args[2]
+  end
 end
 
 function done(summary, latency, _)

@@ -5,9 +5,12 @@ from __future__ import annotations
 from ..plan import Row
 from .bursts import bursts
 from .echo import echo
+from .fair import fair
+from .guarded import guarded
 from .handlers import handlers
 from .mixed import mixed
 from .neighbour import neighbour
+from .sandbox import sandbox
 from .starts import starts
 
 ROWS: dict[str, Row] = {
@@ -17,4 +20,7 @@ ROWS: dict[str, Row] = {
     "neighbour": neighbour,
     "bursts": bursts,
     "starts": starts,
+    "guarded": guarded,
+    "fair": fair,
+    "sandbox": sandbox,
 }

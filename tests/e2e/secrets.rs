@@ -58,7 +58,8 @@ async fn secrets_of_careless_agents_reach_neither_log_nor_caller() {
 
 #[tokio::test]
 async fn tokens_and_cookies_of_callers_are_never_logged_at_any_level() {
-    let par = par().production().env("LOG_LEVEL", "trace").agent("echo").start().await;
+    // At this level the proxy says that the management side answered before it had read all.
+    let par = par().production().env("LOG_LEVEL", "trace").agent("echo").allow("log").start().await;
     let cookie = "session=c00k1e-of-somebody";
     for path in ["/agents/echo/invoke", "/runtime/packages", "/nowhere", "/agents/nobody/invoke"] {
         let request = par.http.request(reqwest::Method::POST, &format!("{path}?access_token={TOKEN}"));

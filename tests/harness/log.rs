@@ -66,7 +66,8 @@ impl Log {
             let mut reader = BufReader::new(output);
             // The thread's copy is the second one: when it is gone, all that was said is here.
             let mut bytes = vec![];
-            while reader.read_until(b'\n', &mut bytes).is_ok_and(|read| read > 0) {
+            // What has no end was cut off when the other side was killed, and is no line.
+            while reader.read_until(b'\n', &mut bytes).is_ok_and(|_| bytes.ends_with(b"\n")) {
                 let text = String::from_utf8_lossy(&bytes).trim_end().to_owned();
                 lines.lock().expect("no reader panics").push(Line::parse(&text));
                 bytes.clear();

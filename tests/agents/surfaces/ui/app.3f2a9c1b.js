@@ -1,0 +1,27 @@
+"use strict";
+// Asks the agent's own REST surface, wherever the page is served: `ui-config.json` tells where that is.
+async function configuration() {
+  for (const place of ["ui-config.json", "../ui-config.json"]) {
+    const answer = await fetch(place);
+    if (answer.ok) return answer.json();
+  }
+  throw new Error("there is no ui-config.json");
+}
+
+async function main() {
+  const show = (id, text) => { document.getElementById(id).textContent = text; };
+  const { apiBase } = await configuration();
+  const pong = await (await fetch(`${apiBase}/ping`)).json();
+  show("rest", pong.pong ? "pong" : "no pong");
+  const address = new URL(`${apiBase}/ws`, location.href);
+  address.protocol = location.protocol === "https:" ? "wss:" : "ws:";
+  const socket = new WebSocket(address);
+  socket.onopen = () => socket.send("hello");
+  socket.onmessage = (message) => {
+    show("ws", message.data);
+    document.title = `connected: ${message.data}`;
+  };
+  socket.onerror = () => show("ws", "failed");
+}
+
+main().catch((error) => { document.getElementById("rest").textContent = String(error); });

@@ -74,6 +74,7 @@ fn refused(error: &PullError) -> Failure {
         | Step::Environment
         | Step::Template
         | Step::Probe
+        | Step::Serve
         | Step::Mount => Exit::Package,
     };
     let mut text = error.to_string();

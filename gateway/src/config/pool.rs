@@ -43,6 +43,7 @@ impl From<&Config> for PoolSettings {
             events: EventSink::none(),
             rollout: config.rollout.clone(),
             sandbox: config.sandbox.clone(),
+            alias: None,
             registry: config.registry.clone(),
         }
     }

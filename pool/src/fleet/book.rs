@@ -58,13 +58,15 @@ pub(crate) struct Book {
     pub(crate) settled: bool,
     /// Place of the next package that is loaded after the start.
     pub(crate) next_order: u64,
+    /// One more id for the first package.
+    alias: Option<Box<str>>,
     switches: HashMap<String, Arc<AtomicBool>>,
     /// Conflicts that were told: each is told once.
     told: HashSet<AgentId>,
 }
 
 impl Book {
-    pub(crate) fn new(state: State) -> Self {
+    pub(crate) fn new(state: State, alias: Option<Box<str>>) -> Self {
         let switches =
             state.disabled.iter().map(|key| (key.clone(), Arc::new(AtomicBool::new(false)))).collect();
         Self {
@@ -76,6 +78,7 @@ impl Book {
             state,
             settled: false,
             next_order: 0,
+            alias,
             switches,
             told: HashSet::new(),
         }
@@ -84,7 +87,13 @@ impl Book {
     /// The table for what is mounted now.
     pub(crate) fn directory(&mut self) -> Directory {
         let seated = self.standing.iter().map(|standing| self.seat(standing)).collect();
-        let directory = Directory::build(seated, &mut self.state.owners, self.settled, &mut self.switches);
+        let directory = Directory::build(
+            seated,
+            &mut self.state.owners,
+            self.settled,
+            &mut self.switches,
+            self.alias.as_deref(),
+        );
         for agent in directory.agents() {
             // Before the start is through, owners may still come.
             if let Some(owner) =

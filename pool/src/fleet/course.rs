@@ -52,6 +52,7 @@ pub(crate) fn tell(package: &PackageId, took: &[(Step, Duration)], steps: &[Step
             Step::Unpack | Step::Manifest => "extract",
             Step::Environment => "install",
             Step::Template | Step::Probe | Step::Mount => "load",
+            Step::Serve => "serve",
         };
         tracing::info!(event, package = %package, seconds);
     }

@@ -152,7 +152,9 @@ pub(crate) type Owners = BTreeMap<ExportId, PackageName>;
 /// Every agent by each of its ids.
 #[derive(Debug, Default)]
 pub struct Directory {
-    by_id: HashMap<Box<str>, Reached>,
+    by_id: HashMap<Box<str>, Reached<Agent>>,
+    /// Packages by their own ids.
+    packages: HashMap<Box<str>, Reached<Mount>>,
     agents: Vec<Arc<Agent>>,
     mounts: Vec<Arc<Mount>>,
     standing: Vec<Seated>,
@@ -160,10 +162,26 @@ pub struct Directory {
 
 /// What an id reaches.
 #[derive(Debug)]
-enum Reached {
-    One(Arc<Agent>),
+enum Reached<T> {
+    One(Arc<T>),
     /// Versions that share the calls.
-    Shared(Split),
+    Shared(Split<T>),
+}
+
+impl<T> Reached<T> {
+    fn first(&self) -> &Arc<T> {
+        match self {
+            Self::One(one) => one,
+            Self::Shared(split) => split.first(),
+        }
+    }
+
+    fn pick(&self, session: Option<&[u8]>) -> &Arc<T> {
+        match self {
+            Self::One(one) => one,
+            Self::Shared(split) => split.pick(session),
+        }
+    }
 }
 
 /// The export of an entrypoint without sub_agents: reached by longer ids only.
@@ -178,6 +196,7 @@ impl Directory {
         owners: &mut Owners,
         settled: bool,
         switches: &mut HashMap<String, Arc<AtomicBool>>,
+        alias: Option<&str>,
     ) -> Self {
         standing.sort_by(|a, b| {
             let (x, y) = (&a.mount, &b.mount);
@@ -229,6 +248,10 @@ impl Directory {
             ..Self::default()
         };
         directory.index(&now, &all, &standing);
+        directory.index_packages(&standing);
+        if let Some(alias) = alias {
+            directory.name(alias);
+        }
         directory.standing = standing;
         directory
     }
@@ -284,19 +307,53 @@ impl Directory {
         }
     }
 
+    fn index_packages(&mut self, standing: &[Seated]) {
+        for seated in standing {
+            let mount = &seated.mount;
+            let one = || Reached::One(Arc::clone(mount));
+            self.packages.entry(mount.id.to_string().into_boxed_str()).or_insert_with(one);
+            if seated.place != Place::Active {
+                continue;
+            }
+            let sharing = standing
+                .iter()
+                .filter(|other| other.weight > 0 && other.mount.id.name == mount.id.name)
+                .map(|other| (other.weight, Arc::clone(&other.mount)));
+            let shared = Split::of(sharing.collect()).map_or_else(one, Reached::Shared);
+            self.packages.entry(mount.id.name.to_string().into_boxed_str()).or_insert(shared);
+        }
+    }
+
+    /// Enters one more id for the first package and its main agent. It is stronger than what packages call themselves.
+    fn name(&mut self, alias: &str) {
+        let Some(mount) = self.mounts.first() else { return };
+        self.packages.insert(alias.into(), Reached::One(Arc::clone(mount)));
+        let main = mount.package().main_export.as_ref();
+        let agent = self
+            .agents
+            .iter()
+            .find(|agent| Arc::ptr_eq(&agent.mount, mount) && Some(&agent.id.export) == main);
+        match agent {
+            Some(agent) => self.by_id.insert(alias.into(), Reached::One(Arc::clone(agent))),
+            None => self.by_id.remove(alias),
+        };
+    }
+
     /// The agent that an id names, private ones included. Of several versions that share the calls it is the first.
     pub fn find(&self, id: &str) -> Option<&Arc<Agent>> {
-        match self.by_id.get(id)? {
-            Reached::One(agent) => Some(agent),
-            Reached::Shared(split) => Some(split.first()),
-        }
+        self.by_id.get(id).map(Reached::first)
     }
 
     /// The agent that answers a call to an id. Calls of one session get the same version as long as the shares stay.
     pub fn pick(&self, id: &str, session: Option<&[u8]>) -> Option<&Arc<Agent>> {
-        match self.by_id.get(id)? {
-            Reached::One(agent) => Some(agent),
-            Reached::Shared(split) => Some(split.pick(session)),
+        self.by_id.get(id).map(|reached| reached.pick(session))
+    }
+
+    /// The package that an id names: its own, or that of one of its agents. For its surfaces.
+    pub fn package(&self, id: &str, session: Option<&[u8]>) -> Option<&Arc<Mount>> {
+        match self.packages.get(id) {
+            Some(reached) => Some(reached.pick(session)),
+            None => self.pick(id, session).map(|agent| &agent.mount),
         }
     }
 

@@ -19,6 +19,7 @@ use super::{
     metrics::PoolMetrics,
     outcome::{Answer, Outcome},
     place::Granted,
+    primaries::Primaries,
     slots::{Acquired, Slot, Slots},
     status::ForkStatus,
     ticket::CallTicket,
@@ -83,6 +84,8 @@ pub struct Generation {
     /// Sync calls at once on one worker.
     pub(crate) threads: u32,
     pub(crate) slots: Arc<Slots>,
+    /// What serves its surfaces.
+    pub(crate) primaries: Primaries,
     pub(crate) template: tokio::sync::Mutex<Option<Arc<Template>>>,
     /// What its processes may take together.
     pub(crate) cage: Arc<Cage>,

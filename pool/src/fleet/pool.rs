@@ -63,6 +63,8 @@ pub struct PoolSettings {
     pub events: EventSink,
     /// How versions replace each other.
     pub rollout: RolloutSettings,
+    /// One more id for the first package and its main agent: `AGENT_APP_ID`.
+    pub alias: Option<Box<str>>,
     /// The registry index, if there is one.
     pub registry: Option<RegistrySettings>,
 }
@@ -219,7 +221,7 @@ impl Pool {
             street,
             fleet,
             directory: ArcSwap::default(),
-            book: Mutex::new(Book::new(state)),
+            book: Mutex::new(Book::new(state, settings.alias.clone())),
             state_file,
             turns: Mutex::default(),
             tickets: AtomicU64::new(0),

@@ -43,7 +43,8 @@ impl Generation {
             })
             .collect();
         let template = self.template_pid.load(Ordering::Relaxed);
-        let pids = workers.iter().map(|worker| worker.pid).chain([template]);
+        let primaries = self.primary_pids();
+        let pids = workers.iter().map(|worker| worker.pid).chain(primaries.iter().copied()).chain([template]);
         let package = mount.package();
         PackageStatus {
             id: mount.id.clone(),
@@ -72,6 +73,7 @@ impl Generation {
                 .map(|(step, time)| (step.text(), time.as_secs_f64()))
                 .collect(),
             workers,
+            primaries,
         }
     }
 

@@ -186,7 +186,7 @@ impl Pool {
         let generation = Generation::start(number, installed, self.fleet.clone()).await?;
         course.step("template", began.elapsed());
         let kill = EndUnlessMounted(Some(Arc::clone(&generation)));
-        tell(&id, &generation.installed.steps, &[Step::Template]);
+        tell(&id, &generation.installed.steps, &[Step::Template, Step::Serve]);
         let began = Instant::now();
         probe(&generation, self.settings.request_timeout).await?;
         course.step("probe", began.elapsed());

@@ -1,4 +1,4 @@
-//! Versions of one agent that share its calls by weight.
+//! Versions of one agent, or of one package, that share its calls by weight.
 
 use std::{
     hash::{DefaultHasher, Hash, Hasher},
@@ -8,40 +8,39 @@ use std::{
     },
 };
 
-use super::directory::Agent;
-
 /// The part of the circle by which the point moves with each call: the golden ratio spreads any number of successive
 /// points evenly, so shares are kept over tens of calls and not only over thousands.
 const STEP: u32 = 0x9E37_79B9;
 
-/// Agents with their shares.
+/// Versions with their shares.
 #[derive(Debug)]
-pub(crate) struct Split {
-    first: Arc<Agent>,
+pub(crate) struct Split<T> {
+    first: Arc<T>,
     /// Upper ends on a circle of 2^32.
-    ends: Box<[(u32, Arc<Agent>)]>,
+    ends: Box<[(u32, Arc<T>)]>,
     point: AtomicU32,
 }
 
-impl Split {
+impl<T> Split<T> {
     /// `None` if fewer than two have a share.
-    pub(crate) fn of(sharing: Vec<(u32, Arc<Agent>)>) -> Option<Self> {
+    pub(crate) fn of(sharing: Vec<(u32, Arc<T>)>) -> Option<Self> {
         if sharing.len() < 2 {
             return None;
         }
         let first = Arc::clone(&sharing.first()?.1);
         let weights: Vec<u32> = sharing.iter().map(|(weight, _)| *weight).collect();
-        let ends = ends(&weights).into_iter().zip(sharing).map(|(end, (_, agent))| (end, agent)).collect();
+        let ends =
+            ends(&weights).into_iter().zip(sharing).map(|(end, (_, version))| (end, version)).collect();
         Some(Self { first, ends, point: AtomicU32::new(0) })
     }
 
     /// The one that people are told about.
-    pub(crate) fn first(&self) -> &Arc<Agent> {
+    pub(crate) fn first(&self) -> &Arc<T> {
         &self.first
     }
 
     /// The one that answers a call.
-    pub(crate) fn pick(&self, session: Option<&[u8]>) -> &Arc<Agent> {
+    pub(crate) fn pick(&self, session: Option<&[u8]>) -> &Arc<T> {
         let point = match session {
             Some(session) => {
                 let mut hasher = DefaultHasher::new();
@@ -50,7 +49,7 @@ impl Split {
             }
             None => self.point.fetch_add(STEP, Ordering::Relaxed),
         };
-        self.ends.iter().find(|(end, _)| point <= *end).map_or(&self.first, |(_, agent)| agent)
+        self.ends.iter().find(|(end, _)| point <= *end).map_or(&self.first, |(_, version)| version)
     }
 }
 

@@ -13,6 +13,7 @@ use parking_lot::Mutex;
 use super::{
     backoff::Backoff,
     generation::{FleetSettings, Generation, Health},
+    primaries::{self, Primaries},
     slots::Slots,
     status::ForkStatus,
     supervisor,
@@ -71,23 +72,36 @@ impl Generation {
         let concurrency =
             installed.package.exports.iter().map(|export| export.concurrency).max().unwrap_or(100);
         let package: Arc<str> = Arc::from(installed.package.id.to_string());
-        let first =
-            Worker::start(&template, &package, &settings.template.sink, settings.template.import_timeout)
-                .await;
-        let (worker, watch, took) = match first {
-            Ok(first) => first,
-            Err(error) => {
-                kill_group(template.pid());
-                return Err(refusal(&error, Step::Probe));
-            }
-        };
-        settings.metrics.worker_start.with_label_values(&[fork.method]).observe(took.as_secs_f64());
-        if facts.is_empty() {
-            facts.clone_from(&worker.ready.exports);
-        }
-        let (ending, _) = tokio::sync::watch::channel(false);
         let mut installed = installed;
         installed.steps.push((Step::Template, begin.elapsed()));
+        let begin = Instant::now();
+        // A package of surfaces alone has nothing that a worker could answer.
+        let worker = if installed.package.exports.is_empty() {
+            None
+        } else {
+            let (sink, timeout) = (&settings.template.sink, settings.template.import_timeout);
+            match Worker::start(&template, &package, sink, timeout).await {
+                Ok((worker, watch, took)) => {
+                    let seconds = took.as_secs_f64();
+                    settings.metrics.worker_start.with_label_values(&[fork.method]).observe(seconds);
+                    if facts.is_empty() {
+                        facts.clone_from(&worker.ready.exports);
+                    }
+                    Some((worker, watch))
+                }
+                Err(error) => {
+                    kill_group(template.pid());
+                    return Err(refusal(&error, Step::Probe));
+                }
+            }
+        };
+        let serving = primaries::first(&template, &settings, &installed, &package).await;
+        let serving = serving.map_err(|error| {
+            kill_group(template.pid());
+            refusal(&error, Step::Serve)
+        })?;
+        installed.steps.push((Step::Serve, begin.elapsed()));
+        let (ending, _) = tokio::sync::watch::channel(false);
         let generation = Arc::new(Self {
             number,
             facts,
@@ -96,6 +110,7 @@ impl Generation {
             preload,
             threads,
             slots: Slots::new(threads, concurrency, settings.pack_budget),
+            primaries: Primaries::default(),
             template_pid: AtomicU32::new(template.pid()),
             template: tokio::sync::Mutex::new(Some(template)),
             cage,
@@ -115,7 +130,12 @@ impl Generation {
             installed,
             settings,
         });
-        generation.seat(worker, watch);
+        if let Some((worker, watch)) = worker {
+            generation.seat(worker, watch);
+        }
+        for born in serving {
+            generation.seat_primary(born);
+        }
         generation.settings.background.spawn(supervisor::run(Arc::clone(&generation)));
         Ok(generation)
     }
@@ -136,7 +156,7 @@ impl Generation {
         Ok(())
     }
 
-    async fn living_template(self: &Arc<Self>) -> Result<Arc<Template>, StartError> {
+    pub(super) async fn living_template(self: &Arc<Self>) -> Result<Arc<Template>, StartError> {
         let mut held = self.template.lock().await;
         if *self.ending.borrow() {
             return Err(StartError::Ended);
@@ -196,6 +216,7 @@ impl Generation {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
         self.ending.send_replace(true);
+        self.dismiss_primaries().await;
         self.slots.close();
         for seat in self.slots.snapshot().seats {
             seat.worker.kill(Death::Retired);

@@ -86,6 +86,9 @@ pub struct PackageStatus {
     pub source: String,
     /// Live workers: process ids with what they do.
     pub workers: Vec<WorkerStatus>,
+    /// Process ids of what serves its REST and A2A.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub primaries: Vec<u32>,
     /// Calls waiting for a slot.
     pub queue_depth: usize,
     /// How workers are started.

@@ -73,7 +73,9 @@ const REST: Duration = Duration::from_secs(1);
 const QUIET: u32 = 20;
 
 fn minimum(generation: &Generation) -> usize {
-    generation.installed.package.workers.min as usize
+    let package = &generation.installed.package;
+    // A package of surfaces alone has nothing that a worker could answer.
+    if package.exports.is_empty() { 0 } else { package.workers.min as usize }
 }
 
 /// Rounds of starts until nobody waits or nothing more may be started.
@@ -101,7 +103,8 @@ async fn grow(generation: &Arc<Generation>) {
             cost,
             on_cpu,
         };
-        let missing = policy.min.saturating_sub(live + demand.starting);
+        let least = u32::try_from(minimum(generation)).unwrap_or(policy.min);
+        let missing = least.saturating_sub(live + demand.starting);
         if demand.waiting > 0 && demand.needs_sample() {
             demand.on_cpu = sample(&now).await;
         }

@@ -16,6 +16,7 @@ use tokio::sync::OnceCell;
 
 use self::{
     interpreter::Interpreter,
+    kit::Kit,
     requirements::{Project, Requirements},
     resolution::{Question, Resolutions},
     shelf::Shelf,
@@ -24,6 +25,7 @@ use self::{
 use super::{PackageSettings, PullError, Step, Unpacked};
 
 mod interpreter;
+mod kit;
 mod layer;
 mod requirements;
 mod resolution;
@@ -47,6 +49,8 @@ pub struct Environment {
     pub python: PathBuf,
     /// What the package's own project installed, if anything.
     pub layer: Option<PathBuf>,
+    /// What its surfaces are served with if it does not bring it; ranks behind all else.
+    pub kits: Vec<PathBuf>,
     /// All directories that code must be able to read for its imports.
     pub readable: Vec<PathBuf>,
     /// What is odd but not refused.
@@ -108,15 +112,45 @@ impl Environments {
             requirements.add(&unpacked.root, &unpacked.package.dependencies)?;
         }
         let directory = self.environment(unpacked, interpreter, &requirements, deadline).await?;
+        let own =
+            [Some(venv::site_packages(interpreter, &directory)), layer.clone(), Some(unpacked.root.clone())];
+        let own: Vec<&Path> = own.iter().flatten().map(PathBuf::as_path).collect();
+        let mut kits = Vec::new();
+        for kit in Kit::missing(&unpacked.package.surfaces, &own) {
+            kits.extend(self.kit(kit, unpacked, interpreter, deadline, &mut warnings).await);
+        }
         let readable =
             [Some(directory.clone()), layer.clone(), Some(interpreter.prefix.clone()), home(interpreter)];
         Ok(Environment {
             python: venv::python(&directory),
-            readable: readable.into_iter().flatten().collect(),
+            readable: readable.into_iter().flatten().chain(kits.iter().cloned()).collect(),
             directory,
             layer,
+            kits,
             warnings,
         })
+    }
+
+    /// A kit's import path. Without it the package may still be served by what it brings itself.
+    async fn kit(
+        &self,
+        kit: Kit,
+        unpacked: &Unpacked,
+        interpreter: &Interpreter,
+        deadline: Instant,
+        warnings: &mut Vec<String>,
+    ) -> Option<PathBuf> {
+        let requirements = Requirements { lines: kit.lines(), ..Requirements::default() };
+        match self.environment(unpacked, interpreter, &requirements, deadline).await {
+            Ok(directory) => Some(venv::site_packages(interpreter, &directory)),
+            Err(error) => {
+                let name = kit.text();
+                tracing::debug!(package = %unpacked.package.id, kit = name, log = %error.log, "no kit");
+                warnings
+                    .push(format!("what {name} surfaces are served with is not installed: {}", error.detail));
+                None
+            }
+        }
     }
 
     /// Forgets resolved requirements: the next install of each set looks for newer versions.

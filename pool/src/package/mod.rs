@@ -81,6 +81,8 @@ pub enum Step {
     Template,
     /// Asking a first worker.
     Probe,
+    /// Starting what serves its surfaces.
+    Serve,
     /// Making it visible.
     Mount,
 }
@@ -96,6 +98,7 @@ impl Step {
             Self::Environment => "environment",
             Self::Template => "template",
             Self::Probe => "probe",
+            Self::Serve => "serve",
             Self::Mount => "mount",
         }
     }
@@ -215,12 +218,14 @@ pub struct Installed {
     pub pin: Arc<Pin>,
     /// Interpreter of its environment.
     pub python: PathBuf,
-    /// Import path in order: root, `src`, `src/a2a` (where they exist), project layer, kits. The environment's own
+    /// Import path in order: root, `src`, `src/a2a` (where they exist), project layer. The environment's own
     /// site-packages come with the interpreter.
     pub sys_path: Vec<PathBuf>,
+    /// Behind the site-packages: what surfaces are served with if the package does not bring it.
+    pub kits: Vec<PathBuf>,
     /// The worker's whole environment, in the precedence of the contract. PAR's secrets are not in it.
     pub variables: BTreeMap<String, String>,
-    /// Directories that the code must be able to read: root, environment, layer, interpreter.
+    /// Directories that the code must be able to read: root, environment, layer, kits, interpreter.
     pub readable: Vec<PathBuf>,
     /// What is odd but not refused.
     pub warnings: Vec<String>,

@@ -148,6 +148,7 @@ impl Street {
             pin: unpacked.pin,
             python: environment.python,
             sys_path,
+            kits: environment.kits,
             variables,
             readable,
             warnings,

@@ -19,9 +19,13 @@ pub(crate) struct Init {
     pub(crate) package: String,
     pub(crate) root: String,
     pub(crate) sys_path: Vec<String>,
+    /// Behind everything else on the import path.
+    pub(crate) kits: Vec<String>,
     pub(crate) exports: Vec<InitExport>,
     pub(crate) preload: bool,
     pub(crate) dev: bool,
+    /// `None`: the package has neither REST nor A2A.
+    pub(crate) surfaces: Option<InitSurfaces>,
     /// `None`: the sandbox is off.
     pub(crate) sandbox: Option<InitSandbox>,
 }
@@ -41,6 +45,22 @@ pub(crate) struct InitExport {
     pub(crate) attribute: String,
     pub(crate) concurrency: u32,
     pub(crate) threads: u32,
+}
+
+/// The surfaces that a primary serves.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct InitSurfaces {
+    pub(crate) rest: Option<InitEntry>,
+    pub(crate) a2a: Option<InitEntry>,
+}
+
+/// Where a surface begins.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct InitEntry {
+    pub(crate) module: String,
+    pub(crate) attribute: String,
+    /// Whether it is an application itself and not a function that makes one.
+    pub(crate) application: bool,
 }
 
 /// How calls of an export share a worker.
@@ -101,14 +121,50 @@ pub struct Ready {
     /// Facts per export, in the order of the manifest; empty before the imports.
     #[serde(default)]
     pub exports: Vec<ExportFacts>,
+    /// What a primary serves; only a primary says so.
+    #[serde(default)]
+    pub surfaces: Option<SurfaceFacts>,
+}
+
+/// What a primary serves.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+pub struct SurfaceFacts {
+    /// An ASGI application.
+    pub rest: Option<RestFacts>,
+    /// gRPC.
+    pub a2a: Option<A2aFacts>,
+}
+
+/// An ASGI application.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct RestFacts {
+    /// What the entry turned out to be, for people.
+    pub kind: String,
+}
+
+/// What a package offers by gRPC.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+pub struct A2aFacts {
+    /// Names of its own actions; `*` takes every name. The place in this list is the number of a call.
+    #[serde(default)]
+    pub actions: Vec<String>,
+    /// Full names of its own services.
+    #[serde(default)]
+    pub services: Vec<String>,
+    /// Abstract name of the Unix socket on which it serves them; `None` without any.
+    #[serde(default)]
+    pub socket: Option<String>,
+    /// Serialized `FileDescriptorProto`s of its services and what they need, in base64.
+    #[serde(default)]
+    pub descriptors: Vec<String>,
 }
 
 /// Code that could not be imported.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct ImportFailure {
-    /// `sandbox`, `import` or `handler`.
+    /// `sandbox`, `import`, `handler` or `surface`.
     pub phase: String,
-    /// The export concerned.
+    /// The export concerned, or the surface.
     #[serde(default)]
     pub export: Option<String>,
     /// Class of the exception.
@@ -161,7 +217,7 @@ impl Control {
         let bytes = serde_json::to_vec(message)?;
         let borrowed: Vec<BorrowedFd<'_>> = fds.iter().map(AsFd::as_fd).collect();
         let sending = || {
-            let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(5))];
+            let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(6))];
             let mut ancillary = SendAncillaryBuffer::new(&mut space);
             if !borrowed.is_empty() && !ancillary.push(SendAncillaryMessage::ScmRights(&borrowed)) {
                 return Err(io::Error::from(io::ErrorKind::InvalidInput));

@@ -25,9 +25,9 @@ pub(crate) struct Ours {
     pub(crate) stderr: OwnedFd,
 }
 
-/// The worker's ends, in the order in which they are sent: main, side, journal, stdout, stderr.
+/// The other ends, in the order in which they are sent: main, side, journal, stdout, stderr and, for a primary, door.
 #[derive(Debug)]
-pub(crate) struct Theirs(pub(crate) [OwnedFd; 5]);
+pub(crate) struct Theirs(pub(crate) Vec<OwnedFd>);
 
 /// Makes the five descriptors of one worker.
 pub(crate) fn worker() -> io::Result<(Ours, Theirs)> {
@@ -42,11 +42,20 @@ pub(crate) fn worker() -> io::Result<(Ours, Theirs)> {
     let (stderr, their_stderr) = pipe_with(PipeFlags::CLOEXEC)?;
     Ok((
         Ours { main, side, journal, stdout, stderr },
-        Theirs([their_main.into(), their_side.into(), their_journal, their_stdout, their_stderr]),
+        Theirs(vec![their_main.into(), their_side.into(), their_journal, their_stdout, their_stderr]),
     ))
 }
 
-/// Makes the control socket of a template: ours is non-blocking, theirs becomes its descriptor 0.
+/// Makes the six descriptors of a primary; the additional one of ours is the door, through which it is handed
+/// connections.
+pub(crate) fn primary() -> io::Result<(Ours, OwnedFd, Theirs)> {
+    let (ours, Theirs(mut theirs)) = worker()?;
+    let (door, their_door) = control()?;
+    theirs.push(their_door);
+    Ok((ours, door, Theirs(theirs)))
+}
+
+/// Makes a socket for whole messages: the control socket of a template, or a door. Ours is non-blocking.
 pub(crate) fn control() -> io::Result<(OwnedFd, OwnedFd)> {
     let (ours, theirs) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
     rustix::io::ioctl_fionbio(&ours, true)?;

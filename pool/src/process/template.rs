@@ -15,7 +15,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use super::{
     cage::{Cage, Member},
-    control::{Control, ImportFailure, Init, InitExport, InitSandbox, Ready, Said},
+    control::{Control, ImportFailure, Init, InitEntry, InitExport, InitSandbox, InitSurfaces, Ready, Said},
     death::Death,
     descriptors::{self, Theirs},
     logs::{Origin, OutputSink},
@@ -23,7 +23,7 @@ use super::{
     sandbox::{Inner, SandboxError, SandboxLevel, Shield},
     spawner,
 };
-use crate::package::Installed;
+use crate::package::{Entry, Installed};
 
 /// How long an import makes do with what nobody else wants. Most imports take less on a machine with room.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -78,6 +78,8 @@ fn import_text(failure: &ImportFailure) -> String {
         format!("the package's process cannot enter its sandbox: {}", failure.message)
     } else if failure.phase == "handler" {
         format!("the handler{whose} cannot be used: {}", failure.message)
+    } else if failure.phase == "surface" {
+        format!("the surface{whose} cannot be served: {}: {}", failure.class, failure.message)
     } else {
         format!("the import{whose} failed: {}: {}", failure.class, failure.message)
     }
@@ -95,8 +97,18 @@ pub(crate) struct Forked {
     pub(crate) exit: oneshot::Receiver<Death>,
 }
 
+/// What a fork becomes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Becomes {
+    /// A worker that answers calls.
+    Worker,
+    /// The process that serves the surfaces.
+    Primary,
+}
+
 #[derive(Debug)]
 struct Fork {
+    becomes: Becomes,
     theirs: Theirs,
     reply: oneshot::Sender<Result<Forked, StartError>>,
 }
@@ -192,10 +204,10 @@ impl Template {
         *self.alive.borrow()
     }
 
-    /// Forks a worker that gets these descriptors.
-    pub(crate) async fn fork(&self, theirs: Theirs) -> Result<Forked, StartError> {
+    /// Forks a process that gets these descriptors.
+    pub(crate) async fn fork(&self, becomes: Becomes, theirs: Theirs) -> Result<Forked, StartError> {
         let (reply, answer) = oneshot::channel();
-        self.forks.send(Fork { theirs, reply }).await.map_err(|_| StartError::Ended)?;
+        self.forks.send(Fork { becomes, theirs, reply }).await.map_err(|_| StartError::Ended)?;
         answer.await.map_err(|_| StartError::Ended)?
     }
 }
@@ -223,6 +235,7 @@ fn init(installed: &Installed, preload: bool, dev: bool, inner: Inner) -> (Init,
         package: installed.package.id.to_string(),
         root: text(&installed.root),
         sys_path: installed.sys_path.iter().map(|path| text(path)).collect(),
+        kits: installed.kits.iter().map(|path| text(path)).collect(),
         exports: installed
             .package
             .exports
@@ -237,9 +250,25 @@ fn init(installed: &Installed, preload: bool, dev: bool, inner: Inner) -> (Init,
             .collect(),
         preload,
         dev,
+        surfaces: surfaces(installed),
         sandbox: on.then_some(InitSandbox { template, worker }),
     };
     (init, layer.into_iter().collect())
+}
+
+fn surfaces(installed: &Installed) -> Option<InitSurfaces> {
+    let declared = &installed.package.surfaces;
+    let entry = |entry: &Entry| {
+        let (handler, application) = match entry {
+            Entry::Function(handler) => (handler, false),
+            Entry::Application(handler) => (handler, true),
+        };
+        InitEntry { module: handler.module.clone(), attribute: handler.attribute.clone(), application }
+    };
+    declared.are_served().then(|| InitSurfaces {
+        rest: declared.rest.as_ref().map(entry),
+        a2a: declared.a2a.as_ref().map(entry),
+    })
 }
 
 /// Kills the template alone and waits for it; workers end with their own sockets.
@@ -291,9 +320,13 @@ async fn serve(
                 Ok(None) | Err(_) => break,
             },
             request = requests.recv(), if open => match request {
-                Some(Fork { theirs, reply }) => {
+                Some(Fork { becomes, theirs, reply }) => {
                     next += 1;
-                    let sent = control.send(&serde_json::json!({ "fork": next }), &theirs.0).await;
+                    let order = match becomes {
+                        Becomes::Worker => serde_json::json!({ "fork": next }),
+                        Becomes::Primary => serde_json::json!({ "primary": next }),
+                    };
+                    let sent = control.send(&order, &theirs.0).await;
                     drop(theirs);
                     match sent {
                         Ok(()) => drop(waiting.insert(next, reply)),

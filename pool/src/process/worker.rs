@@ -17,10 +17,10 @@ use super::{
     channel::{Channel, Closed},
     control::{ImportFailure, Ready},
     death::Death,
-    descriptors,
+    descriptors::{self, Ours, Theirs},
     logs::{Origin, OutputSink},
     reply::Ticket,
-    template::{StartError, Template},
+    template::{Becomes, StartError, Template},
 };
 
 /// How long the exit status of a worker whose socket has ended is waited for. The template reports it within a
@@ -53,10 +53,23 @@ impl<T: Ticket> Worker<T> {
         sink: &OutputSink,
         timeout: Duration,
     ) -> Result<(Arc<Self>, Watch, Duration), StartError> {
+        let made = descriptors::worker()
+            .map_err(|source| StartError::System { what: "make a worker's descriptors", source })?;
+        Self::born(template, Becomes::Worker, made, package, sink, timeout).await
+    }
+
+    /// Forks a process and waits until it is ready.
+    pub(super) async fn born(
+        template: &Template,
+        becomes: Becomes,
+        (ours, theirs): (Ours, Theirs),
+        package: &Arc<str>,
+        sink: &OutputSink,
+        timeout: Duration,
+    ) -> Result<(Arc<Self>, Watch, Duration), StartError> {
         let begin = Instant::now();
         let system = |what: &'static str| move |source: std::io::Error| StartError::System { what, source };
-        let (ours, theirs) = descriptors::worker().map_err(system("make a worker's descriptors"))?;
-        let forked = template.fork(theirs).await?;
+        let forked = template.fork(becomes, theirs).await?;
         let pid = forked.pid;
         let member = template.member().worker(pid);
         let pidfd = Pid::from_raw(pid.cast_signed())
@@ -64,7 +77,7 @@ impl<T: Ticket> Worker<T> {
             .and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).map_err(|_| StartError::Ended))?;
         let guard = KillUnlessReady(Some(&pidfd));
         let seen: Arc<OnceLock<Weak<Channel<T>>>> = Arc::default();
-        let origin = origin(package, pid, Arc::clone(&seen));
+        let origin = origin(package, becomes, pid, Arc::clone(&seen));
         let tail = Arc::clone(&origin.tail);
         sink.follow(&origin, ours.stdout, ours.stderr);
         let main = UnixStream::from_std(ours.main).map_err(system("use a worker's socket"))?;
@@ -145,12 +158,20 @@ impl Drop for KillUnlessReady<'_> {
     }
 }
 
-fn origin<T: Ticket>(package: &Arc<str>, pid: u32, channel: Arc<OnceLock<Weak<Channel<T>>>>) -> Origin {
+fn origin<T: Ticket>(
+    package: &Arc<str>,
+    becomes: Becomes,
+    pid: u32,
+    channel: Arc<OnceLock<Weak<Channel<T>>>>,
+) -> Origin {
     let request_id = move || channel.get()?.upgrade()?.request_id();
     Origin {
         package: Arc::clone(package),
         pid,
-        role: "worker",
+        role: match becomes {
+            Becomes::Worker => "worker",
+            Becomes::Primary => "primary",
+        },
         request_id: Some(Arc::new(request_id)),
         tail: Arc::default(),
     }

@@ -111,7 +111,7 @@ class Template:
     def _import(self) -> None:
         for name, value in PRELOAD_ENVIRONMENT.items():
             os.environ.setdefault(name, value)
-        extend_path(self._init["sys_path"])
+        extend_path(self._init["sys_path"], self._init["kits"])
         try:
             self._handlers = load(self._init["exports"])
         except LoadError as error:

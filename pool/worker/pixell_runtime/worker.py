@@ -76,7 +76,7 @@ def become_worker(
     try:
         if handlers is None:
             gc.disable()
-            extend_path(init["sys_path"])
+            extend_path(init["sys_path"], init["kits"])
             handlers = load(init["exports"])
             gc.collect()
             gc.freeze()

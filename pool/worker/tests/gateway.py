@@ -87,6 +87,7 @@ class Gateway:
             "package": "test@1.0.0",
             "root": str(root),
             "sys_path": [str(root)],
+            "kits": [],
             "exports": exports,
             "preload": preload,
             "dev": False,

@@ -88,7 +88,8 @@ pub(super) async fn install(
     outcome.map(drop).map_err(|error| tools.refusal("installing the requirements", &error))
 }
 
-fn site_packages(interpreter: &Interpreter, environment: &Path) -> PathBuf {
+/// Where an environment's packages are.
+pub(super) fn site_packages(interpreter: &Interpreter, environment: &Path) -> PathBuf {
     let [major, minor, _] = interpreter.version;
     environment.join(format!("lib/python{major}.{minor}/site-packages"))
 }

@@ -176,6 +176,13 @@ pub struct Surfaces {
     pub workers: u32,
 }
 
+impl Surfaces {
+    /// Whether one of them needs a process: files do not.
+    pub fn are_served(&self) -> bool {
+        self.rest.is_some() || self.a2a.is_some()
+    }
+}
+
 /// What the sandbox lets a package do; as written, enforced by the sandbox.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Permissions {

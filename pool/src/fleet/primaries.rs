@@ -1,0 +1,238 @@
+//! The processes that serve a generation's surfaces: started with it, replaced when they die.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use arc_swap::ArcSwap;
+use futures_util::future::join_all;
+use parking_lot::Mutex;
+
+use super::{
+    backoff::Backoff,
+    generation::{Call, Generation},
+    outcome::{Answer, Outcome},
+};
+use crate::process::{CallFrame, Death, Primary, Reply, StartError, Template, Watch};
+
+/// A primary that lived so long has shown that it can: its death begins a new count.
+const PROVEN: Duration = Duration::from_secs(10);
+
+/// How long an application may take to shut itself down when its generation ends.
+const FAREWELL: Duration = Duration::from_secs(2);
+
+/// Whether a generation's REST and A2A can be reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SurfaceState {
+    /// It declares neither.
+    NotDeclared,
+    /// A process serves them.
+    Ready,
+    /// The process has ended, the next one is about to start.
+    Starting,
+    /// The processes end again and again; the next start waits.
+    CrashLoop,
+}
+
+/// The primaries of one generation.
+#[derive(Debug, Default)]
+pub(crate) struct Primaries {
+    seats: ArcSwap<Vec<Arc<Primary>>>,
+    next: AtomicUsize,
+    backoff: Mutex<Backoff>,
+}
+
+/// A request at a surface; a rollout waits for its end.
+#[derive(Debug)]
+pub struct Visit(Arc<Generation>);
+
+impl Drop for Visit {
+    fn drop(&mut self) {
+        self.0.in_flight.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// A primary that has just started.
+pub(crate) type Born = (Arc<Primary>, Watch);
+
+/// Starts as many primaries as the manifest wants, if it declares surfaces.
+pub(crate) async fn first(
+    template: &Template,
+    generation: &super::generation::FleetSettings,
+    installed: &crate::package::Installed,
+    package: &Arc<str>,
+) -> Result<Vec<Born>, StartError> {
+    let surfaces = &installed.package.surfaces;
+    let wanted = if surfaces.are_served() { surfaces.workers } else { 0 };
+    let (sink, timeout) = (&generation.template.sink, generation.template.import_timeout);
+    let starts = (0..wanted).map(|_| Primary::start(template, package, sink, timeout));
+    let started = join_all(starts).await.into_iter().map(|born| {
+        born.map(|(primary, watch, took)| {
+            let seconds = took.as_secs_f64();
+            generation.metrics.worker_start.with_label_values(&["primary"]).observe(seconds);
+            (primary, watch)
+        })
+    });
+    started.collect()
+}
+
+impl Generation {
+    /// A process that serves the surfaces now; several take turns.
+    pub fn primary(&self) -> Option<Arc<Primary>> {
+        let seats = self.primaries.seats.load();
+        let turn = if seats.len() > 1 { self.primaries.next.fetch_add(1, Ordering::Relaxed) } else { 0 };
+        seats.get(turn.checked_rem(seats.len())?).map(Arc::clone)
+    }
+
+    /// Whether the surfaces can be reached.
+    pub fn surfaces(&self) -> SurfaceState {
+        if !self.installed.package.surfaces.are_served() {
+            SurfaceState::NotDeclared
+        } else if !self.primaries.seats.load().is_empty() {
+            SurfaceState::Ready
+        } else if self.primaries.backoff.lock().is_loop() {
+            SurfaceState::CrashLoop
+        } else {
+            SurfaceState::Starting
+        }
+    }
+
+    /// Process ids of the primaries.
+    pub(crate) fn primary_pids(&self) -> Vec<u32> {
+        self.primaries.seats.load().iter().map(|primary| primary.pid).collect()
+    }
+
+    /// Counts a request at a surface until the guard is dropped.
+    pub fn visit(self: &Arc<Self>) -> Visit {
+        self.in_flight.fetch_add(1, Ordering::Relaxed);
+        Visit(Arc::clone(self))
+    }
+
+    /// Asks a primary for one of its A2A actions, by its place in [`crate::process::A2aFacts::actions`]; the call's
+    /// export is of no account. Dropping the future cancels the action.
+    pub async fn act(self: &Arc<Self>, primary: &Primary, action: u32, call: Call) -> Answer {
+        let _visit = self.visit();
+        let frame = CallFrame { export: action, meta: call.meta, payload: call.payload };
+        let home = self.settings.homes.pick();
+        let (reply, started) = primary.act(&frame, call.request_id, call.deadline, &home).await;
+        let (outcome, micros) = match reply {
+            None => (Outcome::Deadline { started }, 0),
+            Some(Reply::Done { micros, flags, meta, payload }) => {
+                (Outcome::Done { flags, meta, payload }, micros)
+            }
+            Some(Reply::Failed { micros, payload }) => (Outcome::Failed(payload), micros),
+            Some(Reply::Cancelled { micros }) => (Outcome::Deadline { started: true }, micros),
+            Some(Reply::Died(death)) => (Outcome::Crashed(death), 0),
+            Some(Reply::Returned) => (Outcome::CrashLoop { retry_after: Duration::from_secs(1) }, 0),
+        };
+        let worker = Duration::from_micros(u64::from(micros));
+        Answer { outcome, queued: Duration::ZERO, worker, pid: primary.pid }
+    }
+
+    /// Takes a primary into service and replaces it when it ends.
+    pub(crate) fn seat_primary(self: &Arc<Self>, (primary, watch): Born) {
+        let generation = Arc::clone(self);
+        generation.place(&primary);
+        self.settings.background.spawn(async move { generation.keep(primary, watch).await });
+    }
+
+    fn place(&self, primary: &Arc<Primary>) {
+        self.primaries.seats.rcu(|seats| {
+            let mut seats = Vec::clone(seats);
+            seats.push(Arc::clone(primary));
+            seats
+        });
+    }
+
+    async fn keep(self: Arc<Self>, mut primary: Arc<Primary>, mut watch: Watch) {
+        loop {
+            let since = Instant::now();
+            let home = self.settings.homes.pick();
+            let death = primary.ended(watch, &home).await;
+            self.primaries.seats.rcu(|seats| {
+                seats.iter().filter(|seat| !Arc::ptr_eq(seat, &primary)).map(Arc::clone).collect::<Vec<_>>()
+            });
+            let package = self.installed.package.id.to_string();
+            self.settings.metrics.worker_exits.with_label_values(&[package.as_str(), death.label()]).inc();
+            if *self.ending.borrow() {
+                return;
+            }
+            let (worker, cause) = (primary.pid, death.label());
+            let output = primary.last_lines();
+            tracing::warn!(event = "primary_died", package, worker, cause, output, "{death}");
+            self.health.lock().last_error = Some(format!("the process of the surfaces: {death}"));
+            {
+                let mut backoff = self.primaries.backoff.lock();
+                let lived = since.elapsed() >= PROVEN;
+                *backoff = if lived { Backoff::answered().failed() } else { backoff.failed() };
+            }
+            match self.replace().await {
+                Some(born) => (primary, watch) = born,
+                None => return,
+            }
+        }
+    }
+
+    /// Starts primaries until one lives; `None` when the generation ends.
+    async fn replace(self: &Arc<Self>) -> Option<Born> {
+        let mut ending = self.ending.subscribe();
+        loop {
+            let delay = self.primaries.backoff.lock().delay();
+            tokio::select! {
+                _ = ending.wait_for(|ending| *ending) => return None,
+                () = tokio::time::sleep(delay) => {}
+            }
+            match self.start_primary().await {
+                Ok(born) => {
+                    if *self.ending.borrow() {
+                        born.0.kill(Death::Retired);
+                        return None;
+                    }
+                    self.place(&born.0);
+                    return Some(born);
+                }
+                Err(error) => {
+                    if *self.ending.borrow() {
+                        return None;
+                    }
+                    let package = &self.installed.package.id;
+                    tracing::warn!(event = "primary_failed", %package, "the surfaces could not be started: {error}");
+                    self.health.lock().last_error = Some(error.to_string());
+                    let mut backoff = self.primaries.backoff.lock();
+                    *backoff = backoff.failed();
+                }
+            }
+        }
+    }
+
+    async fn start_primary(self: &Arc<Self>) -> Result<Born, StartError> {
+        let template = self.living_template().await?;
+        let package: Arc<str> = Arc::from(self.installed.package.id.to_string());
+        let timeout = self.settings.template.import_timeout;
+        let (primary, watch, took) = Primary::start(&template, &package, self.sink(), timeout).await?;
+        self.settings.metrics.worker_start.with_label_values(&["primary"]).observe(took.as_secs_f64());
+        Ok((primary, watch))
+    }
+
+    /// Lets the applications shut themselves down, for a short while. To be called when the generation is ending.
+    pub(crate) async fn dismiss_primaries(&self) {
+        let seats = self.primaries.seats.load_full();
+        if seats.is_empty() {
+            return;
+        }
+        for primary in seats.iter() {
+            primary.retire();
+        }
+        let until = Instant::now() + FAREWELL;
+        while !self.primaries.seats.load().is_empty() && Instant::now() < until {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        for primary in self.primaries.seats.load().iter() {
+            primary.kill(Death::Retired);
+        }
+    }
+}

@@ -7,10 +7,8 @@ fn main() -> io::Result<()> {
     let out = env::var("OUT_DIR").map_err(io::Error::other)?;
     let package = Path::new(&here).join("worker").join("pixell_runtime");
     println!("cargo::rerun-if-changed={}", package.display());
-    let mut names: Vec<String> = fs::read_dir(&package)?
-        .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
-        .filter(|name| Path::new(name).extension().is_some_and(|kind| kind == "py" || kind == "typed"))
-        .collect();
+    let mut names = Vec::new();
+    collect(&package, "", &mut names)?;
     names.sort();
     let mut code = String::from("/// Name and content of every file of the worker's package.\n");
     code.push_str("const WORKER_FILES: &[(&str, &str)] = &[\n");
@@ -22,4 +20,20 @@ fn main() -> io::Result<()> {
     }
     code.push_str("];\n");
     fs::write(Path::new(&out).join("worker_files.rs"), code)
+}
+
+/// Adds the package's files, as paths below it, with those of its subpackages.
+fn collect(directory: &Path, below: &str, names: &mut Vec<String>) -> io::Result<()> {
+    for entry in fs::read_dir(directory)? {
+        let entry = entry?;
+        let Ok(name) = entry.file_name().into_string() else { continue };
+        let path = entry.path();
+        if path.join("__init__.py").is_file() {
+            println!("cargo::rerun-if-changed={}", path.display());
+            collect(&path, &format!("{below}{name}/"), names)?;
+        } else if path.extension().is_some_and(|kind| kind == "py" || kind == "typed") {
+            names.push(format!("{below}{name}"));
+        }
+    }
+    Ok(())
 }

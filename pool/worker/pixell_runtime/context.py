@@ -128,7 +128,7 @@ def _read(frame: Frame) -> Context:
     agent_id = said.get("agent_id")
     if not agent_id:
         export = Identity.exports[index] if index < len(Identity.exports) else ""
-        agent_id = f"{Identity.package}/{export}"
+        agent_id = f"{Identity.package}/{export}" if export else Identity.package
     named = said.get("session")
     session = None
     if named:

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 #: Longer than the default buffer of a Unix socket, so no datagram is cut.
 _DATAGRAM = 262_144
 
-_DESCRIPTORS = 5
+_DESCRIPTORS = 6
 
 
 class Message(NamedTuple):

@@ -32,7 +32,8 @@ class Handler(NamedTuple):
 
 
 class LoadError(Exception):
-    """An export cannot be served. `phase` is "import" or "handler"; the cause is chained."""
+    """An export or a surface cannot be served. `phase` is "import", "handler" or "surface"; the cause is
+    chained."""
 
     def __init__(self, phase: str, export: str, error: BaseException) -> None:
         super().__init__(f"{phase} of {export}")
@@ -46,6 +47,12 @@ def extend_path(entries: list[str], kits: list[str]) -> None:
     the kits, from which only what is nowhere else is taken."""
     front = list(dict.fromkeys(entries))
     sys.path[:] = front + [entry for entry in sys.path if entry not in (*front, *kits)] + kits
+
+
+def is_async(function: Any) -> bool:
+    """Whether calling it gives something to await, or an async generator."""
+    code = _code_of(function)
+    return inspect.iscoroutinefunction(code) or inspect.isasyncgenfunction(code)
 
 
 def load(exports: list[dict[str, Any]]) -> list[Handler]:
@@ -66,9 +73,8 @@ def _load(export: dict[str, Any]) -> Handler:
     except BaseException as error:
         raise LoadError("handler", ident, error) from error
     code = _code_of(function)
-    is_async = inspect.iscoroutinefunction(code) or inspect.isasyncgenfunction(code)
     streams = inspect.isgeneratorfunction(code) or inspect.isasyncgenfunction(code)
-    lane = "async" if is_async else "sync"
+    lane = "async" if is_async(function) else "sync"
     threads = max(1, int(export.get("threads") or 1))
     return Handler(ident, export["module"], invoke, lane, streams, threads)
 

@@ -12,6 +12,8 @@ import functools
 import inspect
 import sys
 import threading
+import traceback
+from collections.abc import Coroutine
 from time import monotonic_ns
 from typing import Any, Callable, NoReturn
 
@@ -41,7 +43,15 @@ def new_loop() -> asyncio.AbstractEventLoop:
 class Looping:
     """Serves calls until the main socket ends."""
 
-    def __init__(self, handlers: list[Handler], channel: Channel, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self,
+        handlers: list[Handler],
+        channel: Channel,
+        loop: asyncio.AbstractEventLoop,
+        close: Callable[[], Coroutine[Any, Any, None]] | None = None,
+    ) -> None:
+        """`close` is waited for when the last call has ended, before the process does."""
+        self._close = close
         self._handlers = handlers
         self._channel = channel
         self._loop = loop
@@ -49,6 +59,7 @@ class Looping:
         self._settling = False
         self._stopping = False
         self._ended = False
+        self._closing: asyncio.Task[None] | None = None
         # Every call that was dispatched and has not ended, waiting ones included.
         self._active: dict[int, Call] = {}
         # Async calls of this turn, whose timers are set after their first step: most need none.
@@ -176,7 +187,19 @@ class Looping:
 
     def _leave_if_done(self) -> None:
         if self._ended and not self._active and not self._channel.calls:
-            leave(self._channel, 0)
+            if self._close is None:
+                leave(self._channel, 0)
+            if self._closing is None:
+                self._closing = self._loop.create_task(self._close_and_leave(self._close))
+
+    async def _close_and_leave(self, close: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        self._channel.flush()
+        try:
+            await close()
+        except Exception:
+            traceback.print_exc()
+            leave(self._channel, 1)
+        leave(self._channel, 0)
 
     def _cancel(self, ident: int) -> None:
         call = self._active.get(ident)

@@ -1,7 +1,7 @@
 """The process that imports a generation's code once and forks workers from itself.
 
-Enters: `init` and `fork` on the control socket. Leaves: `ready` or `failed`, `forked` and `exited`, and
-workers. When the control socket ends, `par` is gone: the template ends its process group.
+Enters: `init`, `fork` and `primary` on the control socket. Leaves: `ready` or `failed`, `forked` and
+`exited`, and workers. When the control socket ends, `par` is gone: the template ends its process group.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from pixell_runtime.batch import batch
 from pixell_runtime.confinement import Confinement
 from pixell_runtime.control import Control, Message, close_all
 from pixell_runtime.handlers import Handler, LoadError, extend_path, load
+from pixell_runtime.surfaces import declared
 from pixell_runtime.worker import Descriptors, become_worker, prepare
 
 #: Exit code of a template that cannot understand `par`.
@@ -27,6 +28,9 @@ EXIT_BROKEN = 70
 
 #: Signals that mean something to a template and nothing to its workers.
 HANDLED_SIGNALS = (signal.SIGTERM, signal.SIGCHLD)
+
+#: Messages that ask for a fork, and how many descriptors come with each: a primary has a door besides.
+_WANTED = {"fork": len(Descriptors._fields), "primary": len(Descriptors._fields) + 1}
 
 #: For code that is imported before a fork. Thread pools of mathematics libraries would make forks unsafe, and
 #: workers are processes already; gRPC's own fork support hangs more than it helps.
@@ -46,6 +50,7 @@ class Template:
         self._init: dict[str, Any] = {}
         self._ready: dict[str, Any] = {}
         self._handlers: list[Handler] | None = None
+        self._declared: list[declared.Declared] | None = None
         self._confinement = Confinement(None, [])
         self._workers: set[int] = set()
         self._wakeup, self._wakeup_writer = os.pipe()
@@ -114,9 +119,11 @@ class Template:
         extend_path(self._init["sys_path"], self._init["kits"])
         try:
             self._handlers = load(self._init["exports"])
+            self._declared = declared.load(self._init.get("surfaces"))
         except LoadError as error:
             self._fail(failures.of_start(error.phase, error.export, error.error))
         prepare(self._handlers)
+        declared.prepare(self._declared)
         # What is alive now stays: collections in the workers do not touch it, so its pages are shared.
         gc.collect()
         gc.freeze()
@@ -138,7 +145,7 @@ class Template:
             self._obey(message)
 
     def _obey(self, message: Message) -> None:
-        if message.name != "fork" or len(message.descriptors) != len(Descriptors._fields):
+        if _WANTED.get(message.name) != len(message.descriptors):
             raise ValueError(f"{message.name} with {len(message.descriptors)} descriptors is not expected")
         self._flush()
         # A signal between the fork and the child's first step would run our handlers there.
@@ -151,13 +158,13 @@ class Template:
             close_all(message.descriptors)
             return
         if pid == 0:
-            self._be_worker(message.descriptors)
+            self._be_forked(message)
         self._workers.add(pid)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, HANDLED_SIGNALS)
         close_all(message.descriptors)
         self._control.send({"forked": message.body, "pid": pid})
 
-    def _be_worker(self, descriptors: list[int]) -> NoReturn:
+    def _be_forked(self, message: Message) -> NoReturn:
         """Nothing of the template may go on in the child, whatever happens."""
         try:
             signal.set_wakeup_fd(-1)
@@ -168,7 +175,12 @@ class Template:
             os.close(self._wakeup)
             os.close(self._wakeup_writer)
             self._confinement.enter_worker()
-            become_worker(self._init, Descriptors(*descriptors), self._handlers, self._ready)
+            if message.name == "primary":
+                # Packages without surfaces do not pay for these modules.
+                from pixell_runtime.surfaces.primary import become_primary
+
+                become_primary(self._init, message.descriptors, self._declared, self._ready)
+            become_worker(self._init, Descriptors(*message.descriptors), self._handlers, self._ready)
         except BaseException:
             traceback.print_exc()
         finally:

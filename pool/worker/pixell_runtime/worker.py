@@ -16,7 +16,7 @@ import os
 import signal
 import socket
 import sys
-from typing import Any, NamedTuple, NoReturn, Protocol
+from typing import Any, Callable, NamedTuple, NoReturn, Protocol
 
 from pixell_runtime import failures
 from pixell_runtime.blocking import Blocking
@@ -65,14 +65,7 @@ def become_worker(
     """Serves until the end. `handlers` is None if they are to be imported here; `ready` is the template's."""
     Identity.package = init["package"]
     Identity.exports = tuple(export["id"] for export in init["exports"])
-    _settle_in(descriptors)
-    main = socket.socket(fileno=descriptors.main)
-    side = socket.socket(fileno=descriptors.side)
-    journal = Journal(descriptors.journal)
-    os.close(descriptors.journal)
-    channel = Channel(main, journal, (side,))
-    monitor = Monitor(side)
-    monitor.start()
+    channel, monitor = connect(descriptors)
     try:
         if handlers is None:
             gc.disable()
@@ -82,17 +75,53 @@ def become_worker(
             gc.freeze()
         gc.enable()
         worker = _choose(handlers, channel)
-        _announce(handlers, worker)
+        announce({handler.module: handler.id for handler in handlers}, worker.wait_for)
     except LoadError as error:
-        _fail(channel, failures.of_start(error.phase, error.export, error.error))
+        fail(channel, error)
     said = {**ready, "pid": os.getpid(), "exports": [handler.describe() for handler in handlers]}
     channel.send(Kind.READY, 0, payload=json.dumps(said).encode())
     monitor.attach(worker)
     worker.run()
 
 
+def connect(descriptors: Descriptors, *others: socket.socket) -> tuple[Channel, Monitor]:
+    """Makes a process of its own out of a copy of the template, that listens to its side socket from now on.
+    `others` are sockets that processes of its handlers must not hold."""
+    _settle_in(descriptors)
+    main = socket.socket(fileno=descriptors.main)
+    side = socket.socket(fileno=descriptors.side)
+    journal = Journal(descriptors.journal)
+    os.close(descriptors.journal)
+    channel = Channel(main, journal, (side, *others))
+    monitor = Monitor(side)
+    monitor.start()
+    return channel, monitor
+
+
+def announce(modules: dict[str, str], wait_for: Callable[[Any], Any]) -> None:
+    """Runs `on_worker_start()` of every one of these modules, once. With each comes the export that a failure
+    is told of."""
+    for module, export in modules.items():
+        hook = getattr(sys.modules.get(module), "on_worker_start", None)
+        if hook is None:
+            continue
+        try:
+            result = hook()
+            if inspect.isawaitable(result):
+                wait_for(result)
+        except BaseException as error:
+            raise LoadError("import", export, error) from error
+
+
+def fail(channel: Channel, error: LoadError) -> NoReturn:
+    """Tells why this process does not serve, and ends it."""
+    said = failures.of_start(error.phase, error.export, error.error)
+    channel.send(Kind.FAILED, 0, payload=json.dumps(said).encode())
+    flush_output()
+    os._exit(1)
+
+
 def _settle_in(descriptors: Descriptors) -> None:
-    """Makes a process of its own out of a copy of the template."""
     os.dup2(descriptors.stdout, 1)
     os.dup2(descriptors.stderr, 2)
     os.close(descriptors.stdout)
@@ -126,23 +155,3 @@ def _choose(handlers: list[Handler], channel: Channel) -> Worker:
     from pixell_runtime.looping import Looping, new_loop
 
     return Looping(handlers, channel, new_loop())
-
-
-def _announce(handlers: list[Handler], worker: Worker) -> None:
-    """Runs `on_worker_start()` of every module that has handlers, once."""
-    for export in {handler.module: handler for handler in handlers}.values():
-        hook = getattr(sys.modules.get(export.module), "on_worker_start", None)
-        if hook is None:
-            continue
-        try:
-            result = hook()
-            if inspect.isawaitable(result):
-                worker.wait_for(result)
-        except BaseException as error:
-            raise LoadError("import", export.id, error) from error
-
-
-def _fail(channel: Channel, said: dict[str, Any]) -> NoReturn:
-    channel.send(Kind.FAILED, 0, payload=json.dumps(said).encode())
-    flush_output()
-    os._exit(1)

@@ -66,7 +66,12 @@ class Gateway:
         preload: bool = True,
         sandbox: dict[str, Any] | None = None,
         layer: int | None = None,
+        surfaces: dict[str, Any] | None = None,
+        path: list[str] | None = None,
+        kits: list[str] | None = None,
+        python: str = sys.executable,
     ) -> None:
+        """`path` is searched behind the package, `kits` behind everything else."""
         (root / "main.py").write_text(source)
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         ours.settimeout(PATIENCE)
@@ -74,7 +79,7 @@ class Gateway:
         self.workers: list[WorkerEnd] = []
         self.log = (root / "template.log").open("w+b")
         self.process = subprocess.Popen(
-            [sys.executable, "-I", "-B", str(MAIN)],
+            [python, "-I", "-B", str(MAIN)],
             stdin=theirs,
             stdout=self.log,
             stderr=self.log,
@@ -86,12 +91,13 @@ class Gateway:
         init = {
             "package": "test@1.0.0",
             "root": str(root),
-            "sys_path": [str(root)],
-            "kits": [],
+            "sys_path": [str(root), *(path or [])],
+            "kits": kits or [],
             "exports": exports,
             "preload": preload,
             "dev": False,
             "sandbox": sandbox,
+            "surfaces": surfaces,
         }
         layers = [] if layer is None else [layer]
         socket.send_fds(ours, [json.dumps({"init": init}).encode()], layers)
@@ -145,7 +151,11 @@ class Gateway:
 class WorkerEnd:
     """Our end of one worker."""
 
-    def __init__(self, gateway: Gateway, number: int) -> None:
+    #: How the template is asked for it.
+    request = "fork"
+
+    def __init__(self, gateway: Gateway, number: int, *more: int) -> None:
+        """`more` are descriptors that go with it; they are closed."""
         self.gateway = gateway
         self.main, main = socket.socketpair()
         self.side, side = socket.socketpair()
@@ -155,8 +165,8 @@ class WorkerEnd:
         self.journal = mmap.mmap(journal, JOURNAL_SIZE)
         self.out, out = os.pipe()
         self.err, err = os.pipe()
-        passed = [main.detach(), side.detach(), journal, out, err]
-        socket.send_fds(gateway.control, [json.dumps({"fork": number}).encode()], passed)
+        passed = [main.detach(), side.detach(), journal, out, err, *more]
+        socket.send_fds(gateway.control, [json.dumps({self.request: number}).encode()], passed)
         for descriptor in passed:
             os.close(descriptor)
         self.pid = gateway.expect("forked")["pid"]

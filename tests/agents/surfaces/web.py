@@ -5,10 +5,24 @@ import os
 from contextlib import asynccontextmanager
 
 from fastapi import FastAPI, Request, WebSocket, WebSocketDisconnect
-from fastapi.responses import JSONResponse, PlainTextResponse, StreamingResponse
+from fastapi.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
 
 ABORTED = []
 STARTED = []
+
+
+class Echo(Response):
+    """Answers while the request is still being sent. `StreamingResponse` cannot: it reads the rest of the request
+    itself, to notice when the client leaves."""
+
+    async def __call__(self, scope, receive, send):
+        headers = [(b"content-type", b"application/octet-stream")]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        more = True
+        while more:
+            message = await receive()
+            more = message.get("more_body", False)
+            await send({"type": "http.response.body", "body": message.get("body", b""), "more_body": more})
 
 
 @asynccontextmanager
@@ -53,15 +67,9 @@ def mount(app: FastAPI):
         return response
 
     @app.post("/api/echo")
-    async def echo(request: Request):
+    async def echo():
         """The body, part by part as it comes."""
-
-        async def parts():
-            async for part in request.stream():
-                if part:
-                    yield part
-
-        return StreamingResponse(parts(), media_type="application/octet-stream")
+        return Echo()
 
     @app.get("/api/events")
     async def events(count: int = 10, seconds: float = 0.1):

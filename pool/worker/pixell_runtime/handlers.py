@@ -43,8 +43,8 @@ class LoadError(Exception):
 
 
 def extend_path(entries: list[str], kits: list[str]) -> None:
-    """Puts a package's folders in front, in order, each once, the interpreter's own behind them, and behind those
-    the kits, from which only what is nowhere else is taken."""
+    """Puts a package's folders in front, in order, each once, the interpreter's own behind them, and behind
+    those the kits, from which only what is nowhere else is taken."""
     front = list(dict.fromkeys(entries))
     sys.path[:] = front + [entry for entry in sys.path if entry not in (*front, *kits)] + kits
 

@@ -17,6 +17,17 @@ AGENTS = Path(__file__).parents[3] / "tests" / "agents"
 
 @pytest.fixture
 def gateway(tmp_path: Path) -> Iterator[Callable[..., Gateway]]:
+    yield from _gateways(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., PrimaryEnd]]:
+    """As `primary`, for tests of one module that do not end what they share."""
+    for gateways in _gateways(tmp_path_factory.mktemp("shared")):
+        yield _primaries(gateways)
+
+
+def _gateways(tmp_path: Path) -> Iterator[Callable[..., Gateway]]:
     started: list[Gateway] = []
 
     def start(source: str, *exports: Any, **options: Any) -> Gateway:
@@ -34,7 +45,10 @@ def gateway(tmp_path: Path) -> Iterator[Callable[..., Gateway]]:
 @pytest.fixture
 def primary(gateway: Callable[..., Gateway]) -> Callable[..., PrimaryEnd]:
     """`primary(source, rest="main:mount", a2a=…)` starts a generation with surfaces, and its primary."""
+    return _primaries(gateway)
 
+
+def _primaries(gateway: Callable[..., Gateway]) -> Callable[..., PrimaryEnd]:
     def start(
         source: str = "",
         *,

@@ -203,7 +203,15 @@ def test_a_service_that_fails_says_so(primary, service, type_, word):
     assert started.status() == 1
 
 
-def test_a_servicer_takes_every_action(primary, generated):
+@pytest.mark.parametrize(
+    "service",
+    [
+        "def service():\n    return Agent()\n",
+        "def service():\n    made = grpc.aio.server()\n"
+        "    agent_pb2_grpc.add_AgentServiceServicer_to_server(Agent(), made)\n    return made\n",
+    ],
+)
+def test_a_servicer_takes_every_action(primary, generated, service):
     source = (
         "import agent_pb2, agent_pb2_grpc, grpc\n"
         "class Agent(agent_pb2_grpc.AgentServiceServicer):\n"
@@ -213,11 +221,10 @@ def test_a_servicer_takes_every_action(primary, generated):
         "        if request.action == 'raise':\n            raise ValueError('broken')\n"
         "        said = f'{request.action} {dict(sorted(request.parameters.items()))} {request.request_id}'\n"
         "        return agent_pb2.ActionResult(success=request.action != 'fail', result=said, error='')\n"
-        "def service():\n    return Agent()\n"
     )
-    started = primary(source, a2a="main:service", path=[str(generated)])
+    started = primary(source + service, a2a="main:service", path=[str(generated)])
     said = started.surfaces()["a2a"]
-    assert said["actions"] == ["*"] and said["services"] == [] and said["socket"] is None
+    assert said["actions"] == ["*"] and said["services"] == []
     asked = {"action": "do", "parameters": {"a": "x", "b": [1]}, "request_id": "r1"}
     assert started.act(0, asked) == {"success": True, "result": "do {'a': 'x', 'b': '[1]'} r1", "error": ""}
     assert started.act(0, {"action": "fail"})["success"] is False
@@ -252,5 +259,5 @@ def test_a_call_knows_its_package(primary):
     )
     started = primary(source, a2a="main:service", packages=None)
     started.surfaces()
-    started.call({}, meta={"request_id": "r7", "agent_id": "test@1.0.0"})
+    started.call({}, meta={"request_id": "r7"})
     assert started.result() == ["test@1.0.0", "r7"]

@@ -50,10 +50,10 @@ def service():
 '''
 
 
-@pytest.fixture(params=["rest", "a2a"])
-def agent(primary, request):
+@pytest.fixture(scope="module", params=["rest", "a2a"])
+def agent(shared, request):
     """Reached by either key: what the function returns decides."""
-    started = primary(SOURCE, **{request.param: "main:service"})
+    started = shared(SOURCE, **{request.param: "main:service"})
     said = started.surfaces()
     assert said["rest"] == {"kind": "handlers"}
     assert said["a2a"] is None or said["a2a"]["actions"] == ["chat", "fail", "plain", "gone"]

@@ -65,6 +65,12 @@ def test_an_async_function_may_make_the_server(primary):
     assert called(started) == expected(started.pid)
 
 
+def test_a_server_that_is_made_at_import_is_served_by_a_primary_that_imports_for_itself(primary):
+    source = SERVICER + "service = server.create_server()\n"
+    started = primary(source, agent="grpc-own", a2a="main:service", preload=False)
+    assert called(started) == expected(started.pid)
+
+
 def test_a_threaded_server_is_served_too(primary):
     source = (
         "import own_pb2, own_pb2_grpc, grpc\nfrom concurrent import futures\n"

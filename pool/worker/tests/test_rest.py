@@ -11,11 +11,19 @@ from primaries import WebSocket
 from pixell_runtime.frames import Kind
 
 
-@pytest.fixture(params=["new", "old"])
-def web(primary, request):
+@pytest.fixture(scope="module", params=["new", "old"])
+def web(shared, request):
     """The example package with every kind of endpoint, on current and on old packages."""
-    started = primary(agent="surfaces", rest="web:mount", packages=request.param)
+    started = shared(agent="surfaces", rest="web:mount", packages=request.param)
     assert started.surfaces()["rest"] == {"kind": "mount"}
+    return started
+
+
+@pytest.fixture(params=["new", "old"])
+def mortal(primary, request):
+    """The same, for one test to end."""
+    started = primary(agent="surfaces", rest="web:mount", packages=request.param)
+    started.surfaces()
     return started
 
 
@@ -92,7 +100,7 @@ def test_websockets_speak_both_ways(web):
     assert kind == 8 and reason[2:] == b"as you wish"
 
 
-@pytest.mark.parametrize("path", ["/api/slow?name=gone", "/api/endless?name=gone"])
+@pytest.mark.parametrize("path", ["/api/slow?name=slow", "/api/endless?name=endless"])
 def test_a_client_that_leaves_is_noticed(web, path):
     connection = web.connection()
     connection.sendall(f"GET {path} HTTP/1.1\r\nHost: a\r\n\r\n".encode())
@@ -102,7 +110,7 @@ def test_a_client_that_leaves_is_noticed(web, path):
         web.get("/api/ping")
     connection.close()
     deadline = time.monotonic() + 10
-    while web.get("/api/aborted") != ["gone"]:
+    while path.rpartition("=")[2] not in web.get("/api/aborted"):
         assert time.monotonic() < deadline, "the application does not know"
         time.sleep(0.01)
 
@@ -145,53 +153,55 @@ def test_a_handler_that_raises_costs_its_own_request(web):
     assert "this endpoint fails on purpose" in web.errors()
 
 
-def test_stop_shuts_the_application_down(web):
-    idle = web.connection()
-    web.get("/api/ping")
-    web.aside(Kind.STOP)
-    assert web.status() == 0
-    assert "the application was shut down" in web.output() and idle.recv(1) == b""
+def test_stop_shuts_the_application_down(mortal):
+    idle = mortal.connection()
+    mortal.get("/api/ping")
+    mortal.aside(Kind.STOP)
+    assert mortal.status() == 0
+    assert "the application was shut down" in mortal.output() and idle.recv(1) == b""
 
 
-def test_stop_lets_a_request_end(web):
-    connection = web.connection()
+def test_stop_lets_a_request_end(mortal):
+    connection = mortal.connection()
     connection.sendall(b"GET /api/slow?seconds=0.5 HTTP/1.1\r\nHost: a\r\nX-Mark: 1\r\n\r\n")
-    web.get("/api/ping")
-    web.aside(Kind.STOP)
+    mortal.get("/api/ping")
+    mortal.aside(Kind.STOP)
     assert connection.makefile("rb").read().endswith(b'{"slept":0.5}')
-    assert web.status() == 0
+    assert mortal.status() == 0
 
 
-def test_the_end_of_par_ends_it_at_once(web):
-    WebSocket(web.connection(), "/api/ws")
-    web.main.shutdown(2)
-    assert web.status() == 0
-    assert "shut down" not in web.output()
+def test_the_end_of_par_ends_it_at_once(mortal):
+    WebSocket(mortal.connection(), "/api/ws")
+    mortal.main.shutdown(2)
+    assert mortal.status() == 0
+    assert "shut down" not in mortal.output()
 
 
-def test_the_end_of_the_door_ends_it(web):
-    web.door.close()
-    assert web.status() == 0
+def test_the_end_of_the_door_ends_it(mortal):
+    mortal.door.close()
+    assert mortal.status() == 0
 
 
-def test_a_crash_is_seen_as_one(web):
-    connection = web.connection()
+def test_a_crash_is_seen_as_one(mortal):
+    connection = mortal.connection()
     connection.sendall(b"GET /api/exits HTTP/1.1\r\nHost: a\r\n\r\n")
-    assert web.status() == 3 and connection.recv(1) == b""
+    assert mortal.status() == 3 and connection.recv(1) == b""
 
 
-def test_what_leaves_no_lifespan_behind_ends_it(primary):
+def test_a_lifespan_that_fails_later_ends_the_process(primary):
     source = (
-        "import asyncio\n"
+        "import asyncio\nasked = asyncio.Event()\n"
         "async def app(scope, receive, send):\n"
         "    if scope['type'] == 'lifespan':\n"
         "        await receive()\n"
         "        await send({'type': 'lifespan.startup.complete'})\n"
-        "        await asyncio.sleep(0.1)\n"
+        "        await asked.wait()\n"
         "        raise OSError('the pool is gone')\n"
+        "    asked.set()\n"
     )
     started = primary(source, rest="main:app", application=True)
     assert started.surfaces()["rest"] == {"kind": "application"}
+    started.connection().sendall(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
     assert started.status() == 70 and "the pool is gone" in started.errors()
 
 

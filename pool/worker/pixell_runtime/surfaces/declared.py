@@ -39,8 +39,8 @@ def prepare(declared: list[Declared]) -> None:
         return
     importlib.import_module("pixell_runtime.surfaces.primary")
     if any(one.name == "rest" for one in declared):
-        # Whether it is there is for the primary to say, with a reason.
-        with contextlib.suppress(ImportError):
+        # Whether it is there and works is for the primary to say, with a reason.
+        with contextlib.suppress(Exception):
             importlib.import_module("uvicorn")
 
 

@@ -70,13 +70,26 @@ def make(value: Any, promised: bool = False) -> Entered | None:
             # The gateway tells each request's prefix; one that was guessed would stand in its way.
             value.root_path = ""
         return Entered(value, "application")
-    build = None if inspect.isclass(value) else getattr(value, "build", None)
-    if callable(build):
-        return make(build(), True)
+    if _builds(value):
+        return make(value.build(), True)
     actions = read_actions(value)
     if actions is not None:
         return Entered(HttpA2a(actions), "handlers")
     return None
+
+
+def is_material(value: Any) -> bool:
+    """Whether `make` makes something of it, without making it."""
+    return (
+        asgi.is_router(value)
+        or asgi.is_application(value)
+        or _builds(value)
+        or read_actions(value) is not None
+    )
+
+
+def _builds(value: Any) -> bool:
+    return not inspect.isclass(value) and callable(getattr(value, "build", None))
 
 
 async def _mount(function: Any, parameter: inspect.Parameter) -> Entered:

@@ -14,13 +14,14 @@ import secrets
 import socket
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 from typing import Any, Callable
 
 from pixell_runtime.failures import message_of
 from pixell_runtime.results import type_name
 from pixell_runtime.surfaces.actions import THREADS
 from pixell_runtime.surfaces.service import OURS_TO_BIND, PortBound, Service
-from pixell_runtime.surfaces.servicer import Registration
+from pixell_runtime.surfaces.servicer import AGENT_SERVICE, Registration
 
 #: Of messages in both directions. gRPC's own limit is 4 MB; the gateway lets 16 pass.
 MAX_MESSAGE = 16 * 1024 * 1024
@@ -57,7 +58,11 @@ class GrpcServer:
         self.name = f"par-{secrets.token_hex(16)}"
         self._stopping = False
         self._server = service.servers[0] if service.servers else _make()
-        self.services = list(dict.fromkeys([*_services_of(self._server), *_register(self._server, service)]))
+        added = _register(self._server, service)
+        handlers = {str(handler.service_name()): handler for handler in _handlers_of(self._server)}
+        #: The servicer of the gateway's own service, if the package has put one on its server.
+        self.agent = _servicer_in(handlers.pop(AGENT_SERVICE, None))
+        self.services = list(dict.fromkeys([*handlers, *added]))
 
     async def start(self, lost: Callable[[BaseException], None]) -> None:
         """Binds and serves. `lost` is told if the server ends by itself."""
@@ -165,10 +170,10 @@ class _Listener:
         return getattr(self._server, name)
 
 
-def _services_of(server: Any) -> list[str]:
-    """The services of a server that the package has filled. It does not tell them, but it refers to their
-    handlers."""
-    found: list[str] = []
+def _handlers_of(server: Any) -> list[Any]:
+    """The handlers of a server that the package has filled, one a service. It does not tell them, but it
+    refers to them."""
+    found: list[Any] = []
     level, seen = [server], {id(server)}
     for _ in range(_DEPTH):
         following = []
@@ -176,15 +181,22 @@ def _services_of(server: Any) -> list[str]:
             if id(one) in seen or inspect.ismodule(one) or inspect.isclass(one) or inspect.isroutine(one):
                 continue
             seen.add(id(one))
-            name = getattr(one, "service_name", None)
-            if callable(name):
-                found.append(str(name()))
+            if callable(getattr(one, "service_name", None)):
+                found.append(one)
             elif isinstance(one, (list, tuple, dict)) or type(one).__module__.partition(".")[0] == "grpc":
                 following.append(one)
         if not following:
             break
         level = following
     return found
+
+
+def _servicer_in(handler: Any) -> Any:
+    """The object whose `Invoke` a handler of the agent service calls."""
+    if handler is None:
+        return None
+    method = handler.service(SimpleNamespace(method=f"/{AGENT_SERVICE}/Invoke", invocation_metadata=()))
+    return getattr(getattr(method, "unary_unary", None), "__self__", None)
 
 
 def _collect(file: Any, files: dict[str, Any]) -> None:

@@ -87,18 +87,19 @@ class Surfaces:
             await self._lifespan.stop()
 
     async def _open_grpc(self, declared: Declared, found: service.Service) -> None:
-        self.handlers = to_handlers(found.actions, declared.module)
-        names = list(found.actions)
-        if found.servicer is not None:
-            names.append(_EVERY)
-            self.handlers.append(to_handler(_EVERY, caller_of(found.servicer), declared.module))
-        facts: dict[str, Any] = {"actions": names, "services": [], "socket": None, "descriptors": []}
+        servicer = found.servicer
+        facts: dict[str, Any] = {"services": [], "socket": None, "descriptors": []}
         if found.servers or found.registrations:
             self._grpc = GrpcServer(found)
             await self._grpc.start(self._lost)
             facts["services"] = self._grpc.services
             facts["socket"] = self._grpc.name
             facts["descriptors"] = self._grpc.descriptors()
+            servicer = servicer or self._grpc.agent
+        self.handlers = to_handlers(found.actions, declared.module)
+        if servicer is not None:
+            self.handlers.append(to_handler(_EVERY, caller_of(servicer), declared.module))
+        facts["actions"] = [handler.id for handler in self.handlers]
         self.facts["a2a"] = facts
 
     async def _open_http(self, declared: Declared | None, found: service.Service) -> None:
@@ -180,7 +181,6 @@ def become_primary(
         surfaces.open(declared)
     except LoadError as error:
         fail(channel, error)
-    Identity.exports = tuple(handler.id for handler in surfaces.handlers)
     worker = Looping(surfaces.handlers, channel, surfaces.loop, surfaces.close)
     said = {**ready, "pid": os.getpid(), "exports": [], "surfaces": surfaces.facts}
     channel.send(Kind.READY, 0, payload=json.dumps(said).encode())

@@ -81,7 +81,7 @@ def _is_function(value: Any) -> bool:
     """Whether the entry has to be called for the service; else it stands there itself."""
     if inspect.isclass(value):
         return True
-    there = is_server(value) or read_actions(value) or entry.make(value) or takes_every_action(value)
+    there = is_server(value) or entry.is_material(value) or takes_every_action(value)
     return callable(value) and not there and registration_of(value) is None
 
 

@@ -15,8 +15,9 @@ from typing import Any, Callable, NamedTuple
 from pixell_runtime.failures import message_of
 from pixell_runtime.results import encode
 
-#: The servicer of `pixell.agent.AgentService`, in every version of its definition. The gateway speaks that
+#: The service of actions, in every version of its definition, and its servicer. The gateway speaks that
 #: service itself, so no server of the package has to.
+AGENT_SERVICE = "pixell.agent.AgentService"
 _AGENT_SERVICER = "AgentServiceServicer"
 
 

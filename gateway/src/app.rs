@@ -24,12 +24,14 @@ use crate::{
     auth::{AuthMetrics, Identity, adapters, operator::OperatorToken},
     config::Config,
     control::{ControlState, Hook, Notice, Verifier, router},
-    edge::{Edge, InFlight, RequestIds, server},
+    edge::{Door, Edge, InFlight, RequestIds, server},
     inner,
     lifecycle::{Ends, Lifecycle},
     limit::Limiter,
     observe::{LogSink, line, log::Logging, metrics::EdgeMetrics},
+    route::Layout,
     tls::{Gate, TlsMetrics},
+    ui::Shelf,
     watch,
     webhooks::{WebhookSettings, Webhooks},
 };
@@ -143,6 +145,9 @@ fn run(config: Config, logging: Logging) -> anyhow::Result<()> {
         authentication,
         cors: config.cors.clone().map(Arc::new),
         control: control_path.clone(),
+        layout: Arc::new(Layout::Host),
+        door: Door::Http,
+        shelf: Arc::new(Shelf::new()),
         metrics: edge_metrics,
         sink: logging.sink.clone(),
         identity: Arc::clone(&logging.identity),
@@ -301,7 +306,7 @@ fn metrics_text(
         edge.log_dropped.inc_by(sink.dropped().saturating_sub(edge.log_dropped.get()));
         {
             let directory = pool.directory();
-            edge.forget(|agent| directory.find(agent).is_none());
+            edge.forget(|id| directory.find(id).is_none() && directory.package(id, Some(b"")).is_none());
         }
         // Families that were registered always have a text form.
         TextEncoder::new().encode_to_string(&registry.gather()).unwrap_or_default()

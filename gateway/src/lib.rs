@@ -19,6 +19,7 @@ mod observe;
 mod problem;
 mod route;
 mod tls;
+mod ui;
 mod watch;
 mod webhooks;
 

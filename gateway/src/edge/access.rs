@@ -13,12 +13,12 @@ impl Edge {
     /// Counts a request and writes its line.
     pub(crate) fn settle(&self, session: &Session, ctx: &Ctx) {
         let total = ctx.begin.elapsed();
-        let front = ctx.agent.as_ref().map(|agent| Front::of(agent, &self.metrics));
+        let front = ctx.front(&self.metrics);
         if let Some(front) = &front {
             self.count(front, ctx, total);
         }
         // What the agent does wrong is its author's business, and a probe that hears 503 was answered as it should.
-        let ours = ctx.agent.is_some() || ctx.code == Some(Code::Internal);
+        let ours = front.is_some() || ctx.code == Some(Code::Internal);
         let level =
             if ctx.status >= 500 && ours && ctx.code != Some(Code::AgentError) { "warn" } else { "info" };
         self.sink.line(|out| {
@@ -70,7 +70,8 @@ impl Edge {
         }
         front.seconds.observe(total.as_secs_f64());
         front.queue.observe(ctx.queued.as_secs_f64());
-        if ctx.code.is_none() {
+        // Of an application nobody says how long it has worked.
+        if ctx.code.is_none() && ctx.agent.is_some() {
             let ours = total.saturating_sub(ctx.queued).saturating_sub(ctx.worker);
             self.metrics.overhead_seconds.observe(ours.as_secs_f64());
         }

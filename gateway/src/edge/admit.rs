@@ -7,12 +7,13 @@ use std::{
 
 use par_pool::fleet::{Agent, Directory, LoadError};
 use par_proto::code::Code;
+use pingora_http::RequestHeader;
 use pingora_proxy::Session;
 
-use super::{Edge, ctx::Ctx, refusal::Refusal};
+use super::{Door, Edge, ctx::Ctx, refusal::Refusal, surface::Spot};
 use crate::{
     auth::permit::Permit,
-    route::{Target, route},
+    route::{Layout, Place, Target, route},
 };
 
 /// The header that keeps the calls of a session on one version.
@@ -29,21 +30,58 @@ pub(super) struct Admitted {
     pub(super) permit: Permit,
 }
 
-/// The call that a request asks for; the management side is `None`.
-pub(super) type Plan = Option<Result<Admitted, Refusal>>;
+/// What answers a request.
+#[derive(Debug)]
+pub(super) enum Plan {
+    /// The management side; so many bytes at the path's begin are not for it.
+    Control {
+        /// Length of a base path.
+        strip: usize,
+    },
+    /// An agent.
+    Call(Admitted),
+    /// The REST surface of a package.
+    Rest(Spot),
+    /// A file of a package.
+    Page(Spot),
+}
 
 impl Edge {
+    /// Which part of the runtime a request is for.
+    pub(super) fn target<'a>(&self, head: &'a RequestHeader, directory: &Directory) -> Target<'a> {
+        let path = head.uri.path();
+        if let (Door::Ui { .. }, Layout::Single(single)) = (self.door, &*self.layout) {
+            return Target::Ui(Place { id: single.id.to_string().into(), prefix: "", rest: path });
+        }
+        // With a session, so that asking takes no share of a split away.
+        let known = |id: &str| directory.find(id).is_some() || directory.package(id, Some(b"")).is_some();
+        route(&self.layout, &head.method, path, known)
+    }
+
     /// What answers a request, as the table is now.
-    pub(super) fn plan(&self, session: &Session, ctx: &mut Ctx) -> Plan {
+    pub(super) fn plan(&self, session: &Session, ctx: &mut Ctx) -> Result<Plan, Refusal> {
         let directory = self.pool.directory();
         let head = session.req_header();
         let sticky = head.headers.get(SESSION).map(http::HeaderValue::as_bytes);
-        match route(head.uri.path(), |id| directory.find(id).is_some()) {
-            Target::Control => None,
-            Target::Invoke(id) => Some(self.admit(ctx, &directory, &id, sticky, false)),
-            Target::Envelope(id) => Some(self.admit(ctx, &directory, &id, sticky, true)),
-            Target::Below(id) => Some(Err(below(&directory, &id))),
-            Target::Nothing => Some(Err(Refusal::new(Code::NotFound, "there is nothing at this path"))),
+        match self.target(head, &directory) {
+            Target::Control { strip } => Ok(Plan::Control { strip }),
+            Target::Invoke(id) => self.admit(ctx, &directory, &id, sticky, false).map(Plan::Call),
+            Target::Envelope(id) => self.admit(ctx, &directory, &id, sticky, true).map(Plan::Call),
+            Target::Rest(place) => {
+                let mount = directory.package(&place.id, sticky);
+                self.rest_surface(ctx, mount, &place, head)
+            }
+            Target::Ui(place) => {
+                let mount = directory.package(&place.id, sticky);
+                self.ui_surface(ctx, mount, &place, head).map(Plan::Page)
+            }
+            Target::A2a(place) => {
+                Err(match self.package(ctx, directory.package(&place.id, sticky), &place.id) {
+                    Ok(_) => Refusal::new(Code::NotFound, "this path is for gRPC"),
+                    Err(refusal) => refusal,
+                })
+            }
+            Target::Nothing => Err(Refusal::new(Code::NotFound, "there is nothing at this path")),
         }
     }
 
@@ -57,11 +95,7 @@ impl Edge {
         envelope: bool,
     ) -> Result<Admitted, Refusal> {
         let Some(agent) = directory.pick(id, sticky).filter(|agent| !agent.is_private()) else {
-            if !self.pool.is_settled() {
-                return Err(Refusal::new(Code::NotReady, "packages are still being mounted")
-                    .retry_after(Duration::from_secs(1)));
-            }
-            return Err(unknown(id));
+            return Err(self.unknown(id));
         };
         let permit = self.permit(ctx, agent)?;
         if !agent.is_enabled() {
@@ -70,12 +104,24 @@ impl Edge {
         Ok(Admitted { agent: Arc::clone(agent), envelope, permit })
     }
 
+    /// Nobody has this id, or nobody has it yet.
+    pub(super) fn unknown(&self, id: &str) -> Refusal {
+        if !self.pool.is_settled() {
+            return Refusal::new(Code::NotReady, "packages are still being mounted")
+                .retry_after(Duration::from_secs(1));
+        }
+        let id = id.get(..id.floor_char_boundary(TOLD)).unwrap_or(id);
+        Refusal::new(Code::AgentNotFound, format!("there is no agent {id:?}"))
+    }
+
     /// Mounts the lazy package that a call is for, within the deadline of the call. `None`: there is none.
     pub(super) async fn wake(&self, session: &Session, begin: Instant) -> Option<Result<(), Refusal>> {
-        let name = match route(session.req_header().uri.path(), |_| false) {
-            Target::Invoke(id) | Target::Envelope(id) => self.pool.sleeping(&id)?,
-            Target::Control | Target::Below(_) | Target::Nothing => return None,
+        let id = match self.target(session.req_header(), &Directory::default()) {
+            Target::Invoke(id) | Target::Envelope(id) => id,
+            Target::Rest(place) | Target::Ui(place) | Target::A2a(place) => place.id,
+            Target::Control { .. } | Target::Nothing => return None,
         };
+        let name = self.pool.sleeping(&id)?;
         let deadline = match self.deadline(session, None, begin) {
             Ok(deadline) => deadline,
             Err(refusal) => return Some(Err(refusal)),
@@ -102,14 +148,21 @@ impl Edge {
         agent: Option<&Agent>,
         begin: Instant,
     ) -> Result<Instant, Refusal> {
-        let longest =
-            agent.and_then(|agent| agent.export()?.timeout).unwrap_or_else(|| self.pool.request_timeout());
-        let Some(value) = session.req_header().headers.get("x-par-timeout-ms") else {
-            return Ok(begin + longest);
-        };
+        let longest = agent.and_then(|agent| agent.export()?.timeout);
+        self.patience(session.req_header(), longest).map(|patience| begin + patience)
+    }
+
+    /// How long the caller waits: as long as it may, or shorter by its own word.
+    pub(super) fn patience(
+        &self,
+        head: &RequestHeader,
+        longest: Option<Duration>,
+    ) -> Result<Duration, Refusal> {
+        let longest = longest.unwrap_or_else(|| self.pool.request_timeout());
+        let Some(value) = head.headers.get("x-par-timeout-ms") else { return Ok(longest) };
         let milliseconds = value.to_str().ok().and_then(|text| text.parse().ok()).filter(|ms| *ms > 0);
         match milliseconds {
-            Some(ms) => Ok(begin + longest.min(Duration::from_millis(ms))),
+            Some(ms) => Ok(longest.min(Duration::from_millis(ms))),
             None => Err(Refusal::new(Code::BadRequest, "X-PAR-Timeout-Ms is not a number of milliseconds")),
         }
     }
@@ -118,20 +171,5 @@ impl Edge {
 /// When a package that could not be mounted is worth another try.
 const AGAIN: Duration = Duration::from_secs(5);
 
-fn below(directory: &Directory, id: &str) -> Refusal {
-    let known = directory.find(id).is_some_and(|agent| !agent.is_private());
-    if known {
-        let text = format!("{id:?} has nothing at this path; call it at /agents/{id}/invoke");
-        Refusal::new(Code::NotFound, text)
-    } else {
-        unknown(id)
-    }
-}
-
 /// Bytes of an unknown id that are told back: more than any real one has.
 const TOLD: usize = 512;
-
-fn unknown(id: &str) -> Refusal {
-    let id = id.get(..id.floor_char_boundary(TOLD)).unwrap_or(id);
-    Refusal::new(Code::AgentNotFound, format!("there is no agent {id:?}"))
-}

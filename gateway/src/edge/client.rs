@@ -38,6 +38,11 @@ impl Edge {
         let has_tls = session.digest().is_some_and(|digest| digest.ssl_digest.is_some());
         client(&self.connections, peer(session), has_tls, &session.req_header().headers)
     }
+
+    /// Whether one of our own proxies sent a request.
+    pub(super) fn is_proxied(&self, session: &Session) -> bool {
+        peer(session).is_some_and(|peer| self.connections.trusts(peer.to_canonical()))
+    }
 }
 
 fn client(rules: &Connections, peer: Option<IpAddr>, has_tls: bool, headers: &HeaderMap) -> Client {

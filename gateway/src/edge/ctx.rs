@@ -11,10 +11,11 @@ use std::{
 use par_pool::fleet::Agent;
 use par_proto::{code::Code, ids::is_request_id};
 
-use super::{client::Client, who::Decision};
+use super::{client::Client, front::Front, premises::Premises, rest::Rest, who::Decision};
 use crate::{
     auth::{Caller, Role},
     limit::{Entry, Scope, Standing},
+    observe::metrics::EdgeMetrics,
 };
 
 /// State of one request.
@@ -30,6 +31,12 @@ pub(crate) struct Ctx {
     pub(crate) caller: Option<Arc<Caller>>,
     pub(crate) decision: Decision,
     pub(crate) agent: Option<Arc<Agent>>,
+    /// The package whose surface answers, if no agent does.
+    pub(crate) premises: Option<Arc<Premises>>,
+    /// What its REST surface needs; none: the request is not for one.
+    pub(crate) rest: Option<Rest>,
+    /// Bytes at the begin of the path that are not for the management side.
+    pub(crate) strip: usize,
     pub(crate) queued: Duration,
     pub(crate) worker: Duration,
     pub(crate) pid: u32,
@@ -79,6 +86,9 @@ impl Ctx {
             caller: None,
             decision: Decision::Open,
             agent: None,
+            premises: None,
+            rest: None,
+            strip: 0,
             queued: Duration::ZERO,
             worker: Duration::ZERO,
             pid: 0,
@@ -91,6 +101,15 @@ impl Ctx {
             limited: None,
             entry: None,
             _flight: Flight(in_flight.clone()),
+        }
+    }
+
+    /// The front of who answers: an agent, or a package.
+    pub(super) fn front(&self, metrics: &EdgeMetrics) -> Option<Arc<Front>> {
+        match (&self.agent, &self.premises) {
+            (Some(agent), _) => Some(Front::of(agent, metrics)),
+            (None, Some(premises)) => Some(Arc::clone(&premises.front)),
+            (None, None) => None,
         }
     }
 }

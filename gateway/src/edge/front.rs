@@ -1,15 +1,15 @@
-//! What the edge keeps per agent so that a call allocates nothing for it: rendered headers, the fixed part of its
-//! access line, metric handles.
+//! What the edge keeps per agent, and per package for its surfaces, so that a request allocates nothing for it: rendered
+//! headers, the fixed part of its access line, metric handles.
 
 use std::sync::Arc;
 
 use http::HeaderValue;
-use par_pool::fleet::Agent;
+use par_pool::fleet::{Agent, Mount};
 use prometheus::{Histogram, IntCounter};
 
 use crate::observe::{line, metrics::EdgeMetrics};
 
-/// Kept in [`Agent::front`].
+/// Kept in [`Agent::front`] and in the premises of packages.
 #[derive(Debug)]
 pub(crate) struct Front {
     pub(crate) agent: HeaderValue,
@@ -35,29 +35,37 @@ impl Front {
         }
     }
 
+    /// The front of a package's surfaces.
+    pub(super) fn of_package(mount: &Mount, metrics: &EdgeMetrics) -> Self {
+        Self::named(&mount.id.to_string(), mount, metrics)
+    }
+
     fn new(agent: &Agent, metrics: &EdgeMetrics) -> Self {
-        let version = agent.id.package.version.to_string();
-        let generation = agent.mount.generation.number;
+        Self::named(&agent.text, &agent.mount, metrics)
+    }
+
+    fn named(name: &str, mount: &Mount, metrics: &EdgeMetrics) -> Self {
+        let version = mount.id.version.to_string();
+        let generation = mount.generation.number;
         let mut members = Vec::new();
         line::key(&mut members, "agent_id");
-        line::string(&mut members, &agent.text);
+        line::string(&mut members, name);
         line::key(&mut members, "version");
         line::string(&mut members, &version);
         line::key(&mut members, "generation");
         members.extend_from_slice(itoa::Buffer::new().format(generation).as_bytes());
-        let name = agent.text.to_string();
-        let labels = [name.as_str(), version.as_str()];
+        let labels = [name, version.as_str()];
         // Ids are checked text, so they are always header values.
         let value = |text: &str| HeaderValue::from_str(text).unwrap_or(HeaderValue::from_static("invalid"));
         Self {
-            agent: value(&agent.text),
+            agent: value(name),
             version: value(&version),
             generation: HeaderValue::from(generation),
             members,
-            ok: metrics.requests.with_label_values(&[name.as_str(), version.as_str(), "ok"]),
+            ok: metrics.requests.with_label_values(&[name, version.as_str(), "ok"]),
             seconds: metrics.request_seconds.with_label_values(&labels),
-            queue: metrics.queue_seconds.with_label_values(&[name.as_str()]),
-            labels: [name, version],
+            queue: metrics.queue_seconds.with_label_values(&[name]),
+            labels: [name.to_owned(), version],
         }
     }
 }

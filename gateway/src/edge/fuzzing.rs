@@ -6,7 +6,7 @@ use pingora_http::RequestHeader;
 use super::hygiene::{Rules, inspect};
 use crate::{
     config::Hosts,
-    route::{Target, route},
+    route::{Layout, Target, route},
 };
 
 /// Looks at a head and routes it.
@@ -19,10 +19,13 @@ pub(crate) fn head(bytes: &[u8]) {
     if inspect(&request, bytes, Rules { header_bytes: 1 << 16, hosts: &hosts }).is_err() {
         return;
     }
-    let (Target::Invoke(id) | Target::Envelope(id) | Target::Below(id)) =
-        route(request.uri.path(), |id| id.len() % 2 == 0)
-    else {
-        return;
+    let id = match route(&Layout::Host, &request.method, request.uri.path(), |id| id.len() % 2 == 0) {
+        Target::Invoke(id) | Target::Envelope(id) => id,
+        Target::Rest(place) | Target::Ui(place) | Target::A2a(place) => {
+            assert!(request.uri.path().ends_with(place.rest), "{place:?} is not of this path");
+            place.id
+        }
+        Target::Control { .. } | Target::Nothing => return,
     };
     let twisted = |segment: &str| matches!(segment, "." | "..");
     assert!(!id.split('/').any(twisted), "{id:?} leads elsewhere");

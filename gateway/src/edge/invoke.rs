@@ -53,7 +53,7 @@ impl Edge {
         }
         let deadline = self.deadline(session, Some(&agent), ctx.begin)?;
         accept_json(session)?;
-        let tenant = self.enter(session, ctx, &agent).await?;
+        let tenant = self.enter(session, ctx, &agent.id).await?;
         let body = body::read(session, &self.limits).await?;
         ctx.bytes_in = body.len();
         let (input, wrapping) = if envelope {

@@ -1,13 +1,15 @@
-//! The edge: pingora's phases, each a few lines. Calls are answered in the request phase, management is proxied to the
-//! inner socket, everything ends in one access line.
+//! The edge: pingora's phases, each a few lines. Calls and files are answered in the request phase, management is proxied
+//! to the inner socket and REST to the process that serves it, everything ends in one access line.
 
 mod access;
 mod admit;
 mod body;
 mod client;
+mod clock;
 mod connection;
 mod cors;
 mod ctx;
+mod door;
 mod envelope;
 mod fit;
 mod front;
@@ -15,10 +17,14 @@ mod front;
 pub(crate) mod fuzzing;
 mod hygiene;
 mod invoke;
+mod page;
+mod premises;
 mod protocol;
 mod refusal;
 mod respond;
+mod rest;
 mod service;
+mod surface;
 mod tenant;
 mod toll;
 mod unread;
@@ -26,6 +32,7 @@ mod upstream;
 mod who;
 
 use std::{
+    os::fd::RawFd,
     path::PathBuf,
     sync::{
         Arc,
@@ -39,13 +46,16 @@ use http::HeaderValue;
 use par_pool::fleet::Pool;
 use par_proto::code::Code;
 use pingora_core::{
-    Error, ErrorType, Result, modules::http::HttpModules,
-    protocols::http::v1::server::HttpSession as SessionV1, upstreams::peer::HttpPeer,
+    Error, ErrorType, Result,
+    modules::http::HttpModules,
+    protocols::{Digest, http::v1::server::HttpSession as SessionV1},
+    upstreams::peer::HttpPeer,
 };
 use pingora_http::{RequestHeader, ResponseHeader};
 use pingora_proxy::{FailToProxy, ProxyHttp, Session};
 
 pub(crate) use ctx::{InFlight, RequestIds};
+pub(crate) use door::Door;
 pub(crate) use service::server;
 
 use crate::{
@@ -54,8 +64,12 @@ use crate::{
     control::CODE_HEADER,
     limit::Limiter,
     observe::{LogSink, line::Identity, metrics::EdgeMetrics},
+    route::Layout,
+    ui::Shelf,
 };
+use admit::Plan;
 use ctx::Ctx;
+use rest::Rest;
 use upstream::{explain, forward};
 use who::Decision;
 
@@ -77,6 +91,12 @@ pub(crate) struct Edge {
     /// What pages of other origins may do; none: nothing.
     pub(crate) cors: Option<Arc<Cors>>,
     pub(crate) control: PathBuf,
+    /// Where routes are.
+    pub(crate) layout: Arc<Layout>,
+    /// Which port this is.
+    pub(crate) door: Door,
+    /// Files of UIs that are kept in memory.
+    pub(crate) shelf: Arc<Shelf>,
     pub(crate) metrics: EdgeMetrics,
     pub(crate) sink: LogSink,
     pub(crate) identity: Arc<Identity>,
@@ -131,25 +151,44 @@ impl ProxyHttp for Edge {
             self.preflight(session, ctx).await?;
             return Ok(true);
         }
-        if let Err(refusal) = self.identify(session, ctx).await {
-            self.refuse(session, ctx, refusal).await?;
+        if let Some(health) = self.ui_health(session) {
+            self.succeed(session, ctx, health).await?;
             return Ok(true);
         }
+        if let Err(refusal) = self.identify(session, ctx).await {
+            if refusal.code != Code::Unauthenticated || !self.is_open(session) {
+                self.refuse(session, ctx, refusal).await?;
+                return Ok(true);
+            }
+            (ctx.decision, ctx.cause) = (Decision::Open, None);
+        }
         let mut plan = self.plan(session, ctx);
-        if matches!(&plan, Some(Err(refusal)) if refusal.code == Code::AgentNotFound)
+        if matches!(&plan, Err(refusal) if refusal.code == Code::AgentNotFound)
             && let Some(woken) = self.wake(session, ctx.begin).await
         {
             plan = match woken {
                 Ok(()) => self.plan(session, ctx),
-                Err(refusal) => Some(Err(refusal)),
+                Err(refusal) => Err(refusal),
             };
         }
-        let Some(admitted) = plan else {
-            ctx.role = self.role_of(session, ctx);
-            return Ok(false);
-        };
-        let answered = match admitted {
-            Ok(admitted) => self.invoke(session, ctx, admitted).await,
+        let answered = match plan {
+            Ok(Plan::Control { strip }) => {
+                ctx.role = self.role_of(session, ctx);
+                ctx.strip = strip;
+                return Ok(false);
+            }
+            Ok(Plan::Rest(spot)) => match self.visit(session, ctx, spot).await {
+                Ok(()) => return Ok(false),
+                Err(refusal) => Err(refusal),
+            },
+            Ok(Plan::Page(spot)) => match self.page(session, ctx, &spot).await {
+                Ok(page) => {
+                    self.show(session, ctx, page).await?;
+                    return Ok(true);
+                }
+                Err(refusal) => Err(refusal),
+            },
+            Ok(Plan::Call(admitted)) => self.invoke(session, ctx, admitted).await,
             Err(refusal) => Err(refusal),
         };
         // Whoever has read the answer finds the place free.
@@ -161,21 +200,43 @@ impl ProxyHttp for Edge {
         Ok(true)
     }
 
-    async fn upstream_peer(&self, _session: &mut Session, _ctx: &mut Ctx) -> Result<Box<HttpPeer>> {
+    async fn upstream_peer(&self, _session: &mut Session, ctx: &mut Ctx) -> Result<Box<HttpPeer>> {
+        if let Some(rest) = &ctx.rest {
+            return rest.peer();
+        }
         let path = self.control.to_string_lossy();
         Ok(Box::new(HttpPeer::new_uds(&path, false, String::new())?))
     }
 
-    async fn upstream_request_filter(
+    async fn connected_to_upstream(
         &self,
         _session: &mut Session,
+        _reused: bool,
+        _peer: &HttpPeer,
+        _fd: RawFd,
+        digest: Option<&Digest>,
+        ctx: &mut Ctx,
+    ) -> Result<()> {
+        if let Some(rest) = &mut ctx.rest {
+            rest.connected(digest);
+        }
+        Ok(())
+    }
+
+    async fn upstream_request_filter(
+        &self,
+        session: &mut Session,
         upstream: &mut RequestHeader,
         ctx: &mut Ctx,
     ) -> Result<()> {
-        forward(upstream, ctx)
+        match &ctx.rest {
+            Some(rest) => rest.introduce(upstream, ctx, self.is_proxied(session)),
+            None => forward(upstream, ctx),
+        }
     }
 
-    /// What is proxied has no end by the clock: a package may be large. It has a floor instead.
+    /// What is proxied has no end by the clock: a package may be large. It has a floor instead. What goes to an
+    /// application has none: it may be a conversation.
     async fn request_body_filter(
         &self,
         _session: &mut Session,
@@ -184,6 +245,10 @@ impl ProxyHttp for Edge {
         ctx: &mut Ctx,
     ) -> Result<()> {
         ctx.bytes_in += body.as_ref().map_or(0, Bytes::len);
+        if let Some(rest) = &ctx.rest {
+            rest.sending();
+            return Ok(());
+        }
         if !end && body::too_slow(self.limits.body_rate, ctx.begin.elapsed(), ctx.bytes_in) {
             return Error::e_explain(ErrorType::HTTPStatus(408), "the body is slower than its floor");
         }
@@ -197,6 +262,15 @@ impl ProxyHttp for Edge {
         ctx: &mut Ctx,
     ) -> Result<()> {
         ctx.status = response.status.as_u16();
+        if let Some(rest) = &mut ctx.rest {
+            if !rest.answers(session, response, &mut ctx.worker) {
+                return Ok(());
+            }
+            // What an application answers with is its author's business, and is told as such.
+            ctx.code = response.status.is_server_error().then_some(Code::AgentError);
+            self.expose(session, response)?;
+            return self.identity_of(response, ctx);
+        }
         let code = response.remove_header(&CODE_HEADER);
         ctx.code = code.and_then(|code| Code::of(code.to_str().ok()?));
         if ctx.code == Some(Code::Forbidden) {
@@ -208,9 +282,46 @@ impl ProxyHttp for Edge {
         self.identity_of(response, ctx)
     }
 
+    /// Once more only if nothing was begun: the process has closed a connection that was kept, or was replaced.
+    fn error_while_proxy(
+        &self,
+        peer: &HttpPeer,
+        session: &mut Session,
+        error: Box<Error>,
+        ctx: &mut Ctx,
+        client_reused: bool,
+    ) -> Box<Error> {
+        let mut error = error.more_context(format!("Peer: {peer}"));
+        let may = session.req_header().method.is_safe()
+            && !session.as_ref().retry_buffer_truncated()
+            && ctx.rest.as_ref().is_none_or(Rest::may_try_again);
+        if may {
+            error.retry.decide_reuse(client_reused);
+        } else {
+            error.set_retry(false);
+        }
+        error
+    }
+
+    /// Nothing was sent, so anything may be tried again.
+    fn fail_to_connect(
+        &self,
+        _session: &mut Session,
+        _peer: &HttpPeer,
+        ctx: &mut Ctx,
+        mut error: Box<Error>,
+    ) -> Box<Error> {
+        error.set_retry(ctx.rest.is_some());
+        error
+    }
+
     async fn fail_to_proxy(&self, session: &mut Session, error: &Error, ctx: &mut Ctx) -> FailToProxy {
-        let refusal = explain(error);
+        let refusal = explain(error, ctx);
         let error_code = refusal.code.http();
+        if session.response_written().is_some() && ctx.rest.is_some() {
+            // The status has been told; what became of it is for the log.
+            ctx.code = Some(refusal.code);
+        }
         if session.response_written().is_none() && self.refuse(session, ctx, refusal).await.is_err() {
             ctx.status = Code::ClientClosed.http();
             ctx.code = Some(Code::ClientClosed);
@@ -229,6 +340,7 @@ impl ProxyHttp for Edge {
             ctx.bytes_out = session.body_bytes_sent();
         }
         self.settle(session, ctx);
+        (ctx.rest, ctx.entry) = (None, None);
         connection::at_rest(session);
     }
 }

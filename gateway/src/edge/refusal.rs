@@ -15,6 +15,8 @@ pub(crate) struct Refusal {
     pub(crate) retry_after: Option<Duration>,
     /// Methods that the route knows, for 405.
     pub(crate) allow: Option<&'static str>,
+    /// Bytes of a file that has not those that were asked for, for 416.
+    pub(crate) size: Option<u64>,
     /// `WWW-Authenticate` of a 401; the plain `Bearer` if none.
     pub(crate) challenge: Option<&'static str>,
     /// The agent's own error, as in `FRAMES.md`, kind `ERROR`.
@@ -33,6 +35,7 @@ impl Refusal {
             detail: detail.into(),
             retry_after: None,
             allow: None,
+            size: None,
             challenge: None,
             fault: None,
             errors: None,

@@ -9,7 +9,7 @@ use pingora_core::Result;
 use pingora_http::ResponseHeader;
 use pingora_proxy::Session;
 
-use super::{Edge, connection, cors, ctx::Ctx, front::Front, invoke::Success, refusal::Refusal};
+use super::{Edge, connection, cors, ctx::Ctx, invoke::Success, refusal::Refusal};
 use crate::{
     auth::Role,
     problem::{AgentFault, Extras, PROBLEM_JSON, problem},
@@ -17,7 +17,7 @@ use crate::{
 
 /// Largest piece given to one write: a write timeout covers a whole piece, so a slow reader of a large answer is cut
 /// only if it does not even take this much.
-const PIECE: usize = 64 * 1024;
+pub(super) const PIECE: usize = 64 * 1024;
 
 /// Headers of an answer: six of ours, type, length, `Retry-After`, `Allow`.
 const HEADERS: usize = 10;
@@ -68,6 +68,9 @@ impl Edge {
         }
         if let Some(allow) = refusal.allow {
             head.insert_header(header::ALLOW, HeaderValue::from_static(allow))?;
+        }
+        if let Some(size) = refusal.size {
+            head.insert_header(header::CONTENT_RANGE, format!("bytes */{size}"))?;
         }
         if refusal.code == Code::Unauthenticated {
             head.insert_header(
@@ -122,8 +125,7 @@ impl Edge {
         if let Ok(id) = HeaderValue::from_str(&ctx.request_id) {
             head.insert_header("x-request-id", id)?;
         }
-        if let Some(agent) = &ctx.agent {
-            let front = Front::of(agent, &self.metrics);
+        if let Some(front) = ctx.front(&self.metrics) {
             head.insert_header("x-par-agent", front.agent.clone())?;
             head.insert_header("x-par-version", front.version.clone())?;
             head.insert_header("x-par-generation", front.generation.clone())?;

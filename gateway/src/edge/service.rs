@@ -76,7 +76,8 @@ pub(crate) fn server(
         work_stealing: false,
         grace_period_seconds: Some(grace.as_secs()),
         graceful_shutdown_timeout_seconds: Some(1),
-        max_retries: 1,
+        // One more try where nothing was begun: `error_while_proxy` decides.
+        max_retries: 2,
         ..ServerConf::default()
     };
     let mut server = Server::new_with_opt_and_conf(None, conf);

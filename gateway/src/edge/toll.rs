@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use par_pool::fleet::Agent;
+use par_proto::ids::AgentId;
 use pingora_proxy::Session;
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -26,11 +26,11 @@ impl Edge {
         &self,
         session: &mut Session,
         ctx: &mut Ctx,
-        agent: &Agent,
+        agent: &AgentId,
     ) -> Result<Arc<str>, Refusal> {
         let tenant = Self::tenant(ctx);
         let Some(limiter) = &self.limiter else { return Ok(tenant) };
-        match limiter.enter(&tenant, &agent.id, Moment::now()) {
+        match limiter.enter(&tenant, agent, Moment::now()) {
             Ok(mut entry) => {
                 ctx.standing = entry.take_standing();
                 ctx.entry = Some(entry);

@@ -17,6 +17,7 @@ use super::{
     ctx::Ctx,
     hygiene::Flaw,
     refusal::Refusal,
+    rest::Unreachable,
 };
 use crate::auth::{
     CALLER_HEADER, ROLE_HEADER, Role,
@@ -36,16 +37,48 @@ impl Edge {
     }
 }
 
-/// Writes the request as the management side may see it.
-pub(super) fn forward(upstream: &mut RequestHeader, ctx: &Ctx) -> Result<()> {
+/// Takes away what only the runtime may say, and what strangers say of others.
+pub(super) fn cleanse(upstream: &mut RequestHeader) {
+    let ours = |name: &str| name.starts_with("x-par-") && !FROM_CLIENTS.contains(&name);
+    // What was believed of the latter is in the client.
+    let theirs =
+        |name: &str| name.starts_with("x-forwarded-") || name == FORWARDED.as_str() || name == "x-real-ip";
     let claimed: Vec<HeaderName> = upstream
         .headers
         .keys()
-        .filter(|name| name.as_str().starts_with("x-par-") && !FROM_CLIENTS.contains(&name.as_str()))
+        .filter(|name| ours(name.as_str()) || theirs(name.as_str()))
         .cloned()
         .collect();
     for name in claimed {
         upstream.remove_header(&name);
+    }
+}
+
+/// Says which request it is, and whence it came.
+pub(super) fn mark(upstream: &mut RequestHeader, ctx: &Ctx) -> Result<()> {
+    if let Ok(id) = HeaderValue::from_str(&ctx.request_id) {
+        upstream.insert_header("x-request-id", id)?;
+    }
+    if let Some(address) = ctx.client.address {
+        upstream.insert_header(X_FORWARDED_FOR, address.to_string())?;
+    }
+    let scheme = if ctx.client.secure { "https" } else { "http" };
+    upstream.insert_header(X_FORWARDED_PROTO, HeaderValue::from_static(scheme))
+}
+
+/// Takes so many bytes off the path, as the client wrote it; the query stays.
+pub(super) fn strip(upstream: &mut RequestHeader, length: usize) -> Result<()> {
+    let whole = upstream.uri.path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
+    let rest = whole.get(length..).unwrap_or_default();
+    let rest = if rest.starts_with('/') { rest.to_owned() } else { format!("/{rest}") };
+    upstream.set_raw_path(rest.as_bytes())
+}
+
+/// Writes the request as the management side may see it.
+pub(super) fn forward(upstream: &mut RequestHeader, ctx: &Ctx) -> Result<()> {
+    cleanse(upstream);
+    if ctx.strip > 0 {
+        strip(upstream, ctx.strip)?;
     }
     // The token is for us: what it allows is in the role.
     upstream.remove_header(&http::header::AUTHORIZATION);
@@ -53,18 +86,7 @@ pub(super) fn forward(upstream: &mut RequestHeader, ctx: &Ctx) -> Result<()> {
     if let Some(caller) = ctx.caller.as_ref().and_then(|caller| caller.header()) {
         upstream.insert_header(CALLER_HEADER, caller)?;
     }
-    if let Ok(id) = HeaderValue::from_str(&ctx.request_id) {
-        upstream.insert_header("x-request-id", id)?;
-    }
-    // What was believed of these is in the client; the rest is a stranger's word.
-    for name in [FORWARDED.as_str(), X_FORWARDED_FOR, X_FORWARDED_PROTO, "x-forwarded-host", "x-real-ip"] {
-        upstream.remove_header(name);
-    }
-    if let Some(address) = ctx.client.address {
-        upstream.insert_header(X_FORWARDED_FOR, address.to_string())?;
-    }
-    let scheme = if ctx.client.secure { "https" } else { "http" };
-    upstream.insert_header(X_FORWARDED_PROTO, HeaderValue::from_static(scheme))?;
+    mark(upstream, ctx)?;
     // Nothing behind us changes the protocol of a connection that others share.
     upstream.remove_header(&UPGRADE);
     upstream.remove_header("http2-settings");
@@ -72,7 +94,10 @@ pub(super) fn forward(upstream: &mut RequestHeader, ctx: &Ctx) -> Result<()> {
 }
 
 /// What a failed proxying means to the client. A client that left is not an upstream that failed.
-pub(super) fn explain(error: &Error) -> Refusal {
+pub(super) fn explain(error: &Error, ctx: &Ctx) -> Refusal {
+    if let Some(refusal) = error.cause.as_deref().and_then(|cause| cause.downcast_ref::<Unreachable>()) {
+        return refusal.refusal();
+    }
     if let Some(flaw) = error.cause.as_deref().and_then(|cause| cause.downcast_ref::<Flaw>()) {
         return flaw.refusal();
     }
@@ -86,9 +111,10 @@ pub(super) fn explain(error: &Error) -> Refusal {
         (ErrorSource::Downstream, _) => {
             Refusal::new(Code::ClientClosed, "the client left before the answer").closing()
         }
-        (ErrorSource::Upstream | ErrorSource::Internal | ErrorSource::Unset, _) => {
-            Refusal::new(Code::Internal, "the management side did not answer").closing()
-        }
+        (ErrorSource::Upstream | ErrorSource::Internal | ErrorSource::Unset, _) => match &ctx.rest {
+            Some(rest) => rest.explain(error),
+            None => Refusal::new(Code::Internal, "the management side did not answer").closing(),
+        },
     }
 }
 

@@ -7,7 +7,7 @@ use par_pool::fleet::Agent;
 use par_proto::code::Code;
 use pingora_proxy::Session;
 
-use super::{Edge, ctx::Ctx, refusal::Refusal};
+use super::{Edge, ctx::Ctx, premises::Premises, refusal::Refusal};
 use crate::{
     auth::{
         AuthFault, Caller, Evidence, Identity, Reason, Role,
@@ -84,7 +84,18 @@ impl Edge {
 
     /// The right to call an agent.
     pub(super) fn permit(&self, ctx: &mut Ctx, agent: &Agent) -> Result<Permit, Refusal> {
-        let role = agent.export().and_then(|export| export.role_required.as_deref());
+        self.permitted(ctx, agent.export().and_then(|export| export.role_required.as_deref()))
+    }
+
+    /// The right to use the surfaces of a package.
+    pub(super) fn permit_all(&self, ctx: &mut Ctx, premises: &Premises) -> Result<(), Refusal> {
+        for role in &premises.roles {
+            self.permitted(ctx, Some(role))?;
+        }
+        self.permitted(ctx, None).map(drop)
+    }
+
+    fn permitted(&self, ctx: &mut Ctx, role: Option<&str>) -> Result<Permit, Refusal> {
         decide(self.authentication.is_some(), ctx.caller.as_ref(), role).map_err(|denied| match denied {
             Denied::Unknown => {
                 ctx.decision = Decision::Unauthenticated(Reason::Missing);

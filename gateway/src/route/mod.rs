@@ -1,5 +1,7 @@
 //! From a raw path to what answers it. Pure: the table of agents is an argument.
 
+mod layout;
 mod table;
 
-pub(crate) use table::{Target, route};
+pub(crate) use layout::{Layout, below};
+pub(crate) use table::{Place, Target, route};

@@ -35,6 +35,8 @@ pub struct Mount {
     pub(crate) origin: Source,
     /// Who asked for it.
     pub(crate) cause: Cause,
+    /// What the front end keeps per package, made at the first request for it.
+    pub front: OnceLock<Arc<dyn Any + Send + Sync>>,
 }
 
 /// A mounted generation in its place, as the table is made from it.

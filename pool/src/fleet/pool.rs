@@ -171,7 +171,7 @@ pub struct Pool {
     /// No more rollouts; those under way are dropped.
     pub(crate) stopping: CancellationToken,
     pub(super) shares: Shares,
-    answered: AtomicU64,
+    pub(super) answered: AtomicU64,
 }
 
 impl Pool {

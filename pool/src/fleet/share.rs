@@ -72,18 +72,20 @@ pub(super) struct Shares {
 pub(super) struct Flight<'a> {
     shares: &'a Shares,
     tenant: Option<Arc<str>>,
+    armed: bool,
+}
+
+impl Flight<'_> {
+    /// Leaves it to somebody else to count the call out, with [`Shares::leave`].
+    pub(super) fn stay(mut self) {
+        self.armed = false;
+    }
 }
 
 impl Drop for Flight<'_> {
     fn drop(&mut self) {
-        self.shares.total.fetch_sub(1, Ordering::Relaxed);
-        let Some(tenant) = &self.tenant else { return };
-        let mut held = self.shares.held.lock();
-        if let Some(own) = held.get_mut(tenant) {
-            *own -= 1;
-            if *own == 0 {
-                held.remove(tenant);
-            }
+        if self.armed {
+            self.shares.leave(self.tenant.as_ref());
         }
     }
 }
@@ -102,7 +104,7 @@ impl Shares {
     /// Counts a call in, and says what becomes of it. Calls without a tenant have no share: what is free is theirs.
     pub(super) fn enter(&self, tenant: Option<&Arc<str>>) -> (Verdict, Flight<'_>) {
         let total = self.total.fetch_add(1, Ordering::Relaxed);
-        let flight = Flight { shares: self, tenant: tenant.cloned() };
+        let flight = Flight { shares: self, tenant: tenant.cloned(), armed: true };
         let Some(tenant) = tenant else {
             return (if total < self.limit { Verdict::Enter } else { Verdict::Refuse }, flight);
         };
@@ -111,6 +113,19 @@ impl Shares {
         let own = *now;
         *now += 1;
         (decide(self.limit, Held { total, own, tenants: held.len() }), flight)
+    }
+
+    /// Counts a call out.
+    pub(super) fn leave(&self, tenant: Option<&Arc<str>>) {
+        self.total.fetch_sub(1, Ordering::Relaxed);
+        let Some(tenant) = tenant else { return };
+        let mut held = self.held.lock();
+        if let Some(own) = held.get_mut(tenant) {
+            *own -= 1;
+            if *own == 0 {
+                held.remove(tenant);
+            }
+        }
     }
 
     /// Tenants that hold more than their share.

@@ -3,7 +3,7 @@
 
 use std::{
     collections::BTreeMap,
-    sync::Arc,
+    sync::{Arc, OnceLock},
     time::{Duration, Instant},
 };
 
@@ -66,6 +66,7 @@ impl Pool {
             source: wanted.source.to_string(),
             origin: wanted.source.clone(),
             cause: wanted.cause,
+            front: OnceLock::new(),
         });
         let start = green.totals.tally();
         let (former, beside, gone) = {

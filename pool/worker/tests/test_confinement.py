@@ -6,10 +6,14 @@ import ctypes
 import errno
 import os
 import platform
+import socket
 import struct
 
 import pytest
+from conftest import AGENTS, named
+from environments import environment
 from gateway import ECHO
+from primaries import PrimaryEnd
 
 LIBC = ctypes.CDLL(None, use_errno=True)
 LANDLOCK_CREATE_RULESET = 444
@@ -39,6 +43,18 @@ def run(value):
 imported = run(None)
 def at_import(value):
     return imported
+"""
+
+
+CONNECT = """
+import socket
+def run(name):
+    with socket.socket(socket.AF_UNIX) as client:
+        try:
+            client.connect("\\0" + name)
+            return "reached"
+        except PermissionError:
+            return "refused"
 """
 
 
@@ -81,6 +97,29 @@ def test_a_worker_signals_neither_its_template_nor_its_siblings(gateway):
     assert one.ask(two.pid) == "refused" and two.ask(one.pid) == "refused"
     assert one.ask(running.process.pid) == "refused"
     assert one.ask(one.pid) == "reached"
+
+
+def test_only_the_gateway_reaches_the_grpc_socket_of_a_primary(gateway):
+    layer = domain()
+    packages = environment("new")
+    running = gateway(
+        CONNECT,
+        "run",
+        sandbox={"template": None, "worker": None},
+        layer=layer,
+        surfaces={"rest": named("web:mount"), "a2a": named("server:create_server")},
+        path=[str(AGENTS / "surfaces"), str(AGENTS / "grpc-own"), packages.site],
+        python=packages.python,
+    )
+    os.close(layer)
+    assert running.ready()["apart"] is True
+    primary, worker = PrimaryEnd(running), running.fork()
+    said = primary.surfaces()
+    worker.ready()
+    with socket.socket(socket.AF_UNIX) as client:
+        client.connect("\0" + said["a2a"]["socket"])
+    assert worker.ask(said["a2a"]["socket"]) == "refused"
+    assert primary.get("/api/ping")["pid"] == primary.pid
 
 
 def test_without_a_layer_workers_are_not_said_to_be_apart(gateway):

@@ -205,6 +205,35 @@ def test_a_lifespan_that_fails_later_ends_the_process(primary):
     assert started.status() == 70 and "the pool is gone" in started.errors()
 
 
+def test_requests_see_what_the_lifespan_has_prepared(primary):
+    source = (
+        "from contextlib import asynccontextmanager\nfrom fastapi import FastAPI, Request\n"
+        "@asynccontextmanager\nasync def live(app):\n    yield {'pool': 'open'}\n"
+        "app = FastAPI(lifespan=live)\n"
+        "@app.get('/')\ndef root(request: Request):\n    return request.state.pool\n"
+    )
+    started = primary(source, rest="main:app", application=True)
+    started.surfaces()
+    assert started.get("/") == "open"
+
+
+def test_the_package_decides_alone_what_is_logged(primary):
+    source = (
+        "import logging\nlogging.basicConfig(level=logging.DEBUG, format='own %(message)s')\n"
+        "from fastapi import FastAPI\napp = FastAPI()\n"
+        "@app.get('/')\nasync def root():\n    logging.info('asked')\n    return 1\n"
+    )
+    started = primary(source, rest="main:app", application=True)
+    started.surfaces()
+    started.get("/")
+    started.aside(Kind.STOP)
+    assert started.status() == 0
+    lines = [
+        line for line in started.errors().splitlines() if "asyncio" not in line and "selector" not in line
+    ]
+    assert lines == ["own asked"] and started.output() == ""
+
+
 def test_a_package_without_preloading_is_served_too(primary):
     started = primary(agent="surfaces", rest="web:mount", preload=False)
     assert started.surfaces()["rest"] == {"kind": "mount"}

@@ -118,6 +118,10 @@ class WebSocket:
             (size,) = struct.unpack(">H", self._file.read(2))
         return kind & 15, self._file.read(size)
 
+    def rest(self) -> bytes:
+        """Everything to the end of the connection."""
+        return self._file.read()
+
     def _send(self, kind: int, data: bytes) -> None:
         mask = os.urandom(4)
         masked = bytes(byte ^ mask[at % 4] for at, byte in enumerate(data))

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import time
 
 import pytest
+from gateway import PATIENCE, alive
 from primaries import WebSocket
 
 from pixell_runtime.frames import Kind
@@ -161,6 +164,50 @@ def test_stop_shuts_the_application_down(mortal):
     assert "the application was shut down" in mortal.output() and idle.recv(1) == b""
 
 
+@pytest.mark.parametrize("packages", ["new", "old"])
+def test_stop_closes_what_is_idle_before_the_application_ends(primary, packages, tmp_path):
+    gate = tmp_path / "gate"
+    source = (
+        "import asyncio, os\nfrom contextlib import asynccontextmanager\n"
+        "from fastapi import FastAPI, WebSocket\n"
+        "@asynccontextmanager\nasync def live(app):\n    yield\n"
+        f"    while not os.path.exists({str(gate)!r}):\n        await asyncio.sleep(0.01)\n"
+        "app = FastAPI()\napp.router.lifespan_context = live\n"
+        "@app.websocket('/ws')\nasync def ws(socket: WebSocket):\n"
+        "    await socket.accept()\n    await socket.receive()\n"
+    )
+    started = primary(source, rest="main:app", application=True, packages=packages)
+    started.surfaces()
+    idle, socket = started.connection(), WebSocket(started.connection(), "/ws")
+    idle.sendall(b"GET /nothing HTTP/1.1\r\nHost: a\r\n\r\n")
+    idle.recv(65_536)
+    started.aside(Kind.STOP)
+    while idle.recv(65_536):
+        pass
+    said = socket.rest()
+    # The old one ends the connection without a word.
+    assert said == b"" if packages == "old" else said[0] & 15 == 8
+    gate.touch()
+    assert started.status() == 0
+
+
+def test_a_process_that_a_handler_leaves_behind_does_not_hold_the_door(primary):
+    source = (
+        "import os, time\nfrom fastapi import FastAPI\napp = FastAPI()\n"
+        "@app.get('/')\ndef root():\n    pid = os.fork()\n    if pid == 0:\n"
+        "        time.sleep(60)\n        os._exit(0)\n    return pid\n"
+    )
+    started = primary(source, rest="main:app", application=True)
+    started.surfaces()
+    child = started.get("/")
+    try:
+        os.kill(started.pid, signal.SIGKILL)
+        started.door.settimeout(PATIENCE)
+        assert started.door.recv(1) == b"" and alive(child)
+    finally:
+        os.kill(child, signal.SIGKILL)
+
+
 def test_stop_lets_a_request_end(mortal):
     connection = mortal.connection()
     connection.sendall(b"GET /api/slow?seconds=0.5 HTTP/1.1\r\nHost: a\r\nX-Mark: 1\r\n\r\n")
@@ -221,17 +268,18 @@ def test_the_package_decides_alone_what_is_logged(primary):
     source = (
         "import logging\nlogging.basicConfig(level=logging.DEBUG, format='own %(message)s')\n"
         "from fastapi import FastAPI\napp = FastAPI()\n"
-        "@app.get('/')\nasync def root():\n    logging.info('asked')\n    return 1\n"
+        "@app.get('/')\nasync def root(fail: bool = False):\n"
+        "    logging.info('asked')\n    return 1 // (not fail)\n"
     )
     started = primary(source, rest="main:app", application=True)
     started.surfaces()
     started.get("/")
+    started.http("GET", "/?fail=true")
     started.aside(Kind.STOP)
     assert started.status() == 0
-    lines = [
-        line for line in started.errors().splitlines() if "asyncio" not in line and "selector" not in line
-    ]
-    assert lines == ["own asked"] and started.output() == ""
+    own = [line[4:] for line in started.errors().splitlines() if line.startswith("own ")]
+    said = [line for line in own if "asyncio" not in line and "selector" not in line]
+    assert said == ["asked", "asked", "Exception in ASGI application"] and started.output() == ""
 
 
 def test_a_package_without_preloading_is_served_too(primary):

@@ -69,7 +69,6 @@ def _config(application: Application) -> Any:
         access_log=False,
         # The gateway's word is taken by `Prefixed`.
         proxy_headers=False,
-        server_header=False,
         timeout_keep_alive=_KEEP_ALIVE_SECONDS,
     )
     config.load()

@@ -46,14 +46,6 @@ pub(crate) fn tell(package: &PackageId, took: &[(Step, Duration)], steps: &[Step
     for wanted in steps {
         let seconds: f64 =
             took.iter().filter(|(at, _)| at == wanted).fold(0.0, |sum, (_, time)| sum + time.as_secs_f64());
-        let event = match wanted {
-            Step::Fetch => "download",
-            Step::Verify => "verify",
-            Step::Unpack | Step::Manifest => "extract",
-            Step::Environment => "install",
-            Step::Template | Step::Probe | Step::Mount => "load",
-            Step::Serve => "serve",
-        };
-        tracing::info!(event, package = %package, seconds);
+        tracing::info!(event = wanted.phase(), package = %package, seconds);
     }
 }

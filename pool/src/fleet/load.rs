@@ -130,8 +130,8 @@ impl Pool {
     }
 
     /// Loads the sources of the start, what the index names and what was remembered, in source order, and says when
-    /// all were looked at.
-    pub async fn boot(self: &Arc<Self>, sources: Vec<Source>, lazy: Vec<Source>) {
+    /// all were looked at. What failed of the sources and of what was remembered is given back.
+    pub async fn boot(self: &Arc<Self>, sources: Vec<Source>, lazy: Vec<Source>) -> Vec<LoadError> {
         let (pinned, loaded) = {
             let book = self.book.lock();
             (pinned(&book.state), loaded(&book.state))
@@ -159,11 +159,8 @@ impl Pool {
             }
             all.extend(self.remembered(&kept, LOADED_ORDER + order(at), true));
         }
-        let failed: Vec<Wanted> = stream::iter(all)
-            .map(|wanted| async move {
-                let loaded = self.roll_out(&wanted).await;
-                matches!(&loaded, Err(LoadError::Refused(error)) if error.transient).then_some(wanted)
-            })
+        let failed: Vec<(Wanted, LoadError)> = stream::iter(all)
+            .map(|wanted| async move { self.roll_out(&wanted).await.err().map(|error| (wanted, error)) })
             .buffer_unordered(AT_ONCE)
             .filter_map(std::future::ready)
             .collect()
@@ -178,11 +175,15 @@ impl Pool {
             book.settled = true;
             self.publish(&mut book);
         }
-        if !failed.is_empty() {
-            tokio::spawn(Arc::clone(self).retry(failed));
+        let transient = |error: &LoadError| matches!(error, LoadError::Refused(error) if error.transient);
+        let again: Vec<Wanted> =
+            failed.iter().filter(|(_, error)| transient(error)).map(|(wanted, _)| wanted.clone()).collect();
+        if !again.is_empty() {
+            tokio::spawn(Arc::clone(self).retry(again));
         }
         tokio::spawn(Arc::clone(self).tend());
         tokio::spawn(Arc::clone(self).follow());
+        failed.into_iter().map(|(_, error)| error).collect()
     }
 
     fn at_start(&self, source: Source, order: u64) -> Wanted {

@@ -51,6 +51,8 @@ pub struct PoolSettings {
     pub request_timeout: Duration,
     /// Most calls that run or wait, over all packages.
     pub max_concurrent: usize,
+    /// Longest import of a package, and longest start of what serves its surfaces.
+    pub import_timeout: Duration,
     /// Idle workers beyond the minimum end after this time.
     pub idle_ttl: Duration,
     /// Longest expected wait in a busy worker before an idle one is woken instead; zero spreads calls evenly.
@@ -206,7 +208,7 @@ impl Pool {
             template: TemplateSettings {
                 program,
                 shield: Shield::new(settings.sandbox.clone(), &[data_dir, cache_dir], shared, temporary),
-                import_timeout: IMPORT_TIMEOUT,
+                import_timeout: settings.import_timeout,
                 dev: settings.dev,
                 sink,
             },
@@ -392,6 +394,3 @@ impl Pool {
         self.book.lock().failures.insert(source, failure);
     }
 }
-
-/// Longest import of a package: models are loaded at import, and a hang must end some time.
-const IMPORT_TIMEOUT: Duration = Duration::from_secs(120);

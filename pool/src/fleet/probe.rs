@@ -12,7 +12,7 @@ use super::{
     generation::{Call, Generation},
     outcome::Outcome,
 };
-use crate::package::{Installed, PullError, Step};
+use crate::package::{Cause, Installed, PullError, Step};
 
 /// Asks the `healthcheck` of the manifest, if there is one.
 pub(crate) async fn probe(generation: &Arc<Generation>, timeout: Duration) -> Result<(), PullError> {
@@ -47,7 +47,10 @@ pub(crate) async fn probe(generation: &Arc<Generation>, timeout: Duration) -> Re
             refused(format!("healthcheck of {} failed: {text}", check.export))
         }
         Outcome::Crashed(death) => refused(format!("healthcheck of {}: {death}", check.export)),
-        Outcome::Deadline { .. } => refused(format!("healthcheck of {} took too long", check.export)),
+        Outcome::Deadline { .. } => {
+            let detail = format!("healthcheck of {} took too long", check.export);
+            Err(PullError::refused(Step::Probe, detail).because(Cause::Late))
+        }
         Outcome::QueueFull { .. } | Outcome::CrashLoop { .. } | Outcome::Stopping => {
             refused(format!("healthcheck of {} found no worker", check.export))
         }

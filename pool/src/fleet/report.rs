@@ -13,7 +13,7 @@ use crate::process::usage;
 
 impl Generation {
     /// `active`, `draining`, `crash_loop` or `error`.
-    pub(crate) fn state(&self) -> &'static str {
+    pub fn state(&self) -> &'static str {
         if *self.ending.borrow() {
             return "draining";
         }

@@ -20,7 +20,7 @@ use super::{
     totals::Totals,
 };
 use crate::{
-    package::{Installed, PullError, StartMode, Step},
+    package::{Cause, Installed, PullError, StartMode, Step},
     process::{
         Cage, Death, SandboxError, SandboxLevel, SandboxMode, StartError, Template, Worker, kill_group,
     },
@@ -287,5 +287,16 @@ fn refusal(error: &StartError, step: Step) -> PullError {
         | StartError::Ended
         | StartError::Fork(_) => String::new(),
     };
-    PullError::refused(step, error.to_string()).with_log(log)
+    PullError::refused(step, error.to_string()).because(cause(error)).with_log(log)
+}
+
+/// Whose fault it is that a process did not start: the package's, unless another sort is told.
+fn cause(error: &StartError) -> Cause {
+    match error {
+        StartError::Import(failure) if failure.phase == "sandbox" => Cause::Host,
+        StartError::Import(failure) if failure.phase == "surface" => Cause::Surface,
+        StartError::Import(_) | StartError::Ended => Cause::Other,
+        StartError::Slow(_) => Cause::Late,
+        StartError::Sandbox(_) | StartError::System { .. } | StartError::Fork(_) => Cause::Host,
+    }
 }

@@ -125,7 +125,7 @@ impl Pool {
     fn announce_live(&self, mount: &Arc<Mount>, former: Option<&Arc<Mount>>, took: Duration) {
         let installed = &mount.generation.installed;
         tracing::info!(
-            event = "serve",
+            event = "package_live",
             package = %mount.id,
             generation = mount.generation.number,
             former = former.map(|former| former.id.to_string()),

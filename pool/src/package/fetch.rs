@@ -9,7 +9,7 @@ use std::os::unix::fs::MetadataExt;
 use bytes::Bytes;
 use par_proto::ids::Digest;
 
-use super::{PullError, Step, store::Scratch};
+use super::{Cause, PullError, Step, store::Scratch};
 
 mod answer;
 mod fault;
@@ -88,6 +88,7 @@ impl Stamp {
 
 fn too_large(place: &str, max_bytes: u64) -> PullError {
     PullError::refused(Step::Fetch, format!("{place} is larger than the {max_bytes} bytes allowed"))
+        .because(Cause::TooLarge)
 }
 
 /// The hint of a package that is too large.

@@ -46,6 +46,9 @@ pub struct PackageSettings {
     pub download_timeout: Duration,
     /// Longest silence of a server before a try counts as failed.
     pub download_idle_timeout: Duration,
+    /// How often a server is asked that says that there is nothing, or not for us: rights and objects of a deployment
+    /// that has just begun may come a moment later. At least 1.
+    pub tries_of_refused: u32,
     /// Most bytes of packages kept in `cache_dir`; what is in use stays beyond that.
     pub max_cache_bytes: u64,
     /// Where `s3://` leads.
@@ -104,6 +107,20 @@ impl Step {
     }
 }
 
+impl Step {
+    /// The phase of a start that it belongs to, as boot events name it.
+    pub const fn phase(self) -> &'static str {
+        match self {
+            Self::Fetch => "download",
+            Self::Verify => "verify",
+            Self::Unpack | Self::Manifest => "extract",
+            Self::Environment => "install",
+            Self::Template | Self::Probe | Self::Mount => "load",
+            Self::Serve => "serve",
+        }
+    }
+}
+
 impl std::fmt::Display for Step {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(self.text())
@@ -117,6 +134,14 @@ pub enum Cause {
     Missing,
     /// It is not for us: permissions, 401, 403.
     Forbidden,
+    /// There is more of it than is allowed.
+    TooLarge,
+    /// It did not become ready in its time.
+    Late,
+    /// A surface of the package could not be served, although its code could be imported.
+    Surface,
+    /// This host or we ourselves: the disk, the system, the sandbox.
+    Host,
     /// Anything else.
     Other,
 }
@@ -162,6 +187,7 @@ impl PullError {
         } else {
             Self::refused(step, what).with_log(error.to_string())
         }
+        .because(Cause::Host)
     }
 
     /// Says what sort of failure it is.

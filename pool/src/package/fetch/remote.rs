@@ -35,7 +35,7 @@ impl Remote {
         Self {
             max_package_bytes: settings.max_package_bytes,
             timeout: settings.download_timeout,
-            pace: Pace::new(settings.download_idle_timeout),
+            pace: Pace::new(settings.download_idle_timeout, settings.tries_of_refused),
             s3: settings.s3.clone(),
             https: OnceLock::new(),
             objects: OnceCell::new(),
@@ -99,7 +99,8 @@ impl Remote {
     /// As [`Remote::document`].
     pub async fn read(&self, location: &Location, max_bytes: u64) -> Result<Bytes, PullError> {
         let place = self.place(location);
-        let mut tries = Tries::within(self.timeout, self.pace);
+        // What is missing decides something here, and is no slip.
+        let mut tries = Tries::within(self.timeout, Pace { tries_of_refused: 1, ..self.pace });
         let work = async {
             loop {
                 match self.document_once(location, &place, None, max_bytes).await {

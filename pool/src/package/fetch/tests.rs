@@ -25,7 +25,12 @@ struct Place {
 }
 
 const LONG: Duration = Duration::from_secs(20);
-const PACE: Pace = Pace { tries: 4, first_pause: Duration::from_millis(2), idle: Duration::from_secs(10) };
+const PACE: Pace = Pace {
+    tries: 4,
+    first_pause: Duration::from_millis(2),
+    idle: Duration::from_secs(10),
+    tries_of_refused: 1,
+};
 
 impl Place {
     fn new(server: Server, text: &str) -> Self {
@@ -140,8 +145,8 @@ async fn other_causes_are_not_tried_again() {
     for (act, text, cause) in [
         (status("404 Not Found"), "answered 404", Cause::Missing),
         (status("403 Forbidden"), "answered 403", Cause::Forbidden),
-        (ok(&big), "larger than the 1000 bytes", Cause::Other),
-        (unbounded, "larger than the 1000 bytes", Cause::Other),
+        (ok(&big), "larger than the 1000 bytes", Cause::TooLarge),
+        (unbounded, "larger than the 1000 bytes", Cause::TooLarge),
     ] {
         for place in [Place::clear(vec![act.clone()]).await, Place::s3(vec![act]).await] {
             let error = place.download().await.unwrap_err();
@@ -149,6 +154,21 @@ async fn other_causes_are_not_tried_again() {
             assert_eq!((error.transient, error.cause, place.tries()), (false, cause, 1), "{error}");
         }
     }
+}
+
+#[tokio::test]
+async fn what_is_refused_is_asked_for_three_times_where_that_is_wanted() {
+    for status in [status("404 Not Found"), status("403 Forbidden")] {
+        for place in [Place::clear(vec![status.clone()]).await, Place::s3(vec![status]).await] {
+            let mut patient = place;
+            patient.remote.pace.tries_of_refused = 3;
+            let error = patient.download().await.unwrap_err();
+            assert_eq!((error.transient, patient.tries()), (false, 3), "{error}");
+        }
+    }
+    let mut late = Place::clear(vec![status("403 Forbidden"), ok("helloworld")]).await;
+    late.remote.pace.tries_of_refused = 3;
+    is_hello_world(&late.download().await.unwrap());
 }
 
 #[tokio::test]

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::fault::{Fault, Next};
-use crate::package::PullError;
+use crate::package::{Cause, PullError};
 
 /// How patient a download is.
 #[derive(Debug, Clone, Copy)]
@@ -14,14 +14,25 @@ pub(super) struct Pace {
     pub(super) first_pause: Duration,
     /// Longest silence within a try.
     pub(super) idle: Duration,
+    /// Tries of what is missing or forbidden.
+    pub(super) tries_of_refused: u32,
 }
 
 impl Pace {
     /// Four tries with up to 0.5, 1 and 2 seconds between them: a restart of a server or a burst of
     /// throttling is outlived, a longer outage is the business of whoever asked. Half of it would miss
     /// restarts, double would hold up a start that has other sources.
-    pub(super) fn new(idle: Duration) -> Self {
-        Self { tries: 4, first_pause: Duration::from_millis(500), idle }
+    pub(super) fn new(idle: Duration, tries_of_refused: u32) -> Self {
+        Self { tries: 4, first_pause: Duration::from_millis(500), idle, tries_of_refused }
+    }
+
+    /// How often in all something is tried that failed like this.
+    fn tries_of(self, fault: &Fault) -> u32 {
+        match (fault.next, fault.error.cause) {
+            (Next::Another(_) | Next::Anew, _) => self.tries,
+            (Next::Nothing, Cause::Missing | Cause::Forbidden) => self.tries_of_refused.min(self.tries),
+            (Next::Nothing, Cause::TooLarge | Cause::Late | Cause::Surface | Cause::Host | Cause::Other) => 1,
+        }
     }
 
     /// The pause after the `number`th try (from 1), or `None` if it was the last. Exponential with full
@@ -56,15 +67,22 @@ impl Tries {
     /// Waits until the next try, or says that there is none.
     pub(super) async fn again(&mut self, place: &str, fault: Fault) -> Result<(), PullError> {
         let at_least = match fault.next {
-            Next::Nothing => return Err(fault.error),
             Next::Another(wait) => wait,
-            Next::Anew => Duration::ZERO,
+            Next::Anew | Next::Nothing => Duration::ZERO,
         };
+        if self.number >= self.pace.tries_of(&fault) {
+            return Err(fault.error);
+        }
         let left = self.until.saturating_duration_since(Instant::now());
         let Some(pause) = self.pace.pause(self.number, at_least, left, random()) else {
             return Err(fault.error);
         };
-        tracing::debug!(source = place, error = %fault.error, number = self.number, "trying again");
+        let (error, number) = (&fault.error, self.number);
+        if fault.next == Next::Nothing {
+            tracing::warn!(event = "download_refused", source = place, %error, number, "trying again");
+        } else {
+            tracing::debug!(source = place, %error, number, "trying again");
+        }
         self.last = Some(fault.error);
         self.number += 1;
         tokio::time::sleep(pause).await;
@@ -82,8 +100,12 @@ fn random() -> f64 {
 mod tests {
     use super::*;
 
-    const PACE: Pace =
-        Pace { tries: 4, first_pause: Duration::from_millis(500), idle: Duration::from_secs(15) };
+    const PACE: Pace = Pace {
+        tries: 4,
+        first_pause: Duration::from_millis(500),
+        idle: Duration::from_secs(15),
+        tries_of_refused: 3,
+    };
     const LEFT: Duration = Duration::from_secs(60);
 
     #[test]
@@ -93,6 +115,14 @@ mod tests {
         assert_eq!(longest, [half, one, two, None, None]);
         assert_eq!(PACE.pause(2, Duration::ZERO, LEFT, 0.25), Some(Duration::from_millis(250)));
         assert_eq!(PACE.pause(2, Duration::ZERO, LEFT, 0.0), Some(Duration::ZERO));
+    }
+
+    #[test]
+    fn what_is_missing_or_forbidden_is_tried_as_often_as_it_was_asked_for() {
+        let refused = |status| PACE.tries_of(&Fault::status("x", status, "so", None));
+        assert_eq!([403, 404, 410, 503, 400].map(refused), [3, 3, 3, 4, 1]);
+        let once = Pace::new(PACE.idle, 1);
+        assert_eq!(once.tries_of(&Fault::status("x", 404, "so", None)), 1);
     }
 
     #[test]

@@ -13,6 +13,8 @@ pub struct Package {
     pub id: PackageId,
     /// For people.
     pub description: String,
+    /// For people.
+    pub author: Option<String>,
     /// Agents in the order of the manifest.
     pub exports: Vec<Export>,
     /// The export that the bare package id names: the entrypoint's, or the only one.

@@ -59,6 +59,7 @@ fn variant_a_as_the_kit_initialises_it() {
     assert_eq!(ids(&package), ["default"]);
     assert_eq!(package.main_export.as_ref().unwrap().as_str(), "default");
     assert_eq!(package.exports[0].handler, handler("src.main:handler"));
+    assert_eq!(package.author.as_deref(), Some("a"));
     assert_eq!((package.exports[0].name.as_str(), package.exports[0].description.as_str()), ("Kit All", "d"));
     assert_eq!(package.surfaces.rest, function("src.rest.index:mount"));
     assert_eq!(package.surfaces.a2a, function("src.a2a.server:serve"));

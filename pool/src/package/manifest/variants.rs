@@ -54,6 +54,7 @@ fn package(root: &Section<'_>) -> Option<Package> {
     Some(Package {
         id: PackageId { name: name?, version: version? },
         description: root.text("description").unwrap_or_default().to_owned(),
+        author: root.text("author").map(str::to_owned),
         exports: agents.exports,
         main_export: agents.main,
         python,

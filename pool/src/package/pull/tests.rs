@@ -22,6 +22,7 @@ pub(crate) fn settings(directory: &Path) -> PackageSettings {
         max_package_bytes: 1 << 20,
         download_timeout: Duration::from_secs(10),
         download_idle_timeout: Duration::from_secs(5),
+        tries_of_refused: 1,
         max_cache_bytes: 1 << 30,
         s3: S3Settings::default(),
         signatures: SignaturePolicy::NotNeeded,

@@ -41,8 +41,8 @@ async fn a_document_is_asked_for_once_and_read_up_to_its_limit() {
         (status("304 Not Modified"), "answered 304", false, Cause::Other),
         (status("404 Not Found"), "answered 404", false, Cause::Missing),
         (say(promise(50, "", "hel")), "broke off", true, Cause::Other),
-        (ok(&big), "larger than the 1000 bytes", false, Cause::Other),
-        (unbounded, "larger than the 1000 bytes", false, Cause::Other),
+        (ok(&big), "larger than the 1000 bytes", false, Cause::TooLarge),
+        (unbounded, "larger than the 1000 bytes", false, Cause::TooLarge),
     ] {
         for place in [Place::clear(vec![act.clone()]).await, Place::s3(vec![act]).await] {
             let error = place.read(None).await.unwrap_err();

@@ -1,4 +1,4 @@
-"""Rules of the house that no linter knows: short files, and crates that look one way only."""
+"""Rules of the house that no linter knows: short files, crates that look one way only, and none that is banned."""
 
 from __future__ import annotations
 
@@ -51,9 +51,17 @@ def wrong_way() -> Iterator[str]:
             yield f"{where}: {crate} may not depend on {other}"
 
 
+def banned(rules: str, lock: str) -> Iterator[str]:
+    """Yield one fault per crate of the lock file that deny.toml bans: also where cargo-deny is not installed."""
+    reasons = dict(re.findall(r'\{ crate = "([^"]+)", reason = "([^"]+)" \}', rules))
+    for name in sorted(set(re.findall(r'^name = "([^"]+)"', lock, re.MULTILINE)) & set(reasons)):
+        yield f"Cargo.lock: {name} is banned: {reasons[name]}"
+
+
 def main() -> int:
     """0 if the house is in order."""
-    faults = [*too_long(), *wrong_way()]
+    rules, lock = (CHECKOUT / "deny.toml").read_text(), (CHECKOUT / "Cargo.lock").read_text()
+    faults = [*too_long(), *wrong_way(), *banned(rules, lock)]
     for fault in faults:
         print(f"house: {fault}", file=sys.stderr)
     return 1 if faults else 0

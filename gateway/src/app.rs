@@ -7,7 +7,7 @@ use std::{
     path::PathBuf,
     process::ExitCode,
     sync::Arc,
-    time::{Duration, SystemTime},
+    time::{Duration, Instant, SystemTime},
 };
 
 use anyhow::Context as _;
@@ -19,31 +19,30 @@ use par_pool::{
 use pingora_core::server::RunArgs;
 use prometheus::{Registry, TextEncoder};
 use rustix::fs::{FlockOperation, flock};
+use tokio::sync::oneshot;
 
 use crate::{
     auth::{AuthMetrics, Identity, adapters, operator::OperatorToken},
     config::Config,
     control::{ControlState, Hook, Notice, Verifier, router},
     edge::{Door, Edge, InFlight, RequestIds, server},
-    inner,
+    exit::Exit,
+    host, inner,
     lifecycle::{Ends, Lifecycle},
     limit::Limiter,
     observe::{LogSink, line, log::Logging, metrics::EdgeMetrics},
-    route::Layout,
+    route::{self, Layout},
+    single::{self, Boot, Container, Health, Reserved},
     tls::{Gate, TlsMetrics},
     ui::Shelf,
-    watch,
     webhooks::{WebhookSettings, Webhooks},
 };
-
-/// Exit code when a surface or we ourselves failed.
-const FAILED: u8 = 70;
 
 /// Threads for everything that is not a call: packages, supervisors, management.
 const BACKGROUND_THREADS: usize = 2;
 
 /// Runs until the process is told to stop.
-pub(crate) fn serve(config: Config) -> ExitCode {
+pub(crate) fn serve(config: Config, begin: Instant) -> ExitCode {
     let logging = match crate::observe::log::start(&config.log) {
         Ok(logging) => logging,
         Err(error) => {
@@ -52,30 +51,37 @@ pub(crate) fn serve(config: Config) -> ExitCode {
                 format_args!("par: logging cannot be started: {error}\n"),
             )
             .ok();
-            return ExitCode::from(FAILED);
+            return Exit::Failed.into();
         }
     };
     let sink = logging.sink.clone();
-    let ended = run(config, logging);
-    let code = match ended {
+    let failed = single::failed_boots(&config);
+    let code = match run(config, logging, begin) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            tracing::error!(event = "start_failed", "{error:#}");
-            ExitCode::from(FAILED)
+            let wait = failed.map(|failed| failed.count()).unwrap_or_default();
+            tracing::error!(event = "start_failed", wait_seconds = wait.as_secs_f64(), "{error:#}");
+            // Nobody has taken over the signals: they end the process at once.
+            std::thread::sleep(wait);
+            Exit::Failed.into()
         }
     };
     sink.flush(Duration::from_secs(1));
     code
 }
 
-fn run(config: Config, logging: Logging) -> anyhow::Result<()> {
+fn run(config: Config, logging: Logging, begin: Instant) -> anyhow::Result<()> {
     let config = Arc::new(config);
     // Whoever installs first wins; pingora would install the same.
     drop(rustls::crypto::ring::default_provider().install_default());
-    announce(&config);
+    announce(&config, begin);
     let _lock = claim(&config)?;
     // pingora panics on a port that is taken; this says which.
     drop(TcpListener::bind(config.http).with_context(|| format!("listening on {}", config.http))?);
+    let later = config.single.as_ref().map(|single| vec![config.a2a, single.ui]).unwrap_or_default();
+    let reserved = Reserved::bind(&later)
+        .map_err(|(address, error)| anyhow::Error::new(error).context(format!("reserving {address}")))?;
+    let ((open_a2a, _), (open_ui, _)) = (oneshot::channel(), oneshot::channel());
     let metrics_port =
         TcpListener::bind(config.metrics).with_context(|| format!("listening on {}", config.metrics))?;
     metrics_port.set_nonblocking(true)?;
@@ -105,8 +111,20 @@ fn run(config: Config, logging: Logging) -> anyhow::Result<()> {
         metrics_text(registry, Arc::clone(&pool), logging.sink.clone(), edge_metrics.clone(), tls.clone());
     let operator = operator_token(&config, &logging.sink)?;
     let lifecycle = Lifecycle::new();
-    lifecycle.watch_pool(Arc::clone(&pool));
+    let container =
+        config.single.as_ref().map(|single| Arc::new(Container::new(single, &config, Arc::clone(&pool))));
+    match &container {
+        Some(container) => {
+            let container = Arc::clone(container);
+            lifecycle.promise(move || container.health() == Health::Healthy);
+        }
+        None => {
+            let pool = Arc::clone(&pool);
+            lifecycle.promise(move || pool.is_settled());
+        }
+    }
     let routes = router(ControlState {
+        container: container.clone(),
         pool: Arc::new(Arc::clone(&pool)),
         rollouts: Arc::new(Arc::clone(&pool)),
         config: Arc::clone(&config),
@@ -145,7 +163,7 @@ fn run(config: Config, logging: Logging) -> anyhow::Result<()> {
         authentication,
         cors: config.cors.clone().map(Arc::new),
         control: control_path.clone(),
-        layout: Arc::new(Layout::Host),
+        layout: Arc::new(layout(&config)),
         door: Door::Http,
         shelf: Arc::new(Shelf::new()),
         metrics: edge_metrics,
@@ -167,7 +185,14 @@ fn run(config: Config, logging: Logging) -> anyhow::Result<()> {
     };
     let end = Arc::clone(&lifecycle).end(config.shutdown, ends);
     background.spawn(end);
-    background.spawn(boot(Arc::clone(&config), pool, tls, started));
+    match container {
+        Some(container) => {
+            let (config, lifecycle) = (Arc::clone(&config), Arc::clone(&lifecycle));
+            let boot = Boot { config, pool, container, lifecycle, reserved, open_a2a, open_ui, begin };
+            background.spawn(boot.run(started));
+        }
+        None => drop(background.spawn(host::boot(Arc::clone(&config), pool, tls, started))),
+    }
     drop(entered);
     server.run(RunArgs { shutdown_signal: lifecycle.signal() });
     // The lifecycle ends the process; pingora is through first only if the grace is over.
@@ -175,7 +200,7 @@ fn run(config: Config, logging: Logging) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn announce(config: &Config) {
+fn announce(config: &Config, begin: Instant) {
     for warning in &config.warnings {
         tracing::warn!(event = "configuration", "{warning}");
     }
@@ -190,8 +215,20 @@ fn announce(config: &Config) {
         event = "config_read",
         data_dir = %config.data_dir.display(),
         sources = config.sources.len(),
+        seconds = begin.elapsed().as_secs_f64(),
         version = env!("CARGO_PKG_VERSION")
     );
+}
+
+/// Where routes are.
+fn layout(config: &Config) -> Layout {
+    let Some(single) = &config.single else { return Layout::Host };
+    Layout::Single(route::Single {
+        id: single.agent_app_id.as_str().into(),
+        base: single.base_path.prefix().into(),
+        root: single.root_routes,
+        multiplexed: single.multiplexed,
+    })
 }
 
 /// Makes the data directory ours: two processes on one would overwrite each other's state.
@@ -329,39 +366,4 @@ async fn serving(name: &'static str, server: impl Future<Output = io::Result<()>
 
 fn leftovers(config: &Config, control: PathBuf) -> Vec<PathBuf> {
     vec![config.socket.clone(), control]
-}
-
-/// Mounts the sources of the start once the edge answers.
-async fn boot(
-    config: Arc<Config>,
-    pool: Arc<Pool>,
-    tls: Option<Arc<Gate>>,
-    started: tokio::sync::oneshot::Receiver<()>,
-) {
-    if started.await.is_err() {
-        return;
-    }
-    let begin = std::time::Instant::now();
-    pool.boot(config.sources.clone(), config.lazy.clone()).await;
-    let (agents, failed) = (pool.agents(), pool.failures().len());
-    let (options, origin) =
-        tls.map_or_else(|| ("", format!("http://{}", config.http)), |tls| tls.curl(config.http));
-    let example = agents
-        .iter()
-        .find(|agent| !agent.private && agent.role_required.is_none())
-        .map(|agent| format!("curl {options}--json '{{}}' {origin}/agents/{}/invoke", agent.id));
-    tracing::info!(
-        event = "ready",
-        address = %config.http,
-        metrics = %config.metrics,
-        packages = pool.directory().mounts().len(),
-        agents = agents.len(),
-        failed,
-        seconds = begin.elapsed().as_secs_f64(),
-        example,
-        "ready"
-    );
-    if config.dev {
-        watch::watch(&pool, &config.sources);
-    }
 }

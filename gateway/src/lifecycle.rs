@@ -1,11 +1,11 @@
-//! From the start to the end of the process: ready when every source was looked at, stopped in the order that loses
+//! From the start to the end of the process: ready when every source was looked at, or the one agent answers; stopped in the order that loses
 //! nothing: 503, a delay for the load balancer, no more accepting, running calls finish, workers end.
 
 use std::{
     process,
     sync::{
         Arc, OnceLock,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU8, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -22,6 +22,7 @@ use crate::{
     config::Shutdown,
     control::{Readiness, ShutdownSwitch},
     edge::InFlight,
+    exit::Exit,
     limit::Limiter,
     observe::LogSink,
     webhooks::Webhooks,
@@ -37,12 +38,15 @@ enum Phase {
     Draining,
 }
 
+/// Whether everything that was promised answers.
+type Promised = Box<dyn Fn() -> bool + Send + Sync>;
+
 /// The life of the process.
-#[derive(Debug)]
 pub(crate) struct Lifecycle {
     phase: watch::Sender<Phase>,
-    pool: OnceLock<Arc<Pool>>,
+    promised: OnceLock<Promised>,
     leaving: Arc<AtomicBool>,
+    exit: AtomicU8,
 }
 
 /// What is ended, in this order.
@@ -75,15 +79,27 @@ impl Lifecycle {
     pub(crate) fn new() -> Arc<Self> {
         Arc::new(Self {
             phase: watch::channel(Phase::Running).0,
-            pool: OnceLock::new(),
+            promised: OnceLock::new(),
             leaving: Arc::default(),
+            exit: AtomicU8::new(Exit::Done.number()),
         })
     }
 
-    /// The pool whose readiness is asked.
-    pub(crate) fn watch_pool(&self, pool: Arc<Pool>) {
+    /// What readiness asks; until then nothing is ready.
+    pub(crate) fn promise(&self, kept: impl Fn() -> bool + Send + Sync + 'static) {
         // Set once, by the start.
-        self.pool.set(pool).ok();
+        self.promised.set(Box::new(kept)).ok();
+    }
+
+    /// The end will be this one, and without the delay for load balancers: they have never been sent anybody.
+    pub(crate) fn fail(&self, exit: Exit) {
+        self.exit.store(exit.number(), Ordering::Relaxed);
+    }
+
+    /// Waits for the begin of the stop.
+    pub(crate) async fn leaves(&self) {
+        // The sender lives as long as the process.
+        self.phase.subscribe().wait_for(|phase| *phase >= Phase::Leaving).await.ok();
     }
 
     /// True as soon as the stop has begun; for the hot path.
@@ -108,20 +124,19 @@ impl Lifecycle {
         }
     }
 
-    /// Waits for the stop, then ends everything in order and exits with 0.
+    /// Waits for the stop, then ends everything in order and exits: with 0, unless the start has failed.
     pub(crate) async fn end(self: Arc<Self>, shutdown: Shutdown, ends: Ends) {
         let Ends { pool, in_flight, limiter, webhooks, sink, leftovers } = ends;
-        let mut phase = self.phase.subscribe();
-        if phase.wait_for(|phase| *phase >= Phase::Leaving).await.is_err() {
-            return;
-        }
+        self.leaves().await;
+        let exit = self.exit.load(Ordering::Relaxed);
+        let delay = if exit == Exit::Done.number() { shutdown.delay } else { Duration::ZERO };
         tracing::info!(
             event = "stopping",
-            delay_seconds = shutdown.delay.as_secs_f64(),
+            delay_seconds = delay.as_secs_f64(),
             in_flight = in_flight.count()
         );
         pool.halt();
-        tokio::time::sleep(shutdown.delay).await;
+        tokio::time::sleep(delay).await;
         self.phase.send_replace(Phase::Draining);
         let deadline = Instant::now() + shutdown.grace;
         while in_flight.count() > 0 && Instant::now() < deadline {
@@ -140,9 +155,9 @@ impl Lifecycle {
             // A socket that is gone already is what was wanted.
             std::fs::remove_file(path).ok();
         }
-        tracing::info!(event = "stopped", calls_cut = cut);
+        tracing::info!(event = "stopped", calls_cut = cut, exit);
         sink.flush(FLUSH);
-        process::exit(0);
+        process::exit(exit.into());
     }
 
     /// For pingora: says when to stop accepting.
@@ -167,11 +182,7 @@ impl ShutdownSwitch for Lifecycle {
         if *self.phase.borrow() > Phase::Running {
             return Readiness::Stopping;
         }
-        if self.pool.get().is_some_and(|pool| pool.is_settled()) {
-            Readiness::Ready
-        } else {
-            Readiness::Starting
-        }
+        if self.promised.get().is_some_and(|kept| kept()) { Readiness::Ready } else { Readiness::Starting }
     }
 }
 

@@ -89,6 +89,7 @@ mod schemas;
 mod secrets;
 mod security;
 mod signatures;
+mod single;
 mod status;
 mod store;
 mod survival;

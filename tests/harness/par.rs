@@ -69,6 +69,11 @@ impl ParBuilder {
         self.env("HOST", "127.0.0.1")
     }
 
+    /// One container with one agent, on loopback.
+    pub(crate) fn single(self, id: &str, package_url: impl AsRef<str>) -> Self {
+        self.production().env("AGENT_APP_ID", id).env("PACKAGE_URL", package_url)
+    }
+
     /// One more source.
     pub(crate) fn source(mut self, source: impl Into<OsString>) -> Self {
         self.sources.push(source.into());
@@ -146,7 +151,7 @@ impl ParBuilder {
 
     /// Starts and does not wait.
     pub(crate) fn launch(self) -> Par {
-        let (port, metrics_port) = free_ports();
+        let [port, metrics_port, grpc_port, ui_port] = free_ports();
         let mut command = par_command_through(&self.through);
         command.arg("serve");
         if self.dev {
@@ -159,6 +164,9 @@ impl ParBuilder {
             .args(&self.sources)
             .env("PORT", port.to_string())
             .env("METRICS_PORT", metrics_port.to_string())
+            .env("A2A_PORT", grpc_port.to_string())
+            .env("REST_PORT", port.to_string())
+            .env("UI_PORT", ui_port.to_string())
             .env("PAR_DATA_DIR", self.data.path())
             .envs(&self.env)
             .stdin(Stdio::null())
@@ -171,7 +179,19 @@ impl ParBuilder {
         let process = Process::running(child.id()).expect("a child that nobody has waited for");
         let allowed = Mutex::new(self.allowed.clone());
         let http = if self.speaks_tls() { Client::https(port) } else { Client::new(port) };
-        Par { http, port, metrics_port, builder: self, child, process, log, stderr, allowed }
+        Par {
+            http,
+            port,
+            metrics_port,
+            grpc_port,
+            ui_port,
+            builder: self,
+            child,
+            process,
+            log,
+            stderr,
+            allowed,
+        }
     }
 }
 
@@ -184,12 +204,10 @@ fn nested(settings: &[(String, Value)]) -> Value {
     tree
 }
 
-/// Two ports that were free a moment ago.
-fn free_ports() -> (u16, u16) {
-    let listen = || TcpListener::bind(("127.0.0.1", 0)).expect("a free port");
-    let port = |listener: &TcpListener| listener.local_addr().expect("it is bound").port();
-    let (first, second) = (listen(), listen());
-    (port(&first), port(&second))
+/// Ports that were free a moment ago.
+fn free_ports() -> [u16; 4] {
+    let listeners = [(); 4].map(|()| TcpListener::bind(("127.0.0.1", 0)).expect("a free port"));
+    listeners.map(|listener| listener.local_addr().expect("it is bound").port())
 }
 
 /// A running `par`. Dropped, it takes down all that it started and fails the test on alarms that nobody expected.
@@ -200,6 +218,10 @@ pub(crate) struct Par {
     pub(crate) port: u16,
     /// The port of the metrics.
     pub(crate) metrics_port: u16,
+    /// The port of gRPC.
+    pub(crate) grpc_port: u16,
+    /// The port of the UI, in single mode.
+    pub(crate) ui_port: u16,
     builder: ParBuilder,
     child: Child,
     process: Process,

@@ -20,44 +20,10 @@ mod table;
 
 use arguments::{Arguments, Command};
 
-use crate::config::{Config, Environment};
-
-/// How a command ends; the numbers are those of `sysexits.h` where it has one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Exit {
-    /// Done.
-    Done,
-    /// The running `par` refused.
-    Refused,
-    /// The command line, the environment or the file is wrong.
-    Configuration,
-    /// The package would be refused.
-    Package,
-    /// A source, or a running `par`, cannot be reached.
-    Unreachable,
-    /// We failed ourselves.
-    Failed,
-}
-
-impl Exit {
-    /// The number that the shell sees.
-    pub(crate) const fn number(self) -> u8 {
-        match self {
-            Self::Done => 0,
-            Self::Refused => 1,
-            Self::Configuration => 64,
-            Self::Package => 65,
-            Self::Unreachable => 69,
-            Self::Failed => 70,
-        }
-    }
-}
-
-impl From<Exit> for ExitCode {
-    fn from(exit: Exit) -> Self {
-        Self::from(exit.number())
-    }
-}
+use crate::{
+    config::{Config, Environment},
+    exit::Exit,
+};
 
 /// Why a command did not do what was asked; the text is one line for people.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -84,8 +50,10 @@ impl From<io::Error> for Failure {
 
 /// Parses the command line of this process and does what it says.
 pub(crate) fn main() -> ExitCode {
+    let begin = std::time::Instant::now();
     let environment = Environment::of_process();
-    dispatch(std::env::args_os(), &environment, crate::app::serve, &mut io::stdout(), &mut io::stderr())
+    let serve = |config| crate::app::serve(config, begin);
+    dispatch(std::env::args_os(), &environment, serve, &mut io::stdout(), &mut io::stderr())
 }
 
 fn dispatch(

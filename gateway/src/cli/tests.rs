@@ -204,6 +204,7 @@ mod with_routes {
             b"{\"ts\":\"2026-01-31T12:00:01.123Z\",\"level\":\"info\",\"event\":\"ready\",\"details\":{}}\n",
         );
         let state = ControlState {
+            container: None,
             pool: Arc::new(Nothing),
             rollouts: Arc::new(crate::control::scripted::Scripted),
             hook: crate::control::scripted::hook(),

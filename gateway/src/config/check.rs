@@ -25,6 +25,7 @@ mod registry;
 mod rollout;
 mod sandbox;
 mod signatures;
+mod single;
 mod tls;
 mod web;
 mod webhooks;
@@ -42,9 +43,8 @@ struct Check<'a> {
 
 pub(super) fn check(flags: &Flags, environment: &Environment) -> Result<Config, Faults> {
     let mut check = Check::new(flags, environment);
-    let (refusals, mut warnings) = offered::review(environment);
-    check.faults.extend(refusals);
-    check.mode();
+    let mut warnings = offered::review(environment);
+    let is_single = check.is_single(&mut warnings);
 
     let dev = flags.dev;
     let loopback = IpAddr::V4(Ipv4Addr::LOCALHOST);
@@ -61,35 +61,39 @@ pub(super) fn check(flags: &Flags, environment: &Environment) -> Result<Config, 
             }
         }
     }
-    let (port, metrics_port) = check.ports(&mut warnings);
+    let ports = check.ports(is_single);
     let data_dir = check.data_dir();
     let socket = check.socket(&data_dir);
     let packages = check.packages(&data_dir, &mut warnings);
-    let mut pool = check.workers();
+    let sources =
+        if is_single { check.package(&flags.sources, &mut warnings) } else { check.sources(&flags.sources) };
+    let single = is_single.then(|| check.single(host, ports.ui));
     let identity = check.identity(dev, &mut warnings);
     // Whoever is known may still be a stranger to the agent's author.
     let exposed = identity.is_none();
-    // Our own secrets may stand in variables of any name.
-    let secret = |value: &str| identity.iter().any(|own| own.secrets().any(|one| one.reveal() == value));
-    pool.pass_env.retain(|_, value| !secret(value.trim()));
-    let config = Config {
+    let mut config = Config {
         dev,
-        http: listen(host, port),
+        http: listen(host, ports.http),
+        a2a: listen(host, ports.a2a),
         tls: check.tls(&mut warnings),
-        metrics: listen(metrics_host, metrics_port),
+        metrics: listen(metrics_host, ports.metrics),
         connections: check.connections(),
         threads: check.value(&raw::THREADS, default_threads(), parse::count),
         socket,
-        sources: check.sources(&flags.sources),
-        lazy: check.list(&raw::LAZY, expand).into_iter().flatten().collect(),
+        sources,
+        lazy: if is_single {
+            Vec::new()
+        } else {
+            check.list(&raw::LAZY, expand).into_iter().flatten().collect()
+        },
         packages,
-        registry: check.registry(),
+        registry: check.registry().filter(|_| !is_single),
         registry_secrets: check.registry_secrets(),
         rollout: check.rollout(),
         sandbox: check.sandbox(&data_dir, raw::file(flags, environment), &mut warnings),
         webhooks: check.webhooks(&mut warnings),
         identity,
-        pool,
+        pool: check.workers(is_single),
         limits: Limits {
             request_timeout: check.value(&raw::REQUEST_TIMEOUT, Duration::from_secs(30), parse::limit),
             max_concurrent: check.value(&raw::MAX_CONCURRENT, 500, parse::count),
@@ -103,15 +107,28 @@ pub(super) fn check(flags: &Flags, environment: &Environment) -> Result<Config, 
             delay: check.value(&raw::SHUTDOWN_DELAY, Duration::ZERO, parse::time),
             grace: check.value(&raw::SHUTDOWN_GRACE, Duration::from_secs(30), parse::time),
         },
-        log: check.log(dev),
+        log: check.log(dev, single.as_ref().map(|single| single.agent_app_id.clone())),
         cors: check.cors(),
         expose_errors: check.value(&raw::EXPOSE_ERRORS, exposed, parse::boolean),
         validate_output: check.value(&raw::VALIDATE_OUTPUT, dev, parse::boolean),
         operator_token: check.operator_token(),
+        single,
         data_dir,
         warnings: Vec::new(),
     };
-    if check.faults.is_empty() { Ok(Config { warnings, ..config }) } else { Err(Faults(check.faults)) }
+    config.warnings = warnings;
+    keep_secrets(&mut config);
+    if check.faults.is_empty() { Ok(config) } else { Err(Faults(check.faults)) }
+}
+
+/// Our own secrets may stand in variables of any name.
+fn keep_secrets(config: &mut Config) {
+    let own: Vec<&Secret> = (config.identity.iter().flat_map(|own| own.secrets()))
+        .chain(&config.registry_secrets)
+        .chain(config.webhooks.iter().flat_map(|receiver| &receiver.secrets))
+        .chain(&config.operator_token)
+        .collect();
+    config.pool.pass_env.retain(|_, value| !own.iter().any(|one| one.reveal() == value.trim()));
 }
 
 pub(super) fn socket(flags: &Flags, environment: &Environment) -> Result<PathBuf, Faults> {
@@ -204,39 +221,6 @@ impl<'a> Check<'a> {
         absolute(&text).map_err(|error| self.fault(setting, format!("{text:?}: {error}"))).ok()
     }
 
-    /// A mode that nobody knows is a typing error, and would silently be host mode.
-    fn mode(&mut self) {
-        let known = ["", "single", "host", "multi", "multi-agent"];
-        let Some(mode) = self.environment.get("RUNTIME_MODE") else { return };
-        if !known.contains(&mode.to_ascii_lowercase().as_str()) {
-            self.faults.push(Fault {
-                name: "RUNTIME_MODE".to_owned(),
-                origin: Origin::Environment,
-                problem: format!("{mode:?} is not one of single, host"),
-            });
-        }
-    }
-
-    fn ports(&mut self, warnings: &mut Vec<String>) -> (u16, u16) {
-        let port = self.value(&raw::PORT, 8000, parse::port);
-        let metrics = self.value(&raw::METRICS_PORT, 9090, parse::port);
-        if port == metrics {
-            let blamed =
-                if self.raw.get(&raw::METRICS_PORT).is_some() { &raw::METRICS_PORT } else { &raw::PORT };
-            self.fault(
-                blamed,
-                format!("HTTP and metrics cannot both be on port {port}; ports must be distinct"),
-            );
-        }
-        if let Some(a2a) = self.parsed(&raw::A2A_PORT, parse::port) {
-            if a2a == port || a2a == metrics {
-                self.fault(&raw::A2A_PORT, format!("{a2a} is taken by another port; ports must be distinct"));
-            }
-            warnings.push("A2A_PORT has no effect: gRPC is not offered by this version".to_owned());
-        }
-        (port, metrics)
-    }
-
     fn data_dir(&mut self) -> PathBuf {
         if let Some(given) = self.path(&raw::DATA_DIR) {
             return given;
@@ -304,7 +288,7 @@ impl<'a> Check<'a> {
         }
     }
 
-    fn workers(&mut self) -> Workers {
+    fn workers(&mut self, is_single: bool) -> Workers {
         let program = |text: &str| {
             let path = absolute(text).map_err(|error| format!("{text:?}: {error}"))?;
             if is_executable(&path) { Ok(path) } else { Err(format!("{text:?} is not a program")) }
@@ -315,8 +299,13 @@ impl<'a> Check<'a> {
             None => find_uv(&pythons, self.environment),
         };
         let globs = self.list(&raw::PASS_ENV, pass_env::glob);
-        let pass_env: BTreeMap<_, _> = pass_env::select(&globs, self.environment);
+        let pass_env: BTreeMap<_, _> = if is_single && self.raw.get(&raw::PASS_ENV).is_none() {
+            pass_env::everything(self.environment)
+        } else {
+            pass_env::select(&globs, self.environment)
+        };
         Workers {
+            import_timeout: self.value(&raw::IMPORT_TIMEOUT, Duration::from_secs(120), parse::limit),
             idle_ttl: self.value(&raw::IDLE_TTL, Duration::from_secs(60), parse::limit),
             pack_budget: self.value(&raw::PACK_BUDGET, Duration::from_millis(1), parse::time),
             pythons,
@@ -325,7 +314,7 @@ impl<'a> Check<'a> {
         }
     }
 
-    fn log(&mut self, dev: bool) -> Log {
+    fn log(&mut self, dev: bool, agent_app_id: Option<String>) -> Log {
         let format = |text: &str| match text.to_ascii_lowercase().as_str() {
             "json" => Ok(LogFormat::Json),
             "text" => Ok(LogFormat::Text),
@@ -335,7 +324,7 @@ impl<'a> Check<'a> {
             level: self.value(&raw::LOG_LEVEL, tracing::Level::INFO, parse::level),
             format: self.value(&raw::LOG_FORMAT, if dev { LogFormat::Text } else { LogFormat::Json }, format),
             recent_lines: self.value(&raw::LOG_RECENT, 2000, parse::count),
-            agent_app_id: None,
+            agent_app_id,
             deployment_id: self.text(&raw::DEPLOYMENT_ID),
         }
     }

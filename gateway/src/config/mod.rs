@@ -29,6 +29,7 @@ mod pool;
 pub(crate) mod raw;
 mod reference;
 mod secret;
+pub(crate) mod single;
 pub(crate) mod tls;
 mod web;
 
@@ -37,6 +38,7 @@ pub(crate) use fault::{Fault, Faults, Origin};
 pub(crate) use limits::{Allowance, Allowances, Rate};
 pub(crate) use raw::{Environment, Flags};
 pub(crate) use secret::Secret;
+pub(crate) use single::Single;
 pub(crate) use web::Cors;
 
 /// Everything that is decided before the start. Nothing in it changes later.
@@ -44,8 +46,12 @@ pub(crate) use web::Cors;
 pub(crate) struct Config {
     /// `--dev`: loopback only, readable logs, errors and tracebacks shown, any path may be loaded.
     pub(crate) dev: bool,
+    /// What only single mode has; none: host mode.
+    pub(crate) single: Option<Single>,
     /// Where calls arrive.
     pub(crate) http: SocketAddr,
+    /// Where gRPC calls arrive.
+    pub(crate) a2a: SocketAddr,
     /// TLS of the HTTP port, if it is on.
     pub(crate) tls: Option<tls::Tls>,
     /// Where metrics are read.
@@ -58,7 +64,8 @@ pub(crate) struct Config {
     pub(crate) data_dir: PathBuf,
     /// The local socket of the management API; absolute.
     pub(crate) socket: PathBuf,
-    /// What is mounted at the start: arguments, then `PACKAGES_URLS`; directories of packages are already listed.
+    /// What is mounted at the start: arguments, then `PACKAGES_URLS`; directories of packages are already listed. In
+    /// single mode: the one package.
     pub(crate) sources: Vec<Source>,
     /// What is listed at the start and mounted at its first call.
     pub(crate) lazy: Vec<Source>,
@@ -147,6 +154,8 @@ impl fmt::Debug for Webhooks {
 /// How workers are run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Workers {
+    /// Longest import of a package, and longest start of what serves its surfaces.
+    pub(crate) import_timeout: Duration,
     /// Idle workers beyond the minimum end after this time.
     pub(crate) idle_ttl: Duration,
     /// Longest expected wait in a busy worker before an idle one is woken instead.

@@ -85,6 +85,12 @@ pub(super) fn limit(text: &str) -> Result<Duration, String> {
         .and_then(|time| if time.is_zero() { Err(format!("{text:?} must be more than 0")) } else { Ok(time) })
 }
 
+/// A whole number of milliseconds, at least one.
+pub(super) fn milliseconds(text: &str) -> Result<Duration, String> {
+    let milliseconds = text.parse().ok().filter(|number| *number > 0).map(Duration::from_millis);
+    milliseconds.ok_or_else(|| format!("{text:?} is not a number of milliseconds of at least 1"))
+}
+
 /// A time between two looks. Below a second it would be a load, not a look.
 pub(super) fn interval(text: &str) -> Result<Duration, String> {
     time(text).and_then(|time| {

@@ -37,6 +37,34 @@ pub(super) fn select(globs: &[String], environment: &Environment) -> BTreeMap<St
         .collect()
 }
 
+/// What an interpreter or a shell would take for its own: with these of ours, an agent would not run in its
+/// environment. Addresses may contain tokens.
+const SURROUNDINGS: &[&str] = &[
+    "HOME",
+    "OLDPWD",
+    "PACKAGES_URLS",
+    "PACKAGE_URL",
+    "PATH",
+    "PWD",
+    "REGISTRY_URL",
+    "SHLVL",
+    "VIRTUAL_ENV",
+    "WEBHOOK_URL",
+    "_",
+];
+const SURROUNDING_PREFIXES: &[&str] = &["LD_", "PAR_", "PYTHON", "UV_"];
+
+/// What agents of single mode get unless somebody says otherwise: the container is theirs, so is its environment, but
+/// for what is ours.
+pub(super) fn everything(environment: &Environment) -> BTreeMap<String, String> {
+    let ours = |name: &str| {
+        SURROUNDINGS.contains(&name) || SURROUNDING_PREFIXES.iter().any(|prefix| name.starts_with(prefix))
+    };
+    let mut passed = select(&["*".to_owned()], environment);
+    passed.retain(|name, _| !ours(name));
+    passed
+}
+
 /// A glob as it may be written: what can stand in a variable's name, `*` and `?`.
 pub(super) fn glob(text: &str) -> Result<String, String> {
     let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '*' | '?' | '.' | '-');

@@ -17,6 +17,8 @@ impl From<&Config> for PackageSettings {
             max_package_bytes: config.packages.max_package_bytes,
             download_timeout: config.packages.download_timeout,
             download_idle_timeout: config.packages.download_idle_timeout,
+            // Rights and objects of a deployment that has just begun may come a moment later.
+            tries_of_refused: if config.single.is_some() { 3 } else { 1 },
             max_cache_bytes: config.packages.max_cache_bytes,
             s3: config.packages.s3.clone(),
             signatures: config.packages.signatures.clone(),
@@ -34,16 +36,17 @@ impl From<&Config> for PoolSettings {
         Self {
             packages: config.into(),
             data_dir: config.data_dir.clone(),
-            max_packages: config.packages.max_packages,
+            max_packages: if config.single.is_some() { 1 } else { config.packages.max_packages },
             request_timeout: config.limits.request_timeout,
             max_concurrent: config.limits.max_concurrent,
+            import_timeout: config.pool.import_timeout,
             idle_ttl: config.pool.idle_ttl,
             pack_budget: config.pool.pack_budget,
             dev: config.dev,
             events: EventSink::none(),
             rollout: config.rollout.clone(),
             sandbox: config.sandbox.clone(),
-            alias: None,
+            alias: config.single.as_ref().map(|single| single.agent_app_id.clone().into()),
             registry: config.registry.clone(),
         }
     }

@@ -43,6 +43,16 @@ settings! {
     PORT = "server.port", "PORT", "--port";
     THREADS = "server.threads";
     A2A_PORT = "server.a2a_port", "A2A_PORT";
+    AGENT_APP_ID = "single.agent_app_id", "AGENT_APP_ID";
+    PACKAGE_URL = "single.package_url", "PACKAGE_URL";
+    PACKAGE_SHA256 = "single.package_sha256", "PACKAGE_SHA256";
+    BASE_PATH = "single.base_path", "BASE_PATH";
+    ROOT_ROUTES = "single.root_routes", "ROOT_ROUTES";
+    MULTIPLEXED = "single.multiplexed", "MULTIPLEXED";
+    REST_PORT = "single.rest_port", "REST_PORT";
+    UI_PORT = "single.ui_port", "UI_PORT";
+    BOOT_BUDGET = "single.boot_budget_ms", "BOOT_BUDGET_MS";
+    BOOT_FAILURES = "single.boot_failures", "BOOT_FAILURE_COUNT";
     TRUSTED_PROXIES = "server.trusted_proxies";
     HOSTS = "server.hosts";
     MAX_CONNECTIONS = "server.max_connections";
@@ -105,6 +115,7 @@ settings! {
     BAKE_P99_RATIO = "rollout.bake_p99_ratio";
     WEBHOOK_URL = "webhooks.url", "WEBHOOK_URL";
     WEBHOOK_SECRET = "webhooks.secret", "WEBHOOK_SECRET";
+    IMPORT_TIMEOUT = "pool.import_timeout";
     IDLE_TTL = "pool.idle_ttl";
     PACK_BUDGET = "pool.pack_budget";
     PYTHON = "pool.python";
@@ -333,65 +344,4 @@ fn written(value: &Value) -> Option<Written> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn of(yaml: &str) -> Raw {
-        let mut raw = Raw::default();
-        raw.take(String::new(), serde_yaml::from_str(yaml).unwrap(), &Origin::File("par.yaml".into()));
-        raw
-    }
-
-    #[test]
-    fn every_unknown_key_is_told_at_once() {
-        let raw = of("port: 1\nserver: {hots: x, port: 9}\nnothing: {a: 1}\n");
-        let faults: Vec<_> = raw.faults.iter().map(ToString::to_string).collect();
-        assert_eq!(
-            faults,
-            [
-                "port (par.yaml): there is no such key; did you mean server.port?",
-                "server.hots (par.yaml): there is no such key",
-                "nothing (par.yaml): there is no such key",
-            ]
-        );
-        assert_eq!(raw.get(&PORT).unwrap().0, Written::One("9".to_owned()));
-    }
-
-    #[test]
-    fn flags_beat_variables_beat_the_file() {
-        let file = tempfile::NamedTempFile::new().unwrap();
-        std::fs::write(file.path(), "server: {port: 1, host: \"::1\"}\nmetrics: {port: 3}\nlog:\n").unwrap();
-        let flags = Flags {
-            settings: vec![(&PORT, "5".to_owned())],
-            file: Some(file.path().to_owned()),
-            ..Flags::default()
-        };
-        let environment = [("PORT", "4"), ("METRICS_PORT", "6")].into_iter().collect();
-        let raw = Raw::gather(&flags, &environment);
-        assert!(raw.faults.is_empty());
-        let origin = |setting| raw.get(setting).unwrap().clone();
-        assert_eq!(origin(&PORT), (Written::One("5".to_owned()), Origin::Flag));
-        assert_eq!(origin(&METRICS_PORT), (Written::One("6".to_owned()), Origin::Environment));
-        assert_eq!(origin(&HOST).1, Origin::File(file.path().to_owned()));
-    }
-
-    #[test]
-    fn a_file_that_cannot_be_understood_is_one_fault() {
-        assert_eq!(of("[1]").faults.len(), 1);
-        assert_eq!(of("server: 5").faults.len(), 1);
-        assert_eq!(of("server: {port: {a: 1}}").faults.len(), 1);
-        assert!(of("server:").faults.is_empty());
-        let flags = Flags { file: Some("/nowhere/par.yaml".into()), ..Flags::default() };
-        assert_eq!(Raw::gather(&flags, &Environment::default()).faults.len(), 1);
-    }
-
-    #[test]
-    fn no_name_is_used_twice() {
-        let mut names: Vec<_> =
-            ALL.iter().flat_map(|s| [Some(s.key), s.variable, s.flag]).flatten().collect();
-        let count = names.len();
-        names.sort_unstable();
-        names.dedup();
-        assert_eq!(names.len(), count);
-    }
-}
+mod tests;

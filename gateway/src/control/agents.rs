@@ -20,7 +20,7 @@ use utoipa::ToSchema;
 use super::{
     ControlState,
     asker::{Caller, Operator},
-    body,
+    body, health,
     refusal::Refusal,
 };
 use crate::auth::Role;
@@ -97,13 +97,19 @@ pub(super) async fn one(
     let known = id(rest).and_then(|id| state.pool.agent(&id)).filter(|agent| is_visible(&caller, agent));
     match (known, rest.strip_suffix("/health")) {
         (Some(agent), _) => Ok(body::answer(&agent)),
-        (None, Some(of)) => id(of).and_then(|id| health(&state, caller.role, id)).ok_or_else(unknown),
+        (None, Some(of)) if is_container(&state, of) => Ok(health::in_milliseconds(&state)),
+        (None, Some(of)) => id(of).and_then(|id| agent_health(&state, caller.role, id)).ok_or_else(unknown),
         (None, None) => Err(unknown()),
     }
 }
 
+/// Whether this is `AGENT_APP_ID`, whose health is that of the container.
+fn is_container(state: &ControlState, raw: &str) -> bool {
+    state.container.as_ref().is_some_and(|container| id(raw).as_deref() == Some(container.id()))
+}
+
 /// The health of an agent, or of a package without agents by its id.
-fn health(state: &ControlState, role: Role, id: String) -> Option<Response> {
+fn agent_health(state: &ControlState, role: Role, id: String) -> Option<Response> {
     let status = match state.pool.agent(&id) {
         Some(agent) if agent.private && role < Role::Viewer => return None,
         Some(agent) => match agent.status {

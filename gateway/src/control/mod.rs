@@ -26,6 +26,7 @@ mod refusal;
 mod reload;
 mod rollouts;
 mod runtime;
+mod single;
 mod upload;
 mod webhook;
 
@@ -44,6 +45,7 @@ pub(crate) use self::{
 use crate::{
     config::Config,
     observe::{RecentLines, Redactor},
+    single::Container,
     webhooks::Webhooks,
 };
 
@@ -69,6 +71,8 @@ pub(crate) trait ShutdownSwitch: Send + Sync {
 /// What the routes work on.
 #[derive(Clone)]
 pub(crate) struct ControlState {
+    /// The one agent of single mode.
+    pub(crate) container: Option<Arc<Container>>,
     /// The packages.
     pub(crate) pool: Arc<dyn Fleet>,
     /// How their versions replace each other.
@@ -96,6 +100,7 @@ pub(crate) fn router(state: ControlState) -> Router {
     let hooks = Router::new()
         .route("/runtime/webhooks/registry", post(webhook::registry))
         .with_state(Arc::clone(&state.hook));
+    let container = state.container.clone().map(single::routes).unwrap_or_default();
     Router::new()
         .route("/health", get(health::ready_in_milliseconds))
         .route("/runtime/health", get(health::ready))
@@ -120,6 +125,7 @@ pub(crate) fn router(state: ControlState) -> Router {
         .route("/runtime/openapi.json", get(openapi::document))
         .route("/metrics", get(runtime::metrics))
         .merge(hooks)
+        .merge(container)
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)
         .layer(middleware::from_fn_with_state(state.redactor.clone(), refusal::finish))

@@ -16,8 +16,8 @@ use utoipa::{
 };
 
 use super::{
-    agents, asker::Caller, body, deliveries, health, load, logs, packages, reload, rollouts, runtime, upload,
-    webhook,
+    agents, asker::Caller, body, deliveries, health, load, logs, packages, reload, rollouts, runtime, single,
+    upload, webhook,
 };
 use crate::problem::PROBLEM_JSON;
 
@@ -26,7 +26,7 @@ use crate::problem::PROBLEM_JSON;
     info(title = "Pixell Agent Runtime", description = "Agents are called below `/agents`, the runtime is managed \
         below `/runtime`. Every error is a problem document (RFC 9457) with a `code`."),
     paths(
-        health::ready_in_milliseconds, health::ready, health::live,
+        health::ready_in_milliseconds, health::ready, health::live, single::meta, single::a2a, single::ui,
         runtime::info, runtime::metrics, runtime::shutdown,
         packages::list, packages::unload, load::load, upload::upload,
         rollouts::list, rollouts::one, rollouts::rollback, rollouts::traffic, reload::reload, webhook::registry,

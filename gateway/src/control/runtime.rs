@@ -47,7 +47,7 @@ pub(super) struct Info {
 pub(super) async fn info(_: Caller, State(state): State<Arc<ControlState>>) -> Response {
     body::answer(&Info {
         version: env!("CARGO_PKG_VERSION"),
-        mode: "host",
+        mode: if state.config.single.is_some() { "single" } else { "host" },
         dev: state.config.dev,
         start_time: timestamp::text(state.started),
         status: match state.lifecycle.ready() {

@@ -163,6 +163,7 @@ fn bench(dev: bool) -> Bench {
     let fleet = Arc::new(Script::default());
     let life = Arc::new(Life(Mutex::new(Readiness::Ready)));
     let state = ControlState {
+        container: None,
         pool: Arc::clone(&fleet) as Arc<dyn Fleet>,
         rollouts: Arc::new(crate::control::scripted::Scripted),
         hook: crate::control::scripted::hook(),

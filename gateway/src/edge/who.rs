@@ -17,7 +17,7 @@ use crate::{
     tls,
 };
 
-/// Paths that are open to everybody: probes, and the webhook that proves itself by its signature.
+/// Paths that are open to everybody, also below the base path of the one package: probes, and the webhook that proves itself by its signature.
 const OPEN: [&str; 4] = ["/health", "/runtime/health", "/runtime/live", "/runtime/webhooks/registry"];
 
 /// When it is worth asking again after an issuer did not answer.
@@ -56,7 +56,8 @@ impl Edge {
     pub(super) async fn identify(&self, session: &Session, ctx: &mut Ctx) -> Result<(), Refusal> {
         let Some(identity) = self.authentication.as_deref() else { return Ok(()) };
         let head = session.req_header();
-        if OPEN.contains(&head.uri.path()) {
+        let path = head.uri.path();
+        if OPEN.contains(&self.layout.plain(path)) || self.layout.describes(path) {
             return Ok(());
         }
         match prove(identity, session, ctx, self.client(session).address).await {

@@ -3,5 +3,5 @@
 mod layout;
 mod table;
 
-pub(crate) use layout::{Layout, below};
+pub(crate) use layout::{Layout, Single, below};
 pub(crate) use table::{Place, Target, route};

@@ -9,7 +9,7 @@ use std::borrow::Cow;
 use http::Method;
 use percent_encoding::percent_decode_str;
 
-use super::layout::{Layout, Single, below};
+use super::layout::{DESCRIPTIONS, Layout, Single, below};
 
 /// What answers a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,9 +50,6 @@ const MARKS: [&str; 4] = ["invoke", "health", "ui", "a2a"];
 /// Segments of the longest id, `package@version/export`. Without a bound, a path of slashes would cost a look-up for each
 /// of them.
 const LONGEST_ID: usize = 2;
-
-/// What tells about the one package, at the root and below its base path.
-const DESCRIPTIONS: [&str; 3] = ["/meta", "/a2a/health", "/ui/health"];
 
 /// Decides what answers `path` (without query); `known` tells whether a text is an id of an agent or a package.
 pub(crate) fn route<'a>(

@@ -114,11 +114,11 @@ fn ports_are_distinct() {
     let flags = Flags::default();
     assert_eq!(
         faults(&flags, &[("PORT", "9090")]),
-        ["PORT (environment): HTTP and metrics cannot both be on port 9090; ports must be distinct"]
+        ["PORT (environment): METRICS_PORT and PORT are both 9090; ports must be distinct"]
     );
     assert_eq!(
         faults(&flags, &[("A2A_PORT", "8000")]),
-        ["A2A_PORT (environment): 8000 is taken by another port; ports must be distinct"]
+        ["A2A_PORT (environment): A2A_PORT and PORT are both 8000; ports must be distinct"]
     );
 }
 

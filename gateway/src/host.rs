@@ -1,0 +1,44 @@
+//! Host mode: many packages, mounted once the edge answers.
+
+use std::{sync::Arc, time::Instant};
+
+use par_pool::fleet::Pool;
+use tokio::sync::oneshot;
+
+use crate::{config::Config, tls::Gate, watch};
+
+/// Mounts the sources of the start once the edge answers.
+pub(crate) async fn boot(
+    config: Arc<Config>,
+    pool: Arc<Pool>,
+    tls: Option<Arc<Gate>>,
+    started: oneshot::Receiver<()>,
+) {
+    if started.await.is_err() {
+        return;
+    }
+    let begin = Instant::now();
+    // Failures are told, kept and tried again; they stop nothing here.
+    drop(pool.boot(config.sources.clone(), config.lazy.clone()).await);
+    let (agents, failed) = (pool.agents(), pool.failures().len());
+    let (options, origin) =
+        tls.map_or_else(|| ("", format!("http://{}", config.http)), |tls| tls.curl(config.http));
+    let example = agents
+        .iter()
+        .find(|agent| !agent.private && agent.role_required.is_none())
+        .map(|agent| format!("curl {options}--json '{{}}' {origin}/agents/{}/invoke", agent.id));
+    tracing::info!(
+        event = "ready",
+        address = %config.http,
+        metrics = %config.metrics,
+        packages = pool.directory().mounts().len(),
+        agents = agents.len(),
+        failed,
+        seconds = begin.elapsed().as_secs_f64(),
+        example,
+        "ready"
+    );
+    if config.dev {
+        watch::watch(&pool, &config.sources);
+    }
+}

@@ -199,9 +199,9 @@ def test_what_cannot_be_called_fails_the_handler_phase(exports, attribute):
     assert (failure.value.phase, failure.value.export) == ("handler", attribute)
 
 
-def test_a_packages_folders_come_first_each_once(monkeypatch):
+def test_a_packages_folders_come_first_and_kits_last_each_once(monkeypatch):
     import sys
 
-    monkeypatch.setattr(sys, "path", ["/python", "/shared", "/runtime"])
-    extend_path(["/code", "/shared", "/code"])
-    assert sys.path == ["/code", "/shared", "/python", "/runtime"]
+    monkeypatch.setattr(sys, "path", ["/python", "/kit", "/shared", "/runtime"])
+    extend_path(["/code", "/shared", "/code"], ["/kit"])
+    assert sys.path == ["/code", "/shared", "/python", "/runtime", "/kit"]

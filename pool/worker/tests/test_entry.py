@@ -82,6 +82,11 @@ FORMS = {
         "        return app\nentry = Builder()\n",
         "application",
     ),
+    "an object around its application": (
+        "class Server:\n    def __init__(self):\n        self.app = FastAPI()\n"
+        "entry = Server()\n@entry.app.get('/x')\ndef x():\n    return 'made by application'\n",
+        "application",
+    ),
     "a class with build": (
         "class entry:\n    def build(self):\n        app = FastAPI()\n"
         "        @app.get('/x')\n        def x():\n            return 'made by application'\n"

@@ -9,7 +9,7 @@ decides, not the key in the manifest:
 | a function with a parameter for an application | a FastAPI application that it was called with |
 | a function without | made from what it returns, by this table |
 | an `APIRouter` | a FastAPI application that includes it |
-| an object with `build()` | made from what that returns |
+| an object with `build()` or `app` | made from what that is |
 | handlers by action | JSON-RPC and events over HTTP |
 """
 
@@ -31,7 +31,7 @@ _MAX_STEPS = 4
 #: Parameters that take an application even if they have a default.
 _MOUNT_PARAMETERS = ("app", "router", "application")
 
-_EXPECTED = "expected an ASGI application, an APIRouter, an object with build(), or handlers by action"
+_EXPECTED = "expected an ASGI application, an APIRouter, an object with build() or app, or handlers by action"
 
 
 class Entered(NamedTuple):
@@ -72,6 +72,8 @@ def make(value: Any, promised: bool = False) -> Entered | None:
         return Entered(value, "application")
     if _builds(value):
         return make(value.build(), True)
+    if _holds(value):
+        return make(value.app)
     actions = read_actions(value)
     if actions is not None:
         return Entered(HttpA2a(actions), "handlers")
@@ -84,12 +86,18 @@ def is_material(value: Any) -> bool:
         asgi.is_router(value)
         or asgi.is_application(value)
         or _builds(value)
+        or _holds(value)
         or read_actions(value) is not None
     )
 
 
 def _builds(value: Any) -> bool:
     return not inspect.isclass(value) and callable(getattr(value, "build", None))
+
+
+def _holds(value: Any) -> bool:
+    """Whether it is a server of some framework, around its application."""
+    return not inspect.isclass(value) and asgi.is_application(getattr(value, "app", None))
 
 
 async def _mount(function: Any, parameter: inspect.Parameter) -> Entered:

@@ -145,6 +145,22 @@ def test_websockets_below_a_prefix(web):
     assert socket.status == 101
 
 
+@pytest.mark.parametrize(("told", "scheme"), [("http", "ws"), ("https", "wss"), ("gopher", "ws")])
+def test_websockets_are_told_their_address(shared, told, scheme):
+    source = (
+        "async def app(scope, receive, send):\n"
+        "    if scope['type'] != 'websocket':\n        return\n"
+        "    await receive()\n    await send({'type': 'websocket.accept'})\n"
+        "    said = ' '.join([scope['scheme'], scope['root_path'], scope['path'], scope['client'][0]])\n"
+        "    await send({'type': 'websocket.send', 'text': said})\n"
+    )
+    started = shared(source, rest="main:app", application=True)
+    started.surfaces()
+    headers = {"x_forwarded_proto": told, "x_forwarded_prefix": "/p", "x_forwarded_for": "1.1.1.1, 2.2.2.2"}
+    socket = WebSocket(started.connection(), "/x", **headers)
+    assert socket.receive() == (1, f"{scheme} /p /p/x 2.2.2.2".encode())
+
+
 def test_documentation_is_found_below_a_prefix(web):
     page = web.http("GET", "/docs", x_forwarded_prefix="/agents/web")
     assert page.status == 200 and b"/agents/web/openapi.json" in page.body

@@ -7,6 +7,7 @@ that generated addresses are right.
 
 from __future__ import annotations
 
+import functools
 import sys
 from typing import Any
 from urllib.parse import unquote
@@ -16,7 +17,15 @@ from pixell_runtime.surfaces.asgi import Application, Receive, Scope, Send
 #: From this version on Starlette expects `path` to begin with `root_path`, as the ASGI specification says.
 _WHOLE_PATH_SINCE = (0, 33)
 
-_WEBSOCKET_SCHEMES = {"http": "ws", "https": "wss"}
+#: What the gateway tells, and what it may correct.
+_TOLD = frozenset(
+    (b"host", b"x-forwarded-for", b"x-forwarded-host", b"x-forwarded-prefix", b"x-forwarded-proto")
+)
+
+_SCHEMES = {
+    "http": {b"http": "http", b"https": "https"},
+    "websocket": {b"http": "ws", b"https": "wss"},
+}
 
 
 class Prefixed:
@@ -32,26 +41,34 @@ class Prefixed:
         await self._application(scope, receive, send)
 
     def _correct(self, scope: Scope) -> None:
-        said = {name: value for name, value in scope["headers"] if name.startswith(b"x-forwarded-")}
-        prefix = said.get(b"x-forwarded-prefix", b"").rstrip(b"/")
+        # A few microseconds of every request: what most of them have in common is not computed again.
+        said = {name: value for name, value in scope["headers"] if name in _TOLD}
+        prefix = said.get(b"x-forwarded-prefix")
         if prefix:
-            root = unquote(prefix.decode("latin-1"))
+            raw, root = _root(prefix)
             scope["root_path"] = root
             if self._whole_path:
                 scope["path"] = root + scope["path"]
                 if scope.get("raw_path") is not None:
-                    scope["raw_path"] = prefix + scope["raw_path"]
-        scheme = said.get(b"x-forwarded-proto", b"").decode("latin-1")
-        if scheme in _WEBSOCKET_SCHEMES:
-            scope["scheme"] = _WEBSOCKET_SCHEMES[scheme] if scope["type"] == "websocket" else scheme
-        # The last one is the one that the gateway itself vouches for.
-        client = said.get(b"x-forwarded-for", b"").rpartition(b",")[2].strip().decode("latin-1")
+                    scope["raw_path"] = raw + scope["raw_path"]
+        scheme = _SCHEMES[scope["type"]].get(said.get(b"x-forwarded-proto", b""))
+        if scheme is not None:
+            scope["scheme"] = scheme
+        client = said.get(b"x-forwarded-for")
         if client:
-            scope["client"] = (client, 0)
+            # The last one is the one that the gateway itself vouches for.
+            scope["client"] = (client.rpartition(b",")[2].strip().decode("latin-1"), 0)
         host = said.get(b"x-forwarded-host")
-        if host:
+        if host and host != said.get(b"host"):
             headers = [(name, value) for name, value in scope["headers"] if name != b"host"]
             scope["headers"] = [(b"host", host), *headers]
+
+
+@functools.lru_cache(maxsize=64)
+def _root(prefix: bytes) -> tuple[bytes, str]:
+    """A prefix as it was written, and as it is meant. One package has few."""
+    raw = prefix.rstrip(b"/")
+    return raw, unquote(raw.decode("latin-1"))
 
 
 def _wants_whole_path() -> bool:

@@ -193,6 +193,7 @@ def test_what_is_no_service_is_said_and_left_out(primary):
         ("def service():\n    return {'custom_handlers': 5}\n", "TypeError", "dictionary"),
         ("def service(one, two):\n    return None\n", "TypeError", "two"),
         ("async def service():\n    raise KeyError('gone')\n", "KeyError", "gone"),
+        ("def service():\n    raise PermissionError(13, 'no', '/key')\n", "PermissionError", "'/key'"),
     ],
 )
 def test_a_service_that_fails_says_so(primary, service, type_, word):

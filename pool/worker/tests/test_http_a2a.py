@@ -94,6 +94,7 @@ def test_a_message_is_answered_by_its_skill(agent, path):
         "result": {"chat": {"a": 1, "message": "hello"}},
     }
     assert agent.rpc(message("plain", text="text"), path)["result"] == "plain text"
+    assert agent.rpc(message("plain", {"message": "own"}, "text"), path)["result"] == "plain own"
 
 
 def test_other_methods_name_the_skill_themselves(agent):

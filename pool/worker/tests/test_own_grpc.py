@@ -151,14 +151,20 @@ def test_a_server_that_is_not_ours_to_start_is_refused(primary, body, words):
         assert word in failed["message"]
 
 
-def test_a_port_that_cannot_be_bound_is_explained(primary):
+@pytest.mark.parametrize(
+    "bind",
+    [
+        "server.create_server().add_insecure_port('127.0.0.1:%d' % taken.getsockname()[1])",
+        "socket.socket().bind(taken.getsockname())",
+    ],
+)
+def test_a_port_that_cannot_be_bound_is_explained(primary, bind):
     source = (
         SERVICER + "import socket\ntaken = socket.socket(); taken.bind(('127.0.0.1', 0))\n"
-        "def service():\n    made = server.create_server()\n"
-        "    made.add_insecure_port('127.0.0.1:%d' % taken.getsockname()[1])\n    return made\n"
+        f"def service():\n    {bind}\n"
     )
     failed = primary(source, agent="grpc-own", a2a="main:service").failed()
-    assert failed["phase"] == "surface" and "127.0.0.1:" in failed["message"]
+    assert (failed["phase"], failed["export"]) == ("surface", "a2a")
     assert "return the server unstarted" in failed["message"]
 
 

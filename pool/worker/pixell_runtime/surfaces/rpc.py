@@ -159,7 +159,7 @@ def _of_message(parameters: Any) -> tuple[str, Any]:
     for part in parts if isinstance(parts, list) else []:
         # The older protocol says `type`, the newer one `kind`.
         if isinstance(part, dict) and "text" in (part.get("type"), part.get("kind")):
-            wanted["message"] = part.get("text", "")
+            wanted.setdefault("message", part.get("text", ""))
             break
     return metadata.get("skill") or "chat", wanted
 

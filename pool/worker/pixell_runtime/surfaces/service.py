@@ -6,6 +6,7 @@ Enters: the entry of the A2A surface. Leaves: a `Service`, with everything sorte
 from __future__ import annotations
 
 import asyncio
+import errno
 import inspect
 import os
 import socket
@@ -24,6 +25,10 @@ from pixell_runtime.surfaces.servicer import Registration, registration_of, take
 #: How long the function may take. Loading a model takes less as a rule, and what serves by itself never ends;
 #: twice as much would be felt at every start of such a package.
 PATIENCE_SECONDS = 5.0
+
+#: What binding answers where it is forbidden or too late, and how gRPC says it.
+_NOT_BOUND = (errno.EACCES, errno.EPERM, errno.EADDRINUSE, errno.EADDRNOTAVAIL)
+_NOT_BOUND_BY_GRPC = "Failed to bind to address"
 
 #: How an address of version 4 looks to a socket of version 6.
 _MAPPED = "::ffff:"
@@ -58,7 +63,7 @@ def find(declared: Declared, loop: asyncio.AbstractEventLoop) -> Service:
         try:
             value = _called(declared, loop)
         except Exception as error:
-            if "bind" not in message_of(error).lower() and not isinstance(error, PermissionError):
+            if not _is_of_a_port(error):
                 raise
             raise PortBound(f"{declared.entry}: {message_of(error)} ({OURS_TO_BIND})") from error
         bound = [address for address in _listening() if address not in before]
@@ -151,6 +156,13 @@ def _sort(value: Any, service: Service, declared: Declared) -> None:
         known = known or service.application is not None
     if not known:
         _warn(f"{declared.entry} returned a {type_name(type(value))}, which is no service: it is not offered")
+
+
+def _is_of_a_port(error: Exception) -> bool:
+    """Whether it says that a port could not be bound: gRPC's own words, or a socket's, which name no file."""
+    if isinstance(error, OSError):
+        return error.errno in _NOT_BOUND and error.filename is None
+    return _NOT_BOUND_BY_GRPC in message_of(error)
 
 
 def _listening() -> list[str]:

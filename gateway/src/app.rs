@@ -25,7 +25,7 @@ use crate::{
     auth::{AuthMetrics, Identity, adapters, operator::OperatorToken},
     config::Config,
     control::{ControlState, Hook, Notice, Verifier, router},
-    edge::{Door, Edge, InFlight, RequestIds, server},
+    edge::{Door, Doorway, Edge, InFlight, RequestIds, server},
     exit::Exit,
     host, inner,
     lifecycle::{Ends, Lifecycle},
@@ -81,7 +81,7 @@ fn run(config: Config, logging: Logging, begin: Instant) -> anyhow::Result<()> {
     let later = config.single.as_ref().map(|single| vec![config.a2a, single.ui]).unwrap_or_default();
     let reserved = Reserved::bind(&later)
         .map_err(|(address, error)| anyhow::Error::new(error).context(format!("reserving {address}")))?;
-    let ((open_a2a, _), (open_ui, _)) = (oneshot::channel(), oneshot::channel());
+    let ((open_a2a, _), (open_ui, opens_ui)) = (oneshot::channel(), oneshot::channel());
     let metrics_port =
         TcpListener::bind(config.metrics).with_context(|| format!("listening on {}", config.metrics))?;
     metrics_port.set_nonblocking(true)?;
@@ -173,7 +173,12 @@ fn run(config: Config, logging: Logging, begin: Instant) -> anyhow::Result<()> {
         in_flight: in_flight.clone(),
         leaving: lifecycle.leaving(),
     };
-    let (server, started) = server(edge, config.http, config.threads, config.shutdown.grace, tls.clone());
+    let mut doorways = vec![Doorway { door: Door::Http, address: config.http, opens: None }];
+    doorways.extend(config.single.as_ref().map(|single| {
+        let (address, opens) = (single.ui, Some(opens_ui));
+        Doorway { door: Door::Ui { port: address.port() }, address, opens }
+    }));
+    let (server, started) = server(&edge, doorways, config.threads, config.shutdown.grace, tls.as_ref());
     background.spawn(Arc::clone(&lifecycle).obey_signals());
     let ends = Ends {
         pool: Arc::clone(&pool),

@@ -55,7 +55,7 @@ use pingora_http::{RequestHeader, ResponseHeader};
 use pingora_proxy::{FailToProxy, ProxyHttp, Session};
 
 pub(crate) use ctx::{InFlight, RequestIds};
-pub(crate) use door::Door;
+pub(crate) use door::{Door, Doorway};
 pub(crate) use service::server;
 
 use crate::{

@@ -34,17 +34,18 @@ const FIELD: usize = 32;
 pub(super) struct EitherHttp {
     one: Arc<HttpProxy<Edge>>,
     two: Arc<HttpProxy<Edge>>,
-    connections: Connections,
+    connections: Arc<Connections>,
     tls: Option<Arc<Gate>>,
 }
 
 impl EitherHttp {
     /// Connections begin with a handshake if there is a gate for it.
-    pub(super) fn new(conf: &Arc<ServerConf>, edge: Edge, tls: Option<Arc<Gate>>) -> Self {
-        let limited = edge.metrics.limited.clone();
-        let ids = Arc::clone(&edge.ids);
-        let connections =
-            Connections::new(Arc::clone(&edge.connections), edge.limits.header_bytes, ids, limited);
+    pub(super) fn new(
+        conf: &Arc<ServerConf>,
+        edge: Edge,
+        connections: Arc<Connections>,
+        tls: Option<Arc<Gate>>,
+    ) -> Self {
         Self { one: proxy(conf, edge.clone(), false), two: proxy(conf, edge, true), connections, tls }
     }
 

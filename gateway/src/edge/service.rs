@@ -1,8 +1,9 @@
-//! The pingora server around the edge: listener, threads, and their registration as homes of channels.
+//! The pingora server around the edge: listeners, threads, and their registration as homes of channels.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
+use futures_util::future::join_all;
 use par_pool::fleet::Pool;
 use pingora_core::{
     listeners::ListenerConfig,
@@ -12,7 +13,7 @@ use pingora_core::{
 };
 use tokio::sync::oneshot;
 
-use super::{Edge, protocol::EitherHttp};
+use super::{Doorway, Edge, connection::Connections, protocol::EitherHttp};
 use crate::tls::Gate;
 
 /// One `send` for a whole small answer; the default of 1,460 bytes splits head and body of anything larger.
@@ -21,9 +22,31 @@ const WRITE_BUFFER: usize = 16 * 1024;
 /// Tries until every thread of the runtime has been met; each try meets one at random.
 const TRIES_PER_THREAD: usize = 64;
 
-/// The proxy service, started on threads that first register as homes.
-struct Homed {
+/// A doorway with what answers behind it.
+struct Entrance {
     inner: Listening<EitherHttp>,
+    opens: Option<oneshot::Receiver<()>>,
+}
+
+impl Entrance {
+    async fn serve(&mut self, fds: Option<ListenFds>, mut shutdown: ShutdownWatch, listeners_per_fd: usize) {
+        if let Some(opens) = self.opens.take() {
+            let opened = tokio::select! {
+                biased;
+                opened = opens => opened.is_ok(),
+                _ = shutdown.wait_for(|stop| *stop) => false,
+            };
+            if !opened {
+                return;
+            }
+        }
+        self.inner.start_service(fds, shutdown, listeners_per_fd).await;
+    }
+}
+
+/// The proxy service of all doors, started on threads that first register as homes.
+struct Homed {
+    entrances: Vec<Entrance>,
     pool: Arc<Pool>,
     threads: usize,
     started: Option<oneshot::Sender<()>>,
@@ -49,7 +72,11 @@ impl Service for Homed {
             // Nobody waiting means that the start was given up.
             started.send(()).ok();
         }
-        self.inner.start_service(fds, shutdown, listeners_per_fd).await;
+        let serving = self
+            .entrances
+            .iter_mut()
+            .map(|entrance| entrance.serve(fds.clone(), shutdown.clone(), listeners_per_fd));
+        join_all(serving).await;
     }
 
     fn name(&self) -> &'static str {
@@ -61,14 +88,15 @@ impl Service for Homed {
     }
 }
 
-/// A server that is ready to run, and a receiver that tells when its threads are there. Its port listens without TLS:
-/// handshakes are part of the connection (`tls/gate.rs`), where they can be limited, timed and told like the rest of it.
+/// A server that is ready to run, and a receiver that tells when its threads are there. Its ports share threads and
+/// the limits of connections, and listen without TLS: handshakes are part of the connection (`tls/gate.rs`), where
+/// they can be limited, timed and told like the rest of it.
 pub(crate) fn server(
-    edge: Edge,
-    address: SocketAddr,
+    edge: &Edge,
+    doorways: Vec<Doorway>,
     threads: usize,
     grace: Duration,
-    tls: Option<Arc<Gate>>,
+    tls: Option<&Arc<Gate>>,
 ) -> (Server, oneshot::Receiver<()>) {
     let conf = ServerConf {
         threads,
@@ -82,13 +110,21 @@ pub(crate) fn server(
     };
     let mut server = Server::new_with_opt_and_conf(None, conf);
     server.bootstrap();
-    let pool = Arc::clone(&edge.pool);
-    let app = EitherHttp::new(&server.configuration, edge, tls);
-    let mut inner = Listening::new("edge".to_owned(), app);
-    let listener =
-        ListenerConfig::tcp(address.to_string()).l4_buffer(L4BufferSettings::default().write(WRITE_BUFFER));
-    inner.add_listener(listener);
+    let limited = edge.metrics.limited.clone();
+    let rules = Arc::clone(&edge.connections);
+    let connections =
+        Arc::new(Connections::new(rules, edge.limits.header_bytes, Arc::clone(&edge.ids), limited));
+    let entrance = |Doorway { door, address, opens }| {
+        let edge = Edge { door, ..edge.clone() };
+        let app = EitherHttp::new(&server.configuration, edge, Arc::clone(&connections), tls.cloned());
+        let mut inner = Listening::new("edge".to_owned(), app);
+        let buffers = L4BufferSettings::default().write(WRITE_BUFFER);
+        inner.add_listener(ListenerConfig::tcp(address.to_string()).l4_buffer(buffers));
+        Entrance { inner, opens }
+    };
+    let entrances = doorways.into_iter().map(entrance).collect();
     let (sender, started) = oneshot::channel();
-    server.add_service(Homed { inner, pool, threads, started: Some(sender) });
+    let pool = Arc::clone(&edge.pool);
+    server.add_service(Homed { entrances, pool, threads, started: Some(sender) });
     (server, started)
 }

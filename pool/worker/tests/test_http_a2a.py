@@ -113,6 +113,23 @@ def test_failures_are_answers(agent):
     assert "on purpose" in agent.errors()
 
 
+def test_plain_functions_do_not_stop_each_other(primary):
+    source = (
+        "import threading\ngate = threading.Barrier(2)\n"
+        "def meet(parameters):\n    return gate.wait(10)\n"
+        "def service():\n    return {'meet': meet}\n"
+    )
+    agent = primary(source, rest="main:service")
+    agent.surfaces()
+    body = json.dumps(message("meet")).encode()
+    head = b"POST / HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: %d\r\n\r\n" % len(body)
+    both = [agent.connection(), agent.connection()]
+    for connection in both:
+        connection.sendall(head + body)
+    answers = [connection.makefile("rb").read().rpartition(b"\r\n\r\n")[2] for connection in both]
+    assert sorted(json.loads(answer)["result"] for answer in answers) == [0, 1]
+
+
 def test_a_skill_that_nobody_has_is_no_method(primary):
     source = "async def only(parameters):\n    return 1\ndef service():\n    return {'only': only}\n"
     agent = primary(source, rest="main:service")

@@ -221,3 +221,12 @@ def test_modules_are_found_by_dotted_names(gateway, tmp_path):
     worker = running.worker()
     worker.call({})
     assert worker.error()["kind"] == "agent"
+
+
+@pytest.mark.parametrize("message", [{"fork": 1}, {"primary": 1}, {"spoon": 1}])
+def test_a_template_that_does_not_understand_ends_and_says_why(gateway, message):
+    running = gateway(ECHO, "run")
+    running.ready()
+    running.send(message)
+    assert running.process.wait(10) != 0
+    assert f"{next(iter(message))} with 0 descriptors is not expected" in running.template_output()

@@ -43,8 +43,9 @@ _PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\0\0\0\4\0\0\0\0\0"
 #: A server that serves answers within a millisecond; a busy machine may need much longer.
 _ANSWER_SECONDS = 5.0
 
-#: How far below a server its handlers are looked for.
-_DEPTH = 4
+#: How far below a server its handlers are looked for: it, its state and their list, each with a dictionary of
+#: attributes in between on Pythons before 3.11.
+_DEPTH = 6
 
 
 class GrpcServer:

@@ -31,7 +31,7 @@ class Par:
     env: Mapping[str, str] = field(default_factory=dict)
 
     def start(self, *agents: str) -> RunningPar:
-        """Start with these example packages and wait until it is ready with all of them."""
+        """Start with these example packages (or paths of others) and wait until it is ready with all of them."""
         home = Path(tempfile.mkdtemp(prefix="par-bench-"))
         port, metrics_port, a2a_port = free_ports(3)
         config = home / "par.yaml"
@@ -48,7 +48,7 @@ class Par:
             **self.env,
         }
         server = start(self.name, port, command, home, env, home / "log")
-        running = RunningPar(server, home, metrics_port, self.binary)
+        running = RunningPar(server, home, metrics_port, a2a_port, self.binary)
         try:
             server.wait(running.ready)
             running.check(len(agents))
@@ -79,6 +79,7 @@ class RunningPar:
     server: Server
     home: Path
     metrics_port: int
+    a2a_port: int
     binary: Path
 
     def ready(self) -> bool:

@@ -1,12 +1,14 @@
--- POST one JSON body again and again. The last line printed is the result as JSON, times in microseconds.
+-- POST one JSON body again and again, or GET without one. The last line printed is the result as JSON, times in microseconds.
 -- No `request` function: wrk then sends one prepared text and runs no Lua per request.
 local result = '{"requests":%d,"micros":%d,"p50":%.1f,"p99":%.1f,"p999":%.1f,'
   .. '"connect":%d,"read":%d,"write":%d,"status":%d,"timeout":%d}\n'
 
 function init(args)
-  wrk.method = "POST"
-  wrk.body = args[1]
-  wrk.headers["Content-Type"] = "application/json"
+  if args[1] and args[1] ~= "" then
+    wrk.method = "POST"
+    wrk.body = args[1]
+    wrk.headers["Content-Type"] = "application/json"
+  end
   if args[2] and args[2] ~= "" then
     wrk.headers["Authorization"] = "Bearer " .. args[2]
   end

@@ -28,9 +28,16 @@ def prepare() -> None:
     if not shutil.which("uv"):
         raise Missing("uv is not there: run `make setup`")
     if not shutil.which("wrk"):
-        _install_wrk()
+        _install("wrk")
     if not shutil.which("oha"):
         _install_oha()
+
+
+def nginx() -> None:
+    """Install it if it is not there."""
+    os.environ["PATH"] += f"{os.pathsep}/usr/sbin"
+    if not shutil.which("nginx"):
+        _install("nginx-light")
 
 
 def environment(name: str, folder: Path = PEERS) -> Path:
@@ -60,13 +67,15 @@ def run(command: Sequence[str]) -> None:
         raise Missing(f"{' '.join(command)}: exit {done.returncode}\n{done.stdout}{done.stderr}")
 
 
-def _install_wrk() -> None:
+def _install(package: str) -> None:
     if not shutil.which("apt-get"):
-        raise Missing("wrk is not there: install it with the system's package manager")
+        raise Missing(f"{package} is not there: install it with the system's package manager")
     rights = [] if os.geteuid() == 0 else ["sudo", "-n"]
-    print("bench: install wrk with apt-get", flush=True)
+    print(f"bench: install {package} with apt-get", flush=True)
     run([*rights, "apt-get", "update", "-qq"])
-    run([*rights, "apt-get", "install", "-qq", "-y", "--no-install-recommends", "wrk"])
+    # Installed, not started.
+    os.environ["RUNLEVEL"] = "1"
+    run([*rights, "apt-get", "install", "-qq", "-y", "--no-install-recommends", package])
 
 
 def _install_oha() -> None:

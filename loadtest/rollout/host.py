@@ -100,7 +100,7 @@ def launch(
     }
     begun = time.perf_counter()
     server = start("par", port, command, home, {**own, **env}, home / "log")
-    return Host(server, home, metrics_port, binary, begun)
+    return Host(server, home, metrics_port, a2a_port, binary, begun)
 
 
 def descriptors(pid: int) -> int:

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use crate::harness::{Package, Par, ParBuilder, par, scratch};
 
 mod files;
+mod installs;
 mod kernel;
 mod networks;
 mod permissions;

@@ -33,7 +33,7 @@ pub(super) async fn inspect(
     // Whoever installs first wins; the street needs any.
     drop(rustls::crypto::ring::default_provider().install_default());
     let settings = settings(temporary.0.path(), environment)?;
-    let street = Street::new(settings).map_err(|error| refused(&error))?;
+    let street = Street::new(settings, None).map_err(|error| refused(&error))?;
     let unpacked = street.fetch(&source).await.map_err(|error| refused(&error))?;
     let signed = Signed::of(&source, &unpacked);
     let found = describe(&unpacked, &signed);

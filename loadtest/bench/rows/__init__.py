@@ -6,12 +6,15 @@ from ..plan import Row
 from .bursts import bursts
 from .echo import echo
 from .fair import fair
+from .grpc import grpc
 from .guarded import guarded
 from .handlers import handlers
 from .mixed import mixed
 from .neighbour import neighbour
+from .rest import rest
 from .sandbox import sandbox
 from .starts import starts
+from .ui import ui
 
 ROWS: dict[str, Row] = {
     "echo": echo,
@@ -23,4 +26,7 @@ ROWS: dict[str, Row] = {
     "guarded": guarded,
     "fair": fair,
     "sandbox": sandbox,
+    "rest": rest,
+    "grpc": grpc,
+    "ui": ui,
 }

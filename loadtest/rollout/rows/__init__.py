@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ..plan import Row
+from .boot import boot
 from .cold import cold
 from .in_a_row import in_a_row
 from .many import many
@@ -15,6 +16,7 @@ ROWS: dict[str, Row] = {
     "publication": publication,
     "replacement": replacement,
     "cold": cold,
+    "boot": boot,
     "many": many,
     "in_a_row": in_a_row,
 }

@@ -196,7 +196,10 @@ impl Pool {
         let background = Handle::current();
         let metrics = PoolMetrics::register(registry).map_err(std::io::Error::other)?;
         let (state_file, state) = StateFile::open(data_dir.join("state.json"))?;
-        let street = Street::new(settings.packages.clone()).map_err(std::io::Error::other)?;
+        let hidden = [data_dir.clone(), cache_dir];
+        let shield = Shield::new(settings.sandbox.clone(), &hidden, shared, temporary);
+        let street = Street::new(settings.packages.clone(), Some(shield.for_installers()));
+        let street = street.map_err(std::io::Error::other)?;
         let receipts = Receipts::open(data_dir.join("rollouts.json"));
         let follower = OnceLock::new();
         if let Some(registry) = settings.registry.clone() {
@@ -207,7 +210,7 @@ impl Pool {
         let fleet = FleetSettings {
             template: TemplateSettings {
                 program,
-                shield: Shield::new(settings.sandbox.clone(), &[data_dir, cache_dir], shared, temporary),
+                shield,
                 import_timeout: settings.import_timeout,
                 dev: settings.dev,
                 sink,

@@ -14,6 +14,7 @@ use std::{
 use sha2::{Digest as _, Sha256};
 use tokio::sync::OnceCell;
 
+pub use self::workshop::Confine;
 use self::{
     interpreter::Interpreter,
     kit::Kit,
@@ -24,6 +25,7 @@ use self::{
 };
 use super::{PackageSettings, PullError, Step, Unpacked};
 
+mod complaint;
 mod interpreter;
 mod kit;
 mod layer;
@@ -32,6 +34,7 @@ mod resolution;
 mod shelf;
 mod tool;
 mod venv;
+mod workshop;
 
 #[cfg(test)]
 mod tests;
@@ -73,7 +76,8 @@ pub struct Environments {
 
 impl Environments {
     /// Opens what is kept below `data_dir`. Interpreters are looked for at the first package.
-    pub fn open(settings: &PackageSettings) -> io::Result<Self> {
+    /// Installers run in a sandbox if there is one.
+    pub fn open(settings: &PackageSettings, confine: Option<Confine>) -> io::Result<Self> {
         fs::create_dir_all(&settings.data_dir)?;
         // Environments remember where they were made.
         let data_dir = settings.data_dir.canonicalize()?;
@@ -82,7 +86,7 @@ impl Environments {
             wheelhouse: settings.wheelhouse.as_deref().map(Path::canonicalize).transpose()?,
             pythons: settings.pythons.clone(),
             install_timeout: settings.install_timeout,
-            tools: Tools::new(&data_dir)?,
+            tools: Tools::new(&data_dir, confine)?,
             interpreters: OnceCell::new(),
             resolutions: Resolutions::open(data_dir.join("resolutions"))?,
             shared: Shelf::open(data_dir.join("environments"))?,
@@ -245,7 +249,9 @@ impl Environments {
             PullError::refused(Step::Environment, "the requirements could not be written to disk")
                 .with_log(error.to_string())
         };
-        let work = self.tools.temporary().map_err(disk)?;
+        let interpreter = question.interpreter;
+        let read = [interpreter.prefix.as_path()].into_iter().chain(question.wheelhouse);
+        let work = self.tools.workshop().map_err(disk)?.filling(directory).reading(read);
         let project = work.path().join("project");
         if kind == Kind::Private {
             // Relative places are relative to the package, and their builds write beside their sources.
@@ -263,11 +269,12 @@ impl Environments {
             constraints: constrained.then_some(constraints.as_path()),
             hashed: kind == Kind::Locked,
             directory: &project,
+            workshop: &work,
             wheelhouse: question.wheelhouse,
         };
         let uv = self.uv.as_deref();
         let began = Instant::now();
-        venv::install(&order, question.interpreter, directory, uv, &self.tools, deadline).await?;
+        venv::install(&order, interpreter, directory, uv, &self.tools, deadline).await?;
         tracing::info!(package = %unpacked.package.id, kind = kind.text(), seconds = began.elapsed().as_secs_f32(), "environment installed");
         Ok(())
     }

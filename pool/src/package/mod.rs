@@ -22,6 +22,7 @@ pub mod tree;
 pub mod unpack;
 pub mod variables;
 
+pub use environment::Confine;
 pub use fetch::{Document, Remote, S3Settings, Validator};
 pub use manifest::checked::{
     Entry, Export, Handler, HealthCheck, Package, Permissions, PythonWanted, SessionMode, SessionPolicy,

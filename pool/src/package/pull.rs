@@ -19,7 +19,7 @@ use self::flights::{Flights, Want};
 use super::{
     Document, Installed, Location, Package, PackageSettings, PullError, Remote, Signature, Source, Step,
     Unpacked, Validator,
-    environment::Environments,
+    environment::{Confine, Environments},
     errand,
     fetch::Fetched,
     manifest,
@@ -49,15 +49,17 @@ struct Line {
 }
 
 impl Street {
-    /// Opens the store and the environments and removes what crashes left there.
-    pub fn new(settings: PackageSettings) -> Result<Self, PullError> {
+    /// Opens the store and the environments and removes what crashes left there. Installers run in a sandbox if there is
+    /// one.
+    pub fn new(settings: PackageSettings, confine: Option<Confine>) -> Result<Self, PullError> {
         let failed = |step, what: &str| {
             let detail = format!("the {what} directory cannot be used");
             move |error: io::Error| PullError::refused(step, detail).with_log(error.to_string())
         };
         let store = Store::open(&settings.cache_dir, settings.max_cache_bytes)
             .map_err(failed(Step::Fetch, "package cache"))?;
-        let environments = Environments::open(&settings).map_err(failed(Step::Environment, "data"))?;
+        let environments =
+            Environments::open(&settings, confine).map_err(failed(Step::Environment, "data"))?;
         let remote = Remote::new(&settings);
         let line = Arc::new(Line { settings, store, remote });
         Ok(Self { line, environments, flights: Flights::default() })

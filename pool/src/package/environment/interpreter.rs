@@ -89,7 +89,7 @@ fn on_path(path: &OsString) -> Vec<PathBuf> {
 
 async fn ask(path: &Path, tools: &Tools) -> Option<Interpreter> {
     let arguments = ["-I", "-c", QUESTION].map(OsString::from);
-    let answer = tools.run(path, &arguments, Path::new("/"), Instant::now() + PATIENCE).await;
+    let answer = tools.run(path, &arguments, Instant::now() + PATIENCE).await;
     let answer =
         answer.inspect_err(|error| tracing::debug!(path = %path.display(), %error, "not an interpreter"));
     let mut interpreter: Interpreter = serde_json::from_str(answer.ok()?.lines().last()?).ok()?;
@@ -187,7 +187,7 @@ mod tests {
     #[tokio::test]
     async fn shims_lead_to_the_real_interpreter() {
         let directory = tempfile::tempdir().unwrap();
-        let tools = Tools::new(directory.path()).unwrap();
+        let tools = Tools::new(directory.path(), None).unwrap();
         let found = find(&[], &tools).await;
         assert!(!found.is_empty());
         for interpreter in &found {

@@ -15,6 +15,7 @@ use super::{
     interpreter::Interpreter,
     tool::{Tools, arguments},
     venv,
+    workshop::Cache,
 };
 use crate::package::{PullError, Step};
 
@@ -39,10 +40,11 @@ pub(super) async fn build(
         PullError::refused(Step::Environment, "the project could not be copied for its build")
             .with_log(error.to_string())
     };
-    let work = tools.temporary().map_err(disk)?;
+    fs::create_dir_all(&layer).map_err(disk)?;
+    let read = [order.environment, &order.interpreter.prefix].into_iter().chain(order.wheelhouse);
+    let work = tools.workshop().map_err(disk)?.filling(&layer).reading(read);
     let copy = work.path().join("project");
     writable_copy(order.root, &copy).map_err(disk)?;
-    fs::create_dir_all(&layer).map_err(disk)?;
     let (program, mut command) = if let Some(uv) = order.uv {
         let python = venv::python(order.environment);
         let command = arguments([
@@ -66,7 +68,7 @@ pub(super) async fn build(
         command.extend(arguments([&"--no-index", &"--find-links", &wheelhouse]));
     }
     command.extend(arguments([&copy]));
-    let built = tools.run(program, &command, work.path(), deadline).await;
+    let built = tools.install(program, &command, work.path(), (&work, Cache::Own), deadline).await;
     built.map_err(|error| tools.refusal("installing the package's own project", &error))?;
     venv::seal(layer).await
 }

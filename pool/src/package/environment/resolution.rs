@@ -14,6 +14,7 @@ use sha2::{Digest as _, Sha256};
 use super::{
     interpreter::Interpreter,
     tool::{Tools, arguments},
+    workshop::Cache,
 };
 use crate::package::{PullError, Step};
 
@@ -53,7 +54,8 @@ impl Resolutions {
             PullError::refused(Step::Environment, "the requirements could not be written to disk")
                 .with_log(error.to_string())
         };
-        let work = tools.temporary().map_err(disk)?;
+        let read = [question.interpreter.prefix.as_path()].into_iter().chain(question.wheelhouse);
+        let work = tools.workshop().map_err(disk)?.reading(read);
         let of = |name: &str| work.path().join(name);
         fs::write(of("requirements.in"), question.lines).map_err(disk)?;
         fs::write(of("constraints.in"), question.constraints).map_err(disk)?;
@@ -75,7 +77,9 @@ impl Resolutions {
             command.extend(arguments([&"--no-index", &"--find-links", &wheelhouse]));
         }
         command.extend(arguments([&"requirements.in"]));
-        let resolved = tools.run(uv, &command, work.path(), deadline).await;
+        // What has no metadata of its own is built for it: code of strangers.
+        let place = (&work, Cache::Own);
+        let resolved = tools.install(uv, &command, work.path(), place, deadline).await;
         resolved.map_err(|error| tools.refusal("resolving the requirements", &error))?;
         let lock = fs::read_to_string(of("lock.txt")).map_err(disk)?;
         let beside = tempfile::NamedTempFile::new_in(&self.root).map_err(disk)?;

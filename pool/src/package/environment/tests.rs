@@ -50,7 +50,7 @@ impl Desk {
             pythons: Vec::new(),
             pass_env: BTreeMap::new(),
         };
-        Environments::open(&settings).unwrap()
+        Environments::open(&settings, None).unwrap()
     }
 
     /// A package of files; `agent.yaml` has these lines besides the usual ones.
@@ -80,8 +80,7 @@ impl Desk {
         let code = format!("{}{code}", layer.unwrap_or_default());
         let arguments = ["-I", "-c", &code].map(Into::into);
         let deadline = Instant::now() + Duration::from_secs(20);
-        let output =
-            self.environments.tools.run(&environment.python, &arguments, Path::new("/"), deadline).await;
+        let output = self.environments.tools.run(&environment.python, &arguments, deadline).await;
         output.unwrap_or_else(|error| panic!("{error:?}")).trim().to_owned()
     }
 }

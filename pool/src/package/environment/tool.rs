@@ -1,7 +1,7 @@
 //! Running installers: a command line enters, its output leaves, or why it failed.
 //!
-//! Tools get a cleared environment, a home of their own, a low priority and a process group that is killed as a whole
-//! at the deadline, when the caller goes away, and when they leave something running behind.
+//! Tools get a cleared environment, a low priority and a process group that is killed as a whole at the deadline, when
+//! the caller goes away, and when they leave something running behind. Installers get a workshop and a sandbox as well.
 
 use std::{
     collections::BTreeMap,
@@ -20,6 +20,10 @@ use tokio::{
     process::Command,
 };
 
+use super::{
+    complaint,
+    workshop::{Cache, Confine, Workshop},
+};
 use crate::package::{PullError, Step, store::remove_tree};
 
 /// Output kept per stream: the end of it, where the error is. Resolvers explain conflicts in a few KB.
@@ -87,11 +91,13 @@ pub(super) enum ToolError {
 pub(super) struct Tools {
     variables: Arc<BTreeMap<OsString, OsString>>,
     data_dir: Arc<Path>,
+    /// What confines installers; none: nothing.
+    confine: Option<Confine>,
 }
 
 impl Tools {
     /// Prepares the directories that tools write to, below `data_dir`.
-    pub(super) fn new(data_dir: &Path) -> io::Result<Self> {
+    pub(super) fn new(data_dir: &Path, confine: Option<Confine>) -> io::Result<Self> {
         let mut variables: BTreeMap<OsString, OsString> = std::env::vars_os()
             .filter(|(name, _)| {
                 let name = name.to_string_lossy();
@@ -128,27 +134,49 @@ impl Tools {
             ("UV_PYTHON_DOWNLOADS", "never"),
             ("PIP_DISABLE_PIP_VERSION_CHECK", "1"),
             ("PIP_NO_INPUT", "1"),
+            // Code of one package could leave there what another one installs.
+            ("PIP_NO_CACHE_DIR", "1"),
         ] {
             variables.insert(name.into(), value.into());
         }
-        Ok(Self { variables: Arc::new(variables), data_dir: Arc::from(data_dir) })
+        Ok(Self { variables: Arc::new(variables), data_dir: Arc::from(data_dir), confine })
     }
 
-    /// A directory for temporary files of tools; on the file system of the environments.
-    pub(super) fn temporary(&self) -> io::Result<tempfile::TempDir> {
-        tempfile::Builder::new().prefix("work-").tempdir_in(self.data_dir.join("installer/tmp"))
+    /// A place for one installer; on the file system of the environments.
+    pub(super) fn workshop(&self) -> io::Result<Workshop> {
+        let installer = self.data_dir.join("installer");
+        Workshop::open(&installer.join("tmp"), &installer.join("uv-cache"))
     }
 
-    /// Runs a program to its end and returns what it wrote to stdout.
+    /// Runs a program of the host, in which no code of a package runs, to its end and returns what it wrote to stdout.
     pub(super) async fn run(
         &self,
         program: &Path,
         arguments: &[OsString],
-        directory: &Path,
         deadline: Instant,
     ) -> Result<String, ToolError> {
-        let start = |source| ToolError::Start { program: program.display().to_string(), source };
-        let mut child = Command::new(program)
+        self.end(program, self.command(program, arguments, Path::new("/")), deadline).await
+    }
+
+    /// Runs an installer in its workshop, confined, to its end and returns what it wrote to stdout.
+    pub(super) async fn install(
+        &self,
+        program: &Path,
+        arguments: &[OsString],
+        directory: &Path,
+        (workshop, cache): (&Workshop, Cache),
+        deadline: Instant,
+    ) -> Result<String, ToolError> {
+        let mut command = self.command(program, arguments, directory);
+        workshop
+            .equip(command.as_std_mut(), &self.variables, cache, self.confine.as_ref())
+            .map_err(|source| ToolError::Start { program: program.display().to_string(), source })?;
+        self.end(program, command, deadline).await
+    }
+
+    fn command(&self, program: &Path, arguments: &[OsString], directory: &Path) -> Command {
+        let mut command = Command::new(program);
+        command
             .args(arguments)
             .env_clear()
             .envs(self.variables.iter())
@@ -157,9 +185,18 @@ impl Tools {
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .process_group(0)
-            .kill_on_drop(true)
-            .spawn()
-            .map_err(start)?;
+            .kill_on_drop(true);
+        command
+    }
+
+    async fn end(
+        &self,
+        program: &Path,
+        mut command: Command,
+        deadline: Instant,
+    ) -> Result<String, ToolError> {
+        let start = |source| ToolError::Start { program: program.display().to_string(), source };
+        let mut child = command.spawn().map_err(start)?;
         let group = Group(child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw));
         group.slow_down();
         let output = [Tail::read(child.stdout.take()), Tail::read(child.stderr.take())];
@@ -192,8 +229,8 @@ impl Tools {
             .with_log(output.clone())
             .with_hint("INSTALL_TIMEOUT_SECONDS sets the limit"),
             ToolError::Failed { status, output } => {
-                let cause = summary(output, &self.data_dir).unwrap_or_else(|| status.to_string());
-                let transient = NETWORK.iter().any(|sign| output.contains(sign));
+                let cause = complaint::summary(output, &self.data_dir).unwrap_or_else(|| status.to_string());
+                let transient = complaint::is_of_network(output);
                 let refusal = PullError::refused(Step::Environment, format!("{what} failed: {cause}"));
                 PullError { transient, ..refusal.with_log(output.clone()) }
             }
@@ -213,47 +250,6 @@ fn sweep(directory: &Path) {
             drop(remove_tree(&entry.path()));
         }
     }
-}
-
-/// What uv and pip write when the network is at fault.
-const NETWORK: [&str; 9] = [
-    "error sending request",
-    "onnection refused",
-    "onnection reset",
-    "timed out",
-    "dns error",
-    "Temporary failure in name resolution",
-    "NewConnectionError",
-    "Could not connect",
-    "503 Service Unavailable",
-];
-
-/// The lines of a tool's output that say why, in one line, without our paths and without credentials.
-fn summary(output: &str, data_dir: &Path) -> Option<String> {
-    let starts = ["error:", "ERROR:", "×", "╰─▶", "├─▶", "hint:", "Caused by:"];
-    let mut said = false;
-    let mut lines: Vec<&str> = Vec::new();
-    for line in output.lines().map(str::trim).filter(|line| !line.is_empty()) {
-        let start = starts.iter().any(|start| line.starts_with(start));
-        // What is wrapped belongs to the line before.
-        if start || (said && line.starts_with(|c: char| c.is_lowercase())) {
-            lines.push(line.trim_start_matches(['×', '╰', '─', '▶', '├', ' ']));
-        }
-        said = start || (said && lines.last().is_some_and(|last| line.ends_with(last)));
-    }
-    let text = lines.join(" ").replace(&*data_dir.to_string_lossy(), "…");
-    let words: Vec<String> = text.split_whitespace().map(without_credentials).collect();
-    let text: String = words.join(" ").chars().take(600).collect();
-    (!text.is_empty()).then_some(text)
-}
-
-/// A word in which `scheme://user:password@host` has lost the middle.
-fn without_credentials(word: &str) -> String {
-    let Some((scheme, rest)) = word.split_once("://") else { return word.to_owned() };
-    let end = rest.find('/').unwrap_or(rest.len());
-    let (authority, path) = rest.split_at(end);
-    let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
-    format!("{scheme}://{host}{path}")
 }
 
 /// A process group that ends with this value.
@@ -323,13 +319,13 @@ mod tests {
     #[tokio::test]
     async fn a_tool_sees_no_secret_and_its_output_is_kept() {
         let directory = tempfile::tempdir().unwrap();
-        let tools = Tools::new(directory.path()).unwrap();
+        let tools = Tools::new(directory.path(), None).unwrap();
         let script = "env; echo oops >&2; exit $1";
         let run = |code: &'static str| {
             let tools = tools.clone();
             async move {
                 let arguments = ["-c", script, "sh", code].map(OsString::from);
-                tools.run(Path::new("/bin/sh"), &arguments, Path::new("/"), soon()).await
+                tools.run(Path::new("/bin/sh"), &arguments, soon()).await
             }
         };
         let output = run("0").await.unwrap();
@@ -342,11 +338,11 @@ mod tests {
     #[tokio::test]
     async fn a_deadline_ends_the_whole_group() {
         let directory = tempfile::tempdir().unwrap();
-        let tools = Tools::new(directory.path()).unwrap();
+        let tools = Tools::new(directory.path(), None).unwrap();
         let arguments = ["-c", "sleep 60 & echo $!; wait"].map(OsString::from);
         let deadline = Instant::now() + Duration::from_millis(300);
         let began = Instant::now();
-        let error = tools.run(Path::new("/bin/sh"), &arguments, Path::new("/"), deadline).await.unwrap_err();
+        let error = tools.run(Path::new("/bin/sh"), &arguments, deadline).await.unwrap_err();
         let ToolError::Deadline { output } = error else { panic!("{error}") };
         assert!(began.elapsed() < Duration::from_secs(5));
         let process = Path::new("/proc").join(output.trim());
@@ -355,17 +351,5 @@ mod tests {
             assert!(began.elapsed() < Duration::from_secs(30), "it lives on");
             tokio::task::yield_now().await;
         }
-    }
-
-    #[test]
-    fn the_cause_is_found_in_what_installers_write() {
-        let uv = "  × No solution found when resolving dependencies:\n  ╰─▶ Because nope was not found in the\n      package registry and you require nope,\n      we can conclude.\n";
-        let text = summary(uv, Path::new("/data")).unwrap();
-        assert!(text.starts_with("No solution found") && text.ends_with("we can conclude."), "{text}");
-        let pip =
-            "Looking\nERROR: No matching distribution found for nope at https://u:secret@h/simple /data/x\n";
-        let text = summary(pip, Path::new("/data")).unwrap();
-        assert_eq!(text, "ERROR: No matching distribution found for nope at https://h/simple …/x");
-        assert_eq!(summary("fine", Path::new("/data")), None);
     }
 }

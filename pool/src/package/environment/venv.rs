@@ -1,6 +1,7 @@
 //! Virtual environments: an interpreter and what to install enter, a read-only directory leaves.
 
 use std::{
+    ffi::OsString,
     fs, io,
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
@@ -10,11 +11,15 @@ use std::{
 use super::{
     interpreter::Interpreter,
     tool::{ToolError, Tools, arguments},
+    workshop::{Cache, Workshop},
 };
 use crate::package::{PullError, Step, errand};
 
 /// Largest environment. CPU builds of torch stay below; CUDA ones do not and belong into the image.
 const MAX_BYTES: u64 = 2 << 30;
+
+/// What uv writes when something would have to be built.
+const NO_WHEEL: [&str; 3] = ["no-build", "no usable wheels", "Building source distributions"];
 
 /// The interpreter of an environment.
 pub(super) fn python(environment: &Path) -> PathBuf {
@@ -29,7 +34,7 @@ pub(super) async fn create(
     deadline: Instant,
 ) -> Result<(), PullError> {
     let command = arguments([&"-I", &"-m", &"venv", &"--without-pip", &environment]);
-    let made = tools.run(&interpreter.path, &command, Path::new("/"), deadline).await;
+    let made = tools.run(&interpreter.path, &command, deadline).await;
     made.map(drop).map_err(|error| tools.refusal("creating the environment", &error))
 }
 
@@ -43,6 +48,8 @@ pub(super) struct Order<'a> {
     pub(super) hashed: bool,
     /// Where relative places start.
     pub(super) directory: &'a Path,
+    /// Where the installer works.
+    pub(super) workshop: &'a Workshop,
     /// Wheels instead of an index.
     pub(super) wheelhouse: Option<&'a Path>,
 }
@@ -71,16 +78,28 @@ pub(super) async fn install(
         let mut command =
             arguments([&"pip", &"install", &"--quiet", &"--compile-bytecode", &"--python", &python]);
         command.extend(options);
-        tools.run(uv, &command, order.directory, deadline).await
+        let run = |command: Vec<OsString>, cache| async move {
+            tools.install(uv, &command, order.directory, (order.workshop, cache), deadline).await
+        };
+        // Ready-made wheels first, which run no code: what is downloaded for them is kept for the next package.
+        let mut wheels = command.clone();
+        wheels.extend(arguments([&"--no-build"]));
+        match run(wheels, Cache::Shared).await {
+            Err(ToolError::Failed { output, .. }) if NO_WHEEL.iter().any(|sign| output.contains(sign)) => {
+                run(command, Cache::Own).await
+            }
+            outcome => outcome,
+        }
     } else {
         let mut command = arguments([&"-m", &"pip", &"--python", &python, &"install", &"--quiet"]);
         command.extend(options.clone());
-        match tools.run(&interpreter.path, &command, order.directory, deadline).await {
+        let place = (order.workshop, Cache::Own);
+        match tools.install(&interpreter.path, &command, order.directory, place, deadline).await {
             Err(ToolError::Failed { output, .. }) if output.contains("no such option: --python") => {
                 let site = site_packages(interpreter, environment);
                 let mut command = arguments([&"-m", &"pip", &"install", &"--quiet", &"--target", &site]);
                 command.extend(options);
-                tools.run(&interpreter.path, &command, order.directory, deadline).await
+                tools.install(&interpreter.path, &command, order.directory, place, deadline).await
             }
             outcome => outcome,
         }

@@ -42,7 +42,7 @@ struct Desk {
 impl Desk {
     fn new() -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let street = Street::new(settings(directory.path())).unwrap();
+        let street = Street::new(settings(directory.path()), None).unwrap();
         rustls::crypto::ring::default_provider().install_default().ok();
         Self { directory, street }
     }
@@ -51,7 +51,7 @@ impl Desk {
     fn requiring(self, keys: &[PathBuf]) -> Self {
         let mut settings = settings(self.directory.path());
         settings.signatures = SignaturePolicy::Required(Arc::new(Keyring::read(keys).unwrap()));
-        Self { street: Street::new(settings).unwrap(), ..self }
+        Self { street: Street::new(settings, None).unwrap(), ..self }
     }
 
     fn file(&self, name: &str, bytes: &[u8]) -> Source {
@@ -231,7 +231,7 @@ async fn a_damaged_package_is_fetched_again() {
     assert_eq!(web.server.asked().len(), 1);
     fs::remove_file(root.join("agent.yaml")).unwrap();
     fs::write(root.join("agent.yaml"), "name: evil\nversion: 1\nentrypoint: a:b").unwrap();
-    desk.street = Street::new(settings(desk.directory.path())).unwrap();
+    desk.street = Street::new(settings(desk.directory.path()), None).unwrap();
     let again = desk.street.fetch(&source).await.unwrap();
     assert_eq!((again.package.id.to_string().as_str(), &again.root), ("echo@1.10", &root));
     assert_eq!(web.server.asked().len(), 2);

@@ -6,6 +6,7 @@ use std::{
     os::{fd::OwnedFd, unix::process::CommandExt},
     path::{Path, PathBuf},
     process::Command,
+    sync::Arc,
 };
 
 use super::{
@@ -19,7 +20,7 @@ use super::{
     seccomp,
     settings::{SandboxMode, SandboxSettings},
 };
-use crate::package::{Installed, Permissions};
+use crate::package::{Confine, Installed, Permissions};
 
 /// Largest file that an installer may write: wheels of CUDA libraries unpack to files of 2 GiB.
 const INSTALLED_FILE_BYTES: u64 = 4 << 30;
@@ -198,6 +199,14 @@ impl Shield {
             template: refused.then(seccomp::no_programs).transpose()?,
             worker: refused.then(seccomp::no_processes).transpose()?,
         })
+    }
+
+    /// What installers are put into.
+    pub(crate) fn for_installers(&self) -> Confine {
+        let shield = self.clone();
+        Confine(Arc::new(move |command, writable, readable| {
+            shield.confine_install(command, writable, readable)
+        }))
     }
 
     /// Prepares an installer's command: the network as it is, writing below `writable` only, reading what

@@ -57,7 +57,7 @@ class Confinement:
 
 def _entering() -> Callable[[int], None] | None:
     """Adds a Landlock ruleset to the calling thread and what it starts, for good; None without ctypes. Its
-    compiled half is enough for three whole numbers, and loads in half the time: every template waits for it."""
+    compiled half is enough for whole numbers, and loads in half the time: every template waits for it."""
     try:
         import _ctypes
     except ImportError:

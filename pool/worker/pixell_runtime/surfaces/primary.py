@@ -49,6 +49,8 @@ class Surfaces:
         self._http: HttpServer | None = None
         self._lifespan: Lifespan | None = None
         self._grpc: GrpcServer | None = None
+        # The loop itself holds its tasks only weakly.
+        self._arriving: set[asyncio.Task[None]] = set()
         self.handlers: list[Handler] = []
         #: For READY.
         self.facts: dict[str, Any] = {"rest": None, "a2a": None}
@@ -130,7 +132,9 @@ class Surfaces:
             if self._http is None:
                 os.close(descriptor)
             else:
-                self._loop.create_task(self._serve(self._http, socket.socket(fileno=descriptor)))
+                task = self._loop.create_task(self._serve(self._http, socket.socket(fileno=descriptor)))
+                self._arriving.add(task)
+                task.add_done_callback(self._arriving.discard)
 
     async def _serve(self, http: HttpServer, connection: socket.socket) -> None:
         try:

@@ -25,7 +25,8 @@
 //! | Roles on calls, lists and management; strangers learn no names, not even by time | [`roles`] |
 //! | TLS: versions, ALPN, reload without a lost call, self-signed, plain HTTP, faults | [`tls`] |
 //! | Certificates of clients: off, optional, required; expired, foreign; who they are; authorities taken away | [`client_certificates`] |
-//! | Files, processes, system calls, networks and limits of agents; permissions, levels | [`sandbox`] |
+//! | The process that serves surfaces: beside the workers, replaced, dismissed in order, kits | [`primaries`] |
+//! | Files, processes, system calls, networks and limits of agents and of builds; permissions, levels | [`sandbox`] |
 //! | Secrets by reference; nothing secret in logs, answers and letters; `Authorization` only where asked for | [`secrets`] |
 //! | Pages of other origins, answers that tell nothing of what made them, our own headers from outside | [`web`] |
 //! | Operator token, web pages, agents at the runtime's sockets | [`security`] |
@@ -78,6 +79,7 @@ mod management;
 mod manifests;
 mod observation;
 mod packages;
+mod primaries;
 mod readme;
 mod registry_faults;
 mod roles;

@@ -15,6 +15,7 @@ mod kernel;
 mod networks;
 mod permissions;
 mod processes;
+mod surfaces;
 
 /// An agent that tries what it is told and tells how it went.
 const PROBE: &str = r#"

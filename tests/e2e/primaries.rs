@@ -65,11 +65,8 @@ async fn as_many_processes_serve_as_the_manifest_says_and_take_turns() {
 #[tokio::test]
 async fn a_process_that_dies_again_and_again_is_told_of_and_still_comes_back() {
     let scratch = scratch();
-    let par = par()
-        .source(application("web", "1.0.0").apkg(scratch.path()))
-        .allow("primary_died")
-        .start()
-        .await;
+    let par =
+        par().source(application("web", "1.0.0").apkg(scratch.path())).allow("primary_died").start().await;
     for _ in 0..5 {
         let before = eventually("it serves", async || primaries(&par, "web@1.0.0").await.pop()).await;
         let answer = par.http.post_empty("/agents/web/exit").await;
@@ -125,9 +122,8 @@ async fn a_package_is_served_with_what_it_brings_and_else_with_a_kit() {
     let scratch = scratch();
     let code = "import fastapi\n\n\ndef mount(app):\n    @app.get('/version')\n    def version():\n        \
         return {'fastapi': fastapi.__version__}\n";
-    let package = |name: &str| {
-        Package::new(name, "1.0.0", "rest: {entry: \"web:mount\"}").file("web.py", code)
-    };
+    let package =
+        |name: &str| Package::new(name, "1.0.0", "rest: {entry: \"web:mount\"}").file("web.py", code);
     let par = par()
         .source(package("brings").file("requirements.txt", "fastapi==0.111.0\n").apkg(scratch.path()))
         .source(package("lacks").apkg(scratch.path()))

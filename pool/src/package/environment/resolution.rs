@@ -14,7 +14,6 @@ use sha2::{Digest as _, Sha256};
 use super::{
     interpreter::Interpreter,
     tool::{Tools, arguments},
-    workshop::Cache,
 };
 use crate::package::{PullError, Step};
 
@@ -77,9 +76,7 @@ impl Resolutions {
             command.extend(arguments([&"--no-index", &"--find-links", &wheelhouse]));
         }
         command.extend(arguments([&"requirements.in"]));
-        // What has no metadata of its own is built for it: code of strangers.
-        let place = (&work, Cache::Own);
-        let resolved = tools.install(uv, &command, work.path(), place, deadline).await;
+        let resolved = tools.install_by_uv(uv, &command, work.path(), &work, deadline).await;
         resolved.map_err(|error| tools.refusal("resolving the requirements", &error))?;
         let lock = fs::read_to_string(of("lock.txt")).map_err(disk)?;
         let beside = tempfile::NamedTempFile::new_in(&self.root).map_err(disk)?;

@@ -174,6 +174,27 @@ impl Tools {
         self.end(program, command, deadline).await
     }
 
+    /// Runs uv in its workshop, first with ready-made wheels alone: that runs no code, so what is downloaded is kept for
+    /// the next package. If that is not enough, once more with builds, and with a cache that is thrown away. So a version
+    /// with a wheel is preferred to a newer one that would have to be built.
+    pub(super) async fn install_by_uv(
+        &self,
+        uv: &Path,
+        arguments: &[OsString],
+        directory: &Path,
+        workshop: &Workshop,
+        deadline: Instant,
+    ) -> Result<String, ToolError> {
+        let mut wheels = arguments.to_vec();
+        wheels.push("--no-build".into());
+        match self.install(uv, &wheels, directory, (workshop, Cache::Shared), deadline).await {
+            Err(ToolError::Failed { output, .. }) if !complaint::is_of_network(&output) => {
+                self.install(uv, arguments, directory, (workshop, Cache::Own), deadline).await
+            }
+            outcome => outcome,
+        }
+    }
+
     fn command(&self, program: &Path, arguments: &[OsString], directory: &Path) -> Command {
         let mut command = Command::new(program);
         command

@@ -1,7 +1,6 @@
 //! Virtual environments: an interpreter and what to install enter, a read-only directory leaves.
 
 use std::{
-    ffi::OsString,
     fs, io,
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
@@ -17,9 +16,6 @@ use crate::package::{PullError, Step, errand};
 
 /// Largest environment. CPU builds of torch stay below; CUDA ones do not and belong into the image.
 const MAX_BYTES: u64 = 2 << 30;
-
-/// What uv writes when something would have to be built.
-const NO_WHEEL: [&str; 3] = ["no-build", "no usable wheels", "Building source distributions"];
 
 /// The interpreter of an environment.
 pub(super) fn python(environment: &Path) -> PathBuf {
@@ -78,18 +74,7 @@ pub(super) async fn install(
         let mut command =
             arguments([&"pip", &"install", &"--quiet", &"--compile-bytecode", &"--python", &python]);
         command.extend(options);
-        let run = |command: Vec<OsString>, cache| async move {
-            tools.install(uv, &command, order.directory, (order.workshop, cache), deadline).await
-        };
-        // Ready-made wheels first, which run no code: what is downloaded for them is kept for the next package.
-        let mut wheels = command.clone();
-        wheels.extend(arguments([&"--no-build"]));
-        match run(wheels, Cache::Shared).await {
-            Err(ToolError::Failed { output, .. }) if NO_WHEEL.iter().any(|sign| output.contains(sign)) => {
-                run(command, Cache::Own).await
-            }
-            outcome => outcome,
-        }
+        tools.install_by_uv(uv, &command, order.directory, order.workshop, deadline).await
     } else {
         let mut command = arguments([&"-m", &"pip", &"--python", &python, &"install", &"--quiet"]);
         command.extend(options.clone());

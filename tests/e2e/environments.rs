@@ -68,7 +68,7 @@ async fn dependencies_of_the_manifest_count_when_there_are_no_requirements() {
 #[tokio::test]
 async fn the_same_resolved_dependencies_are_installed_once() {
     let scratch = scratch();
-    let par = par().start().await;
+    let par = par().own_environments().start().await;
     let load = async |package: Package| {
         let path = package.apkg(scratch.path());
         par.operator().post("/runtime/packages/load", &json!({"path": path})).await.ok();

@@ -84,7 +84,7 @@ async fn an_agent_that_was_loaded_first_keeps_its_id_over_a_restart() {
 
 #[tokio::test]
 async fn a_second_start_installs_nothing_again() {
-    let par = par().agent("pandas-stats").start().await;
+    let par = par().own_environments().agent("pandas-stats").start().await;
     let installed = |par: &Par| {
         let environments = walkdir::WalkDir::new(par.data_dir().join("environments")).into_iter();
         let files = environments.filter_map(Result::ok).filter(|entry| entry.file_type().is_file());

@@ -52,17 +52,32 @@ pub(crate) fn par() -> ParBuilder {
     }
 }
 
-/// Its own for each test, except for what installers download: that is shared by all tests and kept between runs.
+/// What all tests share and what is kept between runs, by its place in the data directory and in the cache: downloads of
+/// installers, what requirements resolve to, and environments, which are addressed by that.
+const SHARED: [(&str, &str); 3] =
+    [("installer/uv-cache", "uv"), ("resolutions", "resolutions"), ("environments", "environments")];
+
+/// Its own for each test, except for what is shared.
 fn data_directory() -> TempDir {
     let data = scratch();
-    let (shared, installer) = (shared_cache().join("uv"), data.path().join("installer"));
-    fs::create_dir_all(&shared).expect("a directory");
-    fs::create_dir(&installer).expect("a directory");
-    std::os::unix::fs::symlink(shared, installer.join("uv-cache")).expect("a link");
+    fs::create_dir(data.path().join("installer")).expect("a directory");
+    for (place, name) in SHARED {
+        let shared = shared_cache().join(name);
+        fs::create_dir_all(&shared).expect("a directory");
+        std::os::unix::fs::symlink(shared, data.path().join(place)).expect("a link");
+    }
     data
 }
 
 impl ParBuilder {
+    /// With environments of its own: for tests of what installs cost and leave.
+    pub(crate) fn own_environments(self) -> Self {
+        for (place, _) in SHARED.into_iter().filter(|(place, _)| !place.starts_with("installer")) {
+            fs::remove_file(self.data.path().join(place)).expect("a link of ours");
+        }
+        self
+    }
+
     /// `par serve` as in production, on loopback.
     pub(crate) fn production(mut self) -> Self {
         self.dev = false;

@@ -99,7 +99,7 @@ async fn an_application_is_shut_down_in_order_when_the_runtime_stops() {
 #[tokio::test]
 async fn an_application_that_cannot_be_made_refuses_its_package_and_says_why() {
     let scratch = scratch();
-    let par = par().agent("echo").start().await;
+    let par = par().agent("echo").allow("package_failed").start().await;
     let attempts = [
         ("import", "import not_there", "template", "not_there"),
         ("attribute", "other = 1", "template", "app"),

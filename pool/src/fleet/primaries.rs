@@ -42,7 +42,8 @@ pub enum SurfaceState {
 #[derive(Debug, Default)]
 pub(crate) struct Primaries {
     seats: ArcSwap<Vec<Arc<Primary>>>,
-    next: AtomicUsize,
+    /// Requests so far: who serves next.
+    visits: AtomicUsize,
     backoff: Mutex<Backoff>,
 }
 
@@ -81,11 +82,11 @@ pub(crate) async fn first(
 }
 
 impl Generation {
-    /// A process that serves the surfaces now; several take turns.
+    /// A process that serves the surfaces now; several take turns, one visit each.
     pub fn primary(&self) -> Option<Arc<Primary>> {
         let seats = self.primaries.seats.load();
-        let turn = if seats.len() > 1 { self.primaries.next.fetch_add(1, Ordering::Relaxed) } else { 0 };
-        seats.get(turn.checked_rem(seats.len())?).map(Arc::clone)
+        let visits = self.primaries.visits.load(Ordering::Relaxed);
+        seats.get(visits.checked_rem(seats.len())?).map(Arc::clone)
     }
 
     /// Whether the surfaces can be reached.
@@ -109,6 +110,7 @@ impl Generation {
     /// Counts a request at a surface until the guard is dropped.
     pub fn visit(self: &Arc<Self>) -> Visit {
         self.in_flight.fetch_add(1, Ordering::Relaxed);
+        self.primaries.visits.fetch_add(1, Ordering::Relaxed);
         Visit(Arc::clone(self))
     }
 

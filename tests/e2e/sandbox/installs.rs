@@ -76,7 +76,8 @@ async fn found(sandbox: &str, outside: &Path) -> Value {
     let intruder = Package::new("intruder", "1.0.0", "entrypoint: main:run")
         .file("main.py", MAIN)
         .file("setup.py", setup);
-    let par = par().own_environments()
+    let par = par()
+        .own_environments()
         .setting("sandbox", sandbox)
         .allow("configuration")
         .source(intruder.directory(scratch.path()))

@@ -32,5 +32,5 @@ async fn the_socket_of_a_packages_grpc_is_seen_by_others_and_not_reached() {
         refused(&par, "spy", &[EPERM], &connect).await;
     }
     refused(&par, "spy", &[EPERM], &format!("os.kill({primary}, 0)")).await;
-    refused(&par, "spy", &[EACCES], &format!("out = os.listdir('/proc/{primary}/fd')")).await;
+    refused(&par, "spy", &[EACCES], &format!("out = os.readlink('/proc/{primary}/fd/0')")).await;
 }

@@ -42,6 +42,9 @@ pub(super) struct Workshop {
     readable: Vec<PathBuf>,
 }
 
+/// Variables of tools that are no settings of installers.
+const OURS: [&str; 4] = ["PATH", "HOME", "TMPDIR", "UV_CACHE_DIR"];
+
 /// Parts of a workshop: home, temporary files, a cache of its own.
 const PARTS: [(&str, &str); 3] = [("HOME", "home"), ("TMPDIR", "tmp"), ("UV_CACHE_DIR", "cache")];
 
@@ -96,7 +99,8 @@ impl Workshop {
         let program = Path::new(command.get_program());
         let mut readable: Vec<PathBuf> = program.canonicalize().into_iter().collect();
         readable.extend(self.readable.iter().cloned());
-        readable.extend(variables.values().flat_map(|value| places(value)));
+        let settings = variables.iter().filter(|(name, _)| !OURS.iter().any(|ours| *name == *ours));
+        readable.extend(settings.flat_map(|(_, value)| places(value)));
         confine(command, &writable, &readable)
     }
 }

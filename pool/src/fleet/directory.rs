@@ -14,6 +14,7 @@ use par_proto::ids::{AgentId, ExportId, PackageId, PackageName};
 use super::{
     book::Place,
     generation::Generation,
+    reached::Reached,
     receipt::Cause,
     split::Split,
     status::{AgentState, AgentStatus},
@@ -160,30 +161,6 @@ pub struct Directory {
     agents: Vec<Arc<Agent>>,
     mounts: Vec<Arc<Mount>>,
     standing: Vec<Seated>,
-}
-
-/// What an id reaches.
-#[derive(Debug)]
-enum Reached<T> {
-    One(Arc<T>),
-    /// Versions that share the calls.
-    Shared(Split<T>),
-}
-
-impl<T> Reached<T> {
-    fn first(&self) -> &Arc<T> {
-        match self {
-            Self::One(one) => one,
-            Self::Shared(split) => split.first(),
-        }
-    }
-
-    fn pick(&self, session: Option<&[u8]>) -> &Arc<T> {
-        match self {
-            Self::One(one) => one,
-            Self::Shared(split) => split.pick(session),
-        }
-    }
 }
 
 /// The export of an entrypoint without sub_agents: reached by longer ids only.

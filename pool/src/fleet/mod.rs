@@ -24,6 +24,7 @@ mod pool;
 mod primaries;
 mod probe;
 mod queue;
+mod reached;
 mod receipt;
 mod reload;
 mod report;

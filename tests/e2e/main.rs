@@ -48,6 +48,7 @@
 //! | Turns and shares of tenants: nobody waits behind the backlog of another | [`fair_share`] |
 //! | Limits, clocks and hygiene of connections; who the client is; which host | [`connections`] |
 //! | Smuggled requests, paths, injected headers, sizes, drips, floods of HTTP/2 | [`http_attacks`] |
+//! | Pages of packages in a real browser | [`browser`] |
 //! | The README's commands | [`readme`] |
 
 #![expect(clippy::panic, clippy::indexing_slicing, reason = "a test fails by panicking, wherever it notices")]
@@ -57,6 +58,7 @@ mod harness;
 
 mod adapters;
 mod bad_input;
+mod browser;
 mod cages;
 mod calls;
 mod client_certificates;

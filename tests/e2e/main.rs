@@ -49,6 +49,10 @@
 //! | Limits, clocks and hygiene of connections; who the client is; which host | [`connections`] |
 //! | Smuggled requests, paths, injected headers, sizes, drips, floods of HTTP/2 | [`http_attacks`] |
 //! | Pages of packages in a real browser | [`browser`] |
+//! | REST surfaces: paths, prefixes, headers, streams both ways, aborts, deadlines, crashes, rollouts | [`rest`] |
+//! | Roles, limits and identity at surfaces; strangers learn no names | [`surfaces`] |
+//! | WebSockets of REST surfaces | [`websockets`] |
+//! | UIs: caching, ranges, packed forms, pages of their own, nothing else | [`ui`] |
 //! | The README's commands | [`readme`] |
 
 #![expect(clippy::panic, clippy::indexing_slicing, reason = "a test fails by panicking, wherever it notices")]
@@ -84,6 +88,7 @@ mod packages;
 mod primaries;
 mod readme;
 mod registry_faults;
+mod rest;
 mod roles;
 mod rollback;
 mod rollouts;
@@ -96,10 +101,13 @@ mod signatures;
 mod single;
 mod status;
 mod store;
+mod surfaces;
 mod survival;
 mod tls;
+mod ui;
 mod versions;
 mod web;
 mod webhooks_in;
 mod webhooks_out;
+mod websockets;
 mod workers;

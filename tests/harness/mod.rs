@@ -24,6 +24,7 @@ mod registry;
 mod s3;
 mod sender;
 mod traffic;
+pub(crate) mod websocket;
 mod zip_by_hand;
 
 use std::path::PathBuf;
@@ -49,6 +50,7 @@ pub(crate) use registry::{Index, put_index};
 pub(crate) use s3::S3Server;
 pub(crate) use sender::Sender;
 pub(crate) use traffic::Traffic;
+pub(crate) use websocket::WebSocket;
 pub(crate) use zip_by_hand::{Entry, ZipByHand};
 
 /// A package directory of `tests/agents`.

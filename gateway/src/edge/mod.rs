@@ -10,6 +10,7 @@ mod connection;
 mod cors;
 mod ctx;
 mod door;
+mod duplex;
 mod envelope;
 mod fit;
 mod front;

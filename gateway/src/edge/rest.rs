@@ -24,7 +24,7 @@ use pingora_core::{
     connectors::l4::Connect,
     protocols::{
         Digest, GetProxyDigest as _,
-        l4::{socket::SocketAddr as Address, stream::Stream},
+        l4::{socket::SocketAddr as Address, stream::Stream, virt::VirtualSocketStream},
         raw_connect::ProxyDigest,
     },
     upstreams::peer::HttpPeer,
@@ -36,6 +36,7 @@ use super::{
     Edge,
     clock::Clock,
     ctx::Ctx,
+    duplex::{AT_ONCE, Duplex},
     refusal::Refusal,
     surface::Spot,
     upstream::{cleanse, mark, strip},
@@ -44,9 +45,9 @@ use super::{
 /// When a process that serves surfaces is expected to be there again.
 const AGAIN: Duration = Duration::from_secs(1);
 
-/// How long a connection that nobody uses is kept. The application's server keeps them longer, so that it is never the
-/// one that closes a connection on which a request is just being sent.
-const KEPT: Duration = Duration::from_secs(4);
+/// How long a connection that nobody uses is kept: over the pauses of people. The application's server keeps them longer,
+/// so that it is never the one that closes a connection on which a request is just being sent.
+const KEPT: Duration = Duration::from_secs(60);
 
 /// What may not stand in a header of ours as it is: a comma parts roles.
 const ENCODED: &AsciiSet = &CONTROLS.add(b' ').add(b'%').add(b',').add(b'"');
@@ -57,6 +58,8 @@ pub(crate) struct Rest {
     mount: Arc<Mount>,
     prefix: usize,
     patience: Duration,
+    /// Whether both sides may speak at length at the same time.
+    is_long: bool,
     clock: Option<Clock>,
     sent: Option<Instant>,
     /// Whether the answer has begun.
@@ -118,10 +121,19 @@ impl Edge {
             // Nobody has to say anything on a connection that both sides keep.
             session.as_downstream_mut().set_read_timeout(None);
         }
-        let answered = false;
-        ctx.rest = Some(Rest { mount, prefix, patience, clock: None, sent: None, answered, _guest: guest });
+        let (is_long, answered) = (is_long(session), false);
+        let (clock, sent) = (None, None);
+        ctx.rest = Some(Rest { mount, prefix, patience, is_long, clock, sent, answered, _guest: guest });
         Ok(())
     }
+}
+
+/// Whether a request may still be on its way when its answer begins, in more bytes than can be written at once.
+fn is_long(session: &mut Session) -> bool {
+    let headers = &session.req_header().headers;
+    let length = headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
+    let is_short = length.is_some_and(|length: u64| length <= AT_ONCE);
+    session.is_upgrade_req() || !(is_short || session.as_downstream_mut().is_body_empty())
 }
 
 /// The process that serves a package's surfaces now.
@@ -140,9 +152,11 @@ impl Rest {
         // ours have none. This is the one address that it does not compare. The key keeps processes apart.
         let nowhere = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
         let mut peer = HttpPeer::new(nowhere, false, String::new());
-        peer.group_key = self.mount.generation.number << u32::BITS | u64::from(primary.pid);
+        let key = self.mount.generation.number << u32::BITS | u64::from(primary.pid);
+        // One for a long request is new and is not kept.
+        peer.group_key = if self.is_long { !key } else { key };
         peer.options.idle_timeout = Some(KEPT);
-        peer.options.custom_l4 = Some(Arc::new(Threshold { primary }));
+        peer.options.custom_l4 = Some(Arc::new(Threshold { primary, is_long: self.is_long }));
         Ok(Box::new(peer))
     }
 
@@ -203,6 +217,9 @@ impl Rest {
                 upstream.insert_header(name, value)?;
             }
         }
+        if self.is_long && !upstream.headers.contains_key(header::UPGRADE) {
+            upstream.insert_header(header::CONNECTION, HeaderValue::from_static("close"))?;
+        }
         strip(upstream, self.prefix)
     }
 
@@ -244,6 +261,7 @@ fn encoded(text: &str) -> String {
 #[derive(Debug)]
 struct Threshold {
     primary: Arc<Primary>,
+    is_long: bool,
 }
 
 /// The same connection once more, for whoever may have to end it.
@@ -257,7 +275,11 @@ impl Connect for Threshold {
         let held = connection.try_clone().or_err(ErrorType::SocketError, "a second descriptor")?;
         let connection =
             tokio::net::UnixStream::from_std(connection).or_err(ErrorType::SocketError, "a connection")?;
-        let mut stream = Stream::from(connection);
+        let mut stream = if self.is_long {
+            VirtualSocketStream::new(Box::new(Duplex::new(connection))).into()
+        } else {
+            Stream::from(connection)
+        };
         let nothing = ResponseHeader::build(StatusCode::OK, None)?;
         stream.set_proxy_digest(ProxyDigest::new(Box::new(nothing), Some(Box::new(Held(Arc::new(held))))));
         Ok(stream)

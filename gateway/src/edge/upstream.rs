@@ -121,3 +121,48 @@ pub(super) fn explain(error: &Error, ctx: &Ctx) -> Refusal {
 pub(super) fn peer(session: &Session) -> Option<IpAddr> {
     session.client_addr()?.as_inet().map(std::net::SocketAddr::ip)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_prefix_is_taken_off_the_path_as_it_was_written() {
+        for (path, length, wanted) in [
+            ("/agents/x/api/a%2Fb//c;d?q=%2F&q=1", 9, "/api/a%2Fb//c;d?q=%2F&q=1"),
+            ("/agents/x", 9, "/"),
+            ("/agents/x/", 9, "/"),
+            ("/agents/x?a=1", 9, "/?a=1"),
+            ("/agents/x%401/agents/x%401/y", 13, "/agents/x%401/y"),
+            ("/api", 0, "/api"),
+        ] {
+            let mut request = RequestHeader::build("GET", path.as_bytes(), None).unwrap();
+            strip(&mut request, length).unwrap();
+            assert_eq!(request.raw_path(), wanted.as_bytes(), "{path}");
+        }
+    }
+
+    #[test]
+    fn what_only_the_runtime_may_say_is_taken_away() {
+        let mut request = RequestHeader::build("GET", b"/", None).unwrap();
+        let (ours, others) = (
+            [
+                "x-par-role",
+                "x-par-subject",
+                "x-forwarded-for",
+                "x-forwarded-prefix",
+                "forwarded",
+                "x-real-ip",
+            ],
+            ["x-par-session", "x-par-timeout-ms", "x-own", "traceparent", "cookie"],
+        );
+        for name in ours.into_iter().chain(others) {
+            request.append_header(name, "one").unwrap();
+            request.append_header(name, "two").unwrap();
+        }
+        cleanse(&mut request);
+        let left: Vec<_> =
+            others.iter().filter(|name| request.headers.get_all(**name).iter().count() == 2).collect();
+        assert_eq!((left.len(), request.headers.keys_len()), (others.len(), others.len()));
+    }
+}

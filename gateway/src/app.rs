@@ -77,11 +77,13 @@ fn run(config: Config, logging: Logging, begin: Instant) -> anyhow::Result<()> {
     announce(&config, begin);
     let _lock = claim(&config)?;
     // pingora panics on a port that is taken; this says which.
-    drop(TcpListener::bind(config.http).with_context(|| format!("listening on {}", config.http))?);
+    for address in std::iter::once(config.http).chain(config.single.is_none().then_some(config.a2a)) {
+        drop(TcpListener::bind(address).with_context(|| format!("listening on {address}"))?);
+    }
     let later = config.single.as_ref().map(|single| vec![config.a2a, single.ui]).unwrap_or_default();
     let reserved = Reserved::bind(&later)
         .map_err(|(address, error)| anyhow::Error::new(error).context(format!("reserving {address}")))?;
-    let ((open_a2a, _), (open_ui, opens_ui)) = (oneshot::channel(), oneshot::channel());
+    let ((open_a2a, opens_a2a), (open_ui, opens_ui)) = (oneshot::channel(), oneshot::channel());
     let metrics_port =
         TcpListener::bind(config.metrics).with_context(|| format!("listening on {}", config.metrics))?;
     metrics_port.set_nonblocking(true)?;
@@ -173,7 +175,12 @@ fn run(config: Config, logging: Logging, begin: Instant) -> anyhow::Result<()> {
         in_flight: in_flight.clone(),
         leaving: lifecycle.leaving(),
     };
-    let mut doorways = vec![Doorway { door: Door::Http, address: config.http, opens: None }];
+    // One agent's ports accept when there is an agent.
+    let opens_a2a = config.single.is_some().then_some(opens_a2a);
+    let mut doorways = vec![
+        Doorway { door: Door::Http, address: config.http, opens: None },
+        Doorway { door: Door::Grpc, address: config.a2a, opens: opens_a2a },
+    ];
     doorways.extend(config.single.as_ref().map(|single| {
         let (address, opens) = (single.ui, Some(opens_ui));
         Doorway { door: Door::Ui { port: address.port() }, address, opens }

@@ -30,6 +30,7 @@ pub(crate) async fn boot(
     tracing::info!(
         event = "ready",
         address = %config.http,
+        a2a = %config.a2a,
         metrics = %config.metrics,
         packages = pool.directory().mounts().len(),
         agents = agents.len(),

@@ -6,6 +6,7 @@
 // The futures of a rollout contain those of the S3 client, whose types are nested deeper than the default allows.
 #![recursion_limit = "256"]
 
+mod a2a;
 mod app;
 mod auth;
 mod cli;

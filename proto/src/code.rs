@@ -59,6 +59,8 @@ pub enum Grpc {
     ResourceExhausted = 8,
     /// FAILED_PRECONDITION
     FailedPrecondition = 9,
+    /// UNIMPLEMENTED
+    Unimplemented = 12,
     /// INTERNAL
     Internal = 13,
     /// UNAVAILABLE

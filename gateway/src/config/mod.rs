@@ -52,7 +52,7 @@ pub(crate) struct Config {
     pub(crate) http: SocketAddr,
     /// Where gRPC calls arrive.
     pub(crate) a2a: SocketAddr,
-    /// TLS of the HTTP port, if it is on.
+    /// TLS of these ports, if it is on.
     pub(crate) tls: Option<tls::Tls>,
     /// Where metrics are read.
     pub(crate) metrics: SocketAddr,

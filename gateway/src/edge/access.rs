@@ -90,6 +90,9 @@ fn details(out: &mut Vec<u8>, session: &Session, ctx: &Ctx) {
     line::string(out, method(&request.method));
     line::key(out, "path");
     line::string(out, short(request.uri.path()));
+    if let Some(told) = ctx.grpc.as_ref().and_then(|exchange| exchange.told) {
+        number(out, "grpc_status", u64::from(told));
+    }
     if let Some(address) = ctx.client.address {
         line::key(out, "client");
         line::display(out, format_args!("{address}"));

@@ -6,7 +6,7 @@ use std::{
 };
 
 use par_pool::fleet::{Agent, Directory, LoadError};
-use par_proto::code::Code;
+use par_proto::{code::Code, ids::PackageName};
 use pingora_http::RequestHeader;
 use pingora_proxy::Session;
 
@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// The header that keeps the calls of a session on one version.
-const SESSION: &str = "x-par-session";
+pub(super) const SESSION: &str = "x-par-session";
 
 /// A call that may be made.
 #[derive(Debug)]
@@ -124,11 +124,18 @@ impl Edge {
             Target::Control { .. } | Target::Nothing => return None,
         };
         let name = self.pool.sleeping(&id)?;
-        let deadline = match self.deadline(session, None, begin) {
-            Ok(deadline) => deadline,
-            Err(refusal) => return Some(Err(refusal)),
-        };
-        Some(match tokio::time::timeout_at(deadline.into(), self.pool.wake(&name)).await {
+        Some(self.mount(session, &name, begin).await)
+    }
+
+    /// Mounts a lazy package within the deadline of a call.
+    pub(super) async fn mount(
+        &self,
+        session: &Session,
+        name: &PackageName,
+        begin: Instant,
+    ) -> Result<(), Refusal> {
+        let deadline = self.deadline(session, None, begin)?;
+        match tokio::time::timeout_at(deadline.into(), self.pool.wake(name)).await {
             Ok(Ok(_)) => Ok(()),
             Ok(Err(LoadError::Stopping)) => Err(Refusal::new(Code::Stopping, "the runtime is stopping")),
             Ok(Err(error)) => {
@@ -140,7 +147,7 @@ impl Edge {
             Err(_elapsed) => {
                 Err(Refusal::new(Code::DeadlineExceeded, format!("{name} is still being mounted")))
             }
-        })
+        }
     }
 
     /// When the caller stops waiting.

@@ -11,7 +11,7 @@ use std::{
 use par_pool::fleet::Agent;
 use par_proto::{code::Code, ids::is_request_id};
 
-use super::{client::Client, front::Front, premises::Premises, rest::Rest, who::Decision};
+use super::{client::Client, front::Front, grpc::Exchange, premises::Premises, rest::Rest, who::Decision};
 use crate::{
     auth::{Caller, Role},
     limit::{Entry, Scope, Standing},
@@ -51,6 +51,8 @@ pub(crate) struct Ctx {
     pub(crate) limited: Option<Scope>,
     /// The place of a call that was let in; given back with the request at the latest.
     pub(crate) entry: Option<Entry>,
+    /// What is particular to gRPC; none: the request is none of it.
+    pub(crate) grpc: Option<Exchange>,
     _flight: Flight,
 }
 
@@ -100,6 +102,7 @@ impl Ctx {
             standing: None,
             limited: None,
             entry: None,
+            grpc: None,
             _flight: Flight(in_flight.clone()),
         }
     }

@@ -9,6 +9,8 @@ use tokio::sync::oneshot;
 pub(crate) enum Door {
     /// The main port: everything over HTTP.
     Http,
+    /// gRPC alone.
+    Grpc,
     /// A port for the UI of the one package, at its root.
     Ui {
         /// Its number.

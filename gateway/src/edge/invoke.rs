@@ -1,13 +1,13 @@
 //! The hot path: admitted request in, answer out. Nothing here is proxied.
 
-use std::{borrow::Cow, sync::Arc};
+use std::{borrow::Cow, sync::Arc, time::Instant};
 
 use bytes::{BufMut, Bytes, BytesMut};
 use http::{
     Method,
     header::{AUTHORIZATION, CONTENT_TYPE},
 };
-use par_pool::fleet::{Agent, Answer, Call, Outcome};
+use par_pool::fleet::{Agent, Answer, Call, Mount, Outcome};
 use par_proto::{code::Code, frames::FLAG_OCTETS};
 use pingora_proxy::Session;
 use serde::{Deserialize, de::IgnoredAny};
@@ -36,6 +36,20 @@ pub(crate) struct Success {
 
 pub(super) const JSON: &str = "application/json";
 
+/// What a call needs besides its agent.
+pub(super) struct Run<'a> {
+    /// JSON, unless the agent has a schema by which it is read.
+    pub(super) input: Bytes,
+    /// What came with it.
+    pub(super) wrapping: &'a Wrapping,
+    /// The right to call.
+    pub(super) permit: &'a Permit,
+    /// On whose account.
+    pub(super) tenant: Arc<str>,
+    /// When the caller stops waiting.
+    pub(super) deadline: Instant,
+}
+
 impl Edge {
     /// Answers `POST /agents/{id}/invoke` and the envelope route.
     pub(super) async fn invoke(
@@ -61,10 +75,24 @@ impl Edge {
         } else {
             (plain(body, is_read_later(&agent))?, Wrapping::default())
         };
+        let run = Run { input, wrapping: &wrapping, permit: &permit, tenant, deadline };
+        let (success, agent) = self.run(session, ctx, agent, run).await?;
+        if envelope { Ok(wrap(&success, ctx, &agent, &wrapping)) } else { Ok(success) }
+    }
+
+    /// Calls an agent with an input that has been read, and gives its result with the agent that made it.
+    pub(super) async fn run(
+        &self,
+        session: &mut Session,
+        ctx: &mut Ctx,
+        agent: Arc<Agent>,
+        run: Run<'_>,
+    ) -> Result<(Success, Arc<Agent>), Refusal> {
+        let Run { input, wrapping, permit, tenant, deadline } = run;
         fit::input(&agent, &input, deadline).await?;
         let call = Call {
             export: agent.export,
-            meta: meta(session, ctx, &agent, &permit, &wrapping),
+            meta: meta(session, ctx, (&agent.text, &agent.mount), permit, wrapping),
             payload: input,
             request_id: Arc::clone(&ctx.request_id),
             deadline,
@@ -73,20 +101,18 @@ impl Edge {
         let (answer, agent) = tokio::select! {
             biased;
             answer = self.call(ctx, agent, call) => answer?,
-            () = left(session) => {
-                return Err(Refusal::new(Code::ClientClosed, "the client left before the answer").closing());
-            }
+            () = left(session) => return Err(gone()),
         };
         ctx.agent = Some(Arc::clone(&agent));
         ctx.queued = answer.queued;
         ctx.worker = answer.worker;
         ctx.pid = answer.pid;
-        let success = outcome(answer, &agent)?;
+        let success = outcome(answer, &agent.mount)?;
         count_tokens(ctx, success.usage.as_deref());
         if self.validate_output {
             fit::result(&agent, &success, deadline).await?;
         }
-        if envelope { Ok(wrap(&success, ctx, &agent, &wrapping)) } else { Ok(success) }
+        Ok((success, agent))
     }
 
     /// Calls the agent. A generation that ended while the body was read is looked up again: the table names the one
@@ -117,8 +143,13 @@ impl Edge {
     }
 }
 
+/// What is noted of a client that did not wait.
+pub(super) fn gone() -> Refusal {
+    Refusal::new(Code::ClientClosed, "the client left before the answer").closing()
+}
+
 /// Ends when the client leaves.
-async fn left(session: &mut Session) {
+pub(super) async fn left(session: &mut Session) {
     if session.as_downstream_mut().read_body_or_idle(true).await.is_ok() {
         // Bytes of a pipelined request: the client is still there.
         std::future::pending::<()>().await;
@@ -170,16 +201,22 @@ fn plain(body: Bytes, read_later: bool) -> Result<Bytes, Refusal> {
 }
 
 /// Metadata of the call frame. Ids are checked text and need no escaping.
-fn meta(session: &Session, ctx: &Ctx, agent: &Agent, permit: &Permit, wrapping: &Wrapping) -> Bytes {
+pub(super) fn meta(
+    session: &Session,
+    ctx: &Ctx,
+    (id, mount): (&str, &Mount),
+    permit: &Permit,
+    wrapping: &Wrapping,
+) -> Bytes {
     let caller = permit.caller();
     let headers = &session.req_header().headers;
     let mut out = BytesMut::with_capacity(160 + caller.map_or(0, |caller| caller.json.len() + 16));
     out.put_slice(b"{\"request_id\":\"");
     out.put_slice(ctx.request_id.as_bytes());
     out.put_slice(b"\",\"agent_id\":\"");
-    out.put_slice(agent.text.as_bytes());
+    out.put_slice(id.as_bytes());
     out.put_slice(b"\",\"version\":\"");
-    out.put_slice(agent.id.package.version.as_str().as_bytes());
+    out.put_slice(mount.id.version.as_str().as_bytes());
     if let Some(parent) = headers.get("traceparent").filter(|value| is_traceparent(value.as_bytes())) {
         out.put_slice(b"\",\"traceparent\":\"");
         out.put_slice(parent.as_bytes());
@@ -195,7 +232,7 @@ fn meta(session: &Session, ctx: &Ctx, agent: &Agent, permit: &Permit, wrapping: 
         out.put_slice(b",\"caller\":");
         out.put_slice(&caller.json);
     }
-    if agent.mount.package().forward_authorization
+    if mount.package().forward_authorization
         && let Some(value) = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok())
     {
         out.put_slice(b",\"authorization\":");
@@ -224,7 +261,7 @@ struct ResultMeta {
     usage: Option<Box<RawValue>>,
 }
 
-fn outcome(answer: Answer, agent: &Agent) -> Result<Success, Refusal> {
+pub(super) fn outcome(answer: Answer, mount: &Mount) -> Result<Success, Refusal> {
     match answer.outcome {
         Outcome::Done { flags, meta, payload } => {
             // Almost no call has any.
@@ -254,11 +291,10 @@ fn outcome(answer: Answer, agent: &Agent) -> Result<Success, Refusal> {
             Err(Refusal::new(Code::QueueFull, "more calls wait than can be answered in time")
                 .retry_after(retry_after))
         }
-        Outcome::CrashLoop { retry_after } => Err(Refusal::new(
-            Code::CrashLoop,
-            format!("the workers of {} die before they answer", agent.mount.id),
-        )
-        .retry_after(retry_after)),
+        Outcome::CrashLoop { retry_after } => {
+            Err(Refusal::new(Code::CrashLoop, format!("the workers of {} die before they answer", mount.id))
+                .retry_after(retry_after))
+        }
         Outcome::Stopping => Err(Refusal::new(Code::Stopping, "the agent is being stopped")),
     }
 }

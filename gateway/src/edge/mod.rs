@@ -16,6 +16,7 @@ mod fit;
 mod front;
 #[cfg(fuzzing)]
 pub(crate) mod fuzzing;
+mod grpc;
 mod hygiene;
 mod invoke;
 mod page;
@@ -43,7 +44,7 @@ use std::{
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::HeaderValue;
+use http::{HeaderMap, HeaderValue};
 use par_pool::fleet::Pool;
 use par_proto::code::Code;
 use pingora_core::{
@@ -120,6 +121,7 @@ impl ProxyHttp for Edge {
 
     async fn early_request_filter(&self, session: &mut Session, ctx: &mut Ctx) -> Result<()> {
         connection::head_arrived(session);
+        ctx.grpc = self.is_grpc(session).then(grpc::Exchange::default);
         ctx.client = self.client(session);
         let idle = self.connections.idle_timeout;
         let downstream = session.as_downstream_mut();
@@ -148,6 +150,13 @@ impl ProxyHttp for Edge {
     }
 
     async fn request_filter(&self, session: &mut Session, ctx: &mut Ctx) -> Result<bool> {
+        if ctx.grpc.is_some() {
+            return self.grpc(session, ctx).await;
+        }
+        if self.door == Door::Grpc {
+            self.refuse(session, ctx, grpc::only()).await?;
+            return Ok(true);
+        }
         if self.cors.is_some() && cors::is_preflight(session.req_header()) {
             self.preflight(session, ctx).await?;
             return Ok(true);
@@ -205,6 +214,9 @@ impl ProxyHttp for Edge {
         if let Some(rest) = &ctx.rest {
             return rest.peer();
         }
+        if let Some(passage) = grpc::passage(ctx) {
+            return Ok(grpc::peer(passage));
+        }
         let path = self.control.to_string_lossy();
         Ok(Box::new(HttpPeer::new_uds(&path, false, String::new())?))
     }
@@ -230,9 +242,10 @@ impl ProxyHttp for Edge {
         upstream: &mut RequestHeader,
         ctx: &mut Ctx,
     ) -> Result<()> {
-        match &ctx.rest {
-            Some(rest) => rest.introduce(upstream, ctx, self.is_proxied(session)),
-            None => forward(upstream, ctx),
+        match (&ctx.rest, grpc::passage(ctx)) {
+            (Some(rest), _) => rest.introduce(upstream, ctx, self.is_proxied(session)),
+            (None, Some(passage)) => grpc::introduce(upstream, ctx, passage),
+            (None, None) => forward(upstream, ctx),
         }
     }
 
@@ -250,7 +263,9 @@ impl ProxyHttp for Edge {
             rest.sending();
             return Ok(());
         }
-        if !end && body::too_slow(self.limits.body_rate, ctx.begin.elapsed(), ctx.bytes_in) {
+        // Streams of gRPC are as slow as their clients want.
+        let is_bounded = !end && ctx.grpc.is_none();
+        if is_bounded && body::too_slow(self.limits.body_rate, ctx.begin.elapsed(), ctx.bytes_in) {
             return Error::e_explain(ErrorType::HTTPStatus(408), "the body is slower than its floor");
         }
         Ok(())
@@ -263,6 +278,10 @@ impl ProxyHttp for Edge {
         ctx: &mut Ctx,
     ) -> Result<()> {
         ctx.status = response.status.as_u16();
+        if ctx.grpc.is_some() {
+            grpc::note_status(ctx, &response.headers);
+            return self.identity_of(response, ctx);
+        }
         if let Some(rest) = &mut ctx.rest {
             if !rest.answers(session, response, &mut ctx.worker) {
                 return Ok(());
@@ -281,6 +300,16 @@ impl ProxyHttp for Edge {
         protect(response)?;
         self.expose(session, response)?;
         self.identity_of(response, ctx)
+    }
+
+    async fn response_trailer_filter(
+        &self,
+        _session: &mut Session,
+        trailers: &mut HeaderMap,
+        ctx: &mut Ctx,
+    ) -> Result<Option<Bytes>> {
+        grpc::note_status(ctx, trailers);
+        Ok(None)
     }
 
     /// Once more only if nothing was begun: the process has closed a connection that was kept, or was replaced.
@@ -323,7 +352,9 @@ impl ProxyHttp for Edge {
             // The status has been told; what became of it is for the log.
             ctx.code = Some(refusal.code);
         }
-        if session.response_written().is_none() && self.refuse(session, ctx, refusal).await.is_err() {
+        // Behind what gRPC has answered there is room for a status.
+        let is_open = session.response_written().is_none() || ctx.grpc.is_some();
+        if is_open && self.refuse(session, ctx, refusal).await.is_err() {
             ctx.status = Code::ClientClosed.http();
             ctx.code = Some(Code::ClientClosed);
         }
@@ -341,7 +372,7 @@ impl ProxyHttp for Edge {
             ctx.bytes_out = session.body_bytes_sent();
         }
         self.settle(session, ctx);
-        (ctx.rest, ctx.entry) = (None, None);
+        (ctx.rest, ctx.grpc, ctx.entry) = (None, None, None);
         connection::at_rest(session);
     }
 }

@@ -2,13 +2,15 @@
 
 use std::{borrow::Cow, time::Duration};
 
-use par_proto::code::Code;
+use par_proto::code::{Code, Grpc};
 
 /// Why, for the client and for the log.
 #[derive(Debug)]
 pub(crate) struct Refusal {
     /// Decides the status.
     pub(crate) code: Code,
+    /// The status of gRPC, where it is not the one of the code.
+    pub(crate) grpc: Option<Grpc>,
     /// One sentence for the client.
     pub(crate) detail: Cow<'static, str>,
     /// When another try makes sense.
@@ -32,6 +34,7 @@ impl Refusal {
     pub(crate) fn new(code: Code, detail: impl Into<Cow<'static, str>>) -> Self {
         Self {
             code,
+            grpc: None,
             detail: detail.into(),
             retry_after: None,
             allow: None,
@@ -41,6 +44,11 @@ impl Refusal {
             errors: None,
             close: false,
         }
+    }
+
+    /// A service, a method or a form of gRPC that is not offered.
+    pub(crate) fn unimplemented(detail: impl Into<Cow<'static, str>>) -> Self {
+        Self { grpc: Some(Grpc::Unimplemented), ..Self::new(Code::NotFound, detail) }
     }
 
     /// With the time of the next try.

@@ -48,6 +48,9 @@ impl Edge {
             session.as_downstream_mut().set_keepalive(None);
             return Ok(());
         }
+        if ctx.grpc.is_some() {
+            return self.refuse_grpc(session, ctx, &refusal).await;
+        }
         let operator = refusal.fault.is_some() && self.role_of(session, ctx) == Role::Operator;
         let class = refusal.fault.as_ref().map(|fault| text(fault, "type"));
         let message = refusal.fault.as_ref().map(|fault| text(fault, "message"));
@@ -134,12 +137,12 @@ impl Edge {
     }
 }
 
-fn text(fault: &serde_json::Value, name: &str) -> String {
+pub(super) fn text(fault: &serde_json::Value, name: &str) -> String {
     fault.get(name).and_then(serde_json::Value::as_str).unwrap_or_default().to_owned()
 }
 
 /// Whole seconds, at least one: a client that comes back at once meets the same queue.
-fn seconds(wait: Duration) -> u64 {
+pub(super) fn seconds(wait: Duration) -> u64 {
     wait.as_secs() + u64::from(wait.subsec_nanos() > 0 || wait.is_zero())
 }
 

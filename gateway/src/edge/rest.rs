@@ -18,7 +18,6 @@ use par_pool::{
     process::Primary,
 };
 use par_proto::code::Code;
-use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use pingora_core::{
     Error, ErrorType, OrErr as _, Result,
     connectors::l4::Connect,
@@ -39,7 +38,7 @@ use super::{
     duplex::{AT_ONCE, Duplex},
     refusal::Refusal,
     surface::Spot,
-    upstream::{cleanse, mark, strip},
+    upstream::{cleanse, mark, name_caller, strip},
 };
 
 /// When a process that serves surfaces is expected to be there again.
@@ -48,9 +47,6 @@ const AGAIN: Duration = Duration::from_secs(1);
 /// How long a connection that nobody uses is kept: over the pauses of people. The application's server keeps them longer,
 /// so that it is never the one that closes a connection on which a request is just being sent.
 const KEPT: Duration = Duration::from_secs(60);
-
-/// What may not stand in a header of ours as it is: a comma parts roles.
-const ENCODED: &AsciiSet = &CONTROLS.add(b' ').add(b'%').add(b',').add(b'"');
 
 /// What one request for a REST surface needs until its end.
 #[derive(Debug)]
@@ -207,16 +203,7 @@ impl Rest {
         if !self.mount.package().forward_authorization {
             upstream.remove_header(&header::AUTHORIZATION);
         }
-        if let Some(caller) = &ctx.caller {
-            let roles: Vec<String> = caller.roles.iter().map(|role| encoded(role)).collect();
-            for (name, value) in [
-                ("x-par-subject", encoded(&caller.subject)),
-                ("x-par-tenant", encoded(&caller.tenant)),
-                ("x-par-roles", roles.join(",")),
-            ] {
-                upstream.insert_header(name, value)?;
-            }
-        }
+        name_caller(upstream, ctx)?;
         if self.is_long && !upstream.headers.contains_key(header::UPGRADE) {
             upstream.insert_header(header::CONNECTION, HeaderValue::from_static("close"))?;
         }
@@ -251,10 +238,6 @@ impl Rest {
 fn forwarded_host(request: &RequestHeader, trusted: bool) -> Option<HeaderValue> {
     let told = request.headers.get("x-forwarded-host").filter(|_| trusted);
     told.or_else(|| request.headers.get(header::HOST)).cloned()
-}
-
-fn encoded(text: &str) -> String {
-    utf8_percent_encode(text, ENCODED).to_string()
 }
 
 /// The way to one process: each connection is one end of a pair, and the other one is handed over.

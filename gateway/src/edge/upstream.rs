@@ -7,6 +7,7 @@ use http::{
     header::{FORWARDED, UPGRADE},
 };
 use par_proto::code::Code;
+use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use pingora_core::{Error, ErrorSource, ErrorType, Result};
 use pingora_http::RequestHeader;
 use pingora_proxy::Session;
@@ -15,6 +16,7 @@ use super::{
     Edge,
     client::{X_FORWARDED_FOR, X_FORWARDED_PROTO},
     ctx::Ctx,
+    grpc,
     hygiene::Flaw,
     refusal::Refusal,
     rest::Unreachable,
@@ -23,6 +25,9 @@ use crate::auth::{
     CALLER_HEADER, ROLE_HEADER, Role,
     operator::{DevFacts, bearer, decide},
 };
+
+/// What may not stand in a header of ours as it is: a comma parts roles.
+const ENCODED: &AsciiSet = &CONTROLS.add(b' ').add(b'%').add(b',').add(b'"');
 
 /// `X-PAR-*` headers that clients may send; all others are removed.
 const FROM_CLIENTS: [&str; 2] = ["x-par-session", "x-par-timeout-ms"];
@@ -64,6 +69,24 @@ pub(super) fn mark(upstream: &mut RequestHeader, ctx: &Ctx) -> Result<()> {
     }
     let scheme = if ctx.client.secure { "https" } else { "http" };
     upstream.insert_header(X_FORWARDED_PROTO, HeaderValue::from_static(scheme))
+}
+
+/// Says who asks, where that was proved. What is no plain text is percent-encoded.
+pub(super) fn name_caller(upstream: &mut RequestHeader, ctx: &Ctx) -> Result<()> {
+    let Some(caller) = &ctx.caller else { return Ok(()) };
+    let roles: Vec<String> = caller.roles.iter().map(|role| encoded(role)).collect();
+    for (name, value) in [
+        ("x-par-subject", encoded(&caller.subject)),
+        ("x-par-tenant", encoded(&caller.tenant)),
+        ("x-par-roles", roles.join(",")),
+    ] {
+        upstream.insert_header(name, value)?;
+    }
+    Ok(())
+}
+
+fn encoded(text: &str) -> String {
+    utf8_percent_encode(text, ENCODED).to_string()
 }
 
 /// Takes so many bytes off the path, as the client wrote it; the query stays.
@@ -113,6 +136,7 @@ pub(super) fn explain(error: &Error, ctx: &Ctx) -> Refusal {
         }
         (ErrorSource::Upstream | ErrorSource::Internal | ErrorSource::Unset, _) => match &ctx.rest {
             Some(rest) => rest.explain(error),
+            None if grpc::passage(ctx).is_some() => grpc::explain(error),
             None => Refusal::new(Code::Internal, "the management side did not answer").closing(),
         },
     }

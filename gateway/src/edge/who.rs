@@ -89,11 +89,11 @@ impl Edge {
     }
 
     /// The right to use the surfaces of a package.
-    pub(super) fn permit_all(&self, ctx: &mut Ctx, premises: &Premises) -> Result<(), Refusal> {
+    pub(super) fn permit_all(&self, ctx: &mut Ctx, premises: &Premises) -> Result<Permit, Refusal> {
         for role in &premises.roles {
             self.permitted(ctx, Some(role))?;
         }
-        self.permitted(ctx, None).map(drop)
+        self.permitted(ctx, None)
     }
 
     fn permitted(&self, ctx: &mut Ctx, role: Option<&str>) -> Result<Permit, Refusal> {

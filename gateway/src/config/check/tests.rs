@@ -128,6 +128,7 @@ fn dev_is_on_loopback_and_readable() {
     let config = check(&dev, &environment([])).unwrap();
     assert_eq!(config.http.to_string(), "127.0.0.1:8000");
     assert_eq!(config.metrics.to_string(), "127.0.0.1:9090");
+    assert_eq!(config.a2a.to_string(), "127.0.0.1:50051");
     assert_eq!(config.log.format, LogFormat::Text);
     assert!(!config.is_public());
     assert_eq!(

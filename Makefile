@@ -31,7 +31,8 @@ setup: ## install what is missing to build, run and test (cmake, a C compiler, P
 	@scripts/setup '$(TOOLS)'
 
 # The development tools, pinned. Reinstalled when one of the lists has changed.
-REQUIREMENTS := $(wildcard scripts/requirements.txt pool/worker/requirements-dev.txt tests/interop/requirements.txt)
+REQUIREMENTS := $(wildcard scripts/requirements.txt pool/worker/requirements-dev.txt tests/interop/requirements.txt \
+  tests/harness/grpc/requirements.txt)
 tools: setup
 	@cat $(REQUIREMENTS) | cmp -s - '$(TOOLS)/venv/requirements.txt' || { \
 	  echo 'tools: install $(REQUIREMENTS)'; \
@@ -43,6 +44,12 @@ tools: setup
 	  cp tests/harness/issuer/package.json tests/harness/issuer/package-lock.json '$(TOOLS)/issuer/'; \
 	  npm ci --prefix '$(TOOLS)/issuer' --ignore-scripts --no-audit --no-fund --loglevel error; \
 	  cp tests/harness/issuer/package-lock.json '$(TOOLS)/issuer/installed.json'; }
+	@cmp -s tests/harness/grpc/package-lock.json '$(TOOLS)/grpc/installed.json' || { \
+	  echo 'tools: install the client of gRPC of tests/harness/grpc'; \
+	  mkdir -p '$(TOOLS)/grpc'; \
+	  cp tests/harness/grpc/package.json tests/harness/grpc/package-lock.json '$(TOOLS)/grpc/'; \
+	  npm ci --prefix '$(TOOLS)/grpc' --ignore-scripts --no-audit --no-fund --loglevel error; \
+	  cp tests/harness/grpc/package-lock.json '$(TOOLS)/grpc/installed.json'; }
 
 run: setup ## build, then serve example agents on http://127.0.0.1:8000 (PORT, AGENTS)
 	cargo build -p par-gateway

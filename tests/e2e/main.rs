@@ -53,6 +53,8 @@
 //! | Roles, limits and identity at surfaces; strangers learn no names | [`surfaces`] |
 //! | WebSockets of REST surfaces | [`websockets`] |
 //! | UIs: caching, ranges, packed forms, pages of their own, nothing else | [`ui`] |
+//! | The gRPC service of every package: forms of requests, results, names, identity, health, reflection | [`a2a`] |
+//! | Packages' own gRPC services, passed on: every kind of method, metadata, details, deadlines, leaving | [`grpc`] |
 //! | The README's commands | [`readme`] |
 
 #![expect(clippy::panic, clippy::indexing_slicing, reason = "a test fails by panicking, wherever it notices")]
@@ -60,6 +62,7 @@
 #[path = "../harness/mod.rs"]
 mod harness;
 
+mod a2a;
 mod adapters;
 mod bad_input;
 mod browser;
@@ -72,6 +75,7 @@ mod environments;
 mod fair_share;
 mod faults;
 mod fetching;
+mod grpc;
 mod hostile;
 mod http_attacks;
 mod identity;

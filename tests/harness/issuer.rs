@@ -199,7 +199,7 @@ fn tools() -> PathBuf {
 }
 
 /// The one that was installed beside the other tools, else the system's.
-fn node() -> PathBuf {
+pub(super) fn node() -> PathBuf {
     let own = tools().join("bin/node");
     if own.is_file() { own } else { "node".into() }
 }

@@ -126,12 +126,13 @@ def free_ports(count: int) -> list[int]:
 @contextmanager
 def serving(data: Path, *arguments: str, **variables: str) -> Iterator[Par]:
     """A `par` with these arguments and variables, its data below `data`, until the end of the block."""
-    port, metrics = free_ports(2)
+    port, metrics, grpc = free_ports(3)
     log = data / "log"
     environment = {
         **os.environ,
         "PORT": str(port),
         "METRICS_PORT": str(metrics),
+        "A2A_PORT": str(grpc),
         "PAR_DATA_DIR": str(data),
         "LOG_FORMAT": "json",
         "UV_CACHE_DIR": str(CACHE / "tests" / "uv"),

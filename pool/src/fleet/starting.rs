@@ -75,26 +75,10 @@ impl Generation {
         let mut installed = installed;
         installed.steps.push((Step::Template, begin.elapsed()));
         let begin = Instant::now();
-        // A package of surfaces alone has nothing that a worker could answer.
-        let worker = if installed.package.exports.is_empty() {
-            None
-        } else {
-            let (sink, timeout) = (&settings.template.sink, settings.template.import_timeout);
-            match Worker::start(&template, &package, sink, timeout).await {
-                Ok((worker, watch, took)) => {
-                    let seconds = took.as_secs_f64();
-                    settings.metrics.worker_start.with_label_values(&[fork.method]).observe(seconds);
-                    if facts.is_empty() {
-                        facts.clone_from(&worker.ready.exports);
-                    }
-                    Some((worker, watch))
-                }
-                Err(error) => {
-                    kill_group(template.pid());
-                    return Err(refusal(&error, Step::Probe));
-                }
-            }
-        };
+        let worker = first_worker(&template, &installed, &settings, fork.method).await?;
+        if let Some((worker, _)) = worker.as_ref().filter(|_| facts.is_empty()) {
+            facts.clone_from(&worker.ready.exports);
+        }
         let serving = primaries::first(&template, &settings, &installed, &package).await;
         let serving = serving.map_err(|error| {
             kill_group(template.pid());
@@ -263,6 +247,26 @@ fn tell(installed: &Installed, sandbox: &SandboxLevel, mode: SandboxMode) {
             "this kernel cannot enforce all of the sandbox"
         );
     }
+}
+
+/// A package of surfaces alone has none: nothing is there that it could answer.
+async fn first_worker(
+    template: &Template,
+    installed: &Installed,
+    settings: &FleetSettings,
+    method: &str,
+) -> Result<Option<(Arc<Worker<super::ticket::CallTicket>>, crate::process::Watch)>, PullError> {
+    if installed.package.exports.is_empty() {
+        return Ok(None);
+    }
+    let package: Arc<str> = Arc::from(installed.package.id.to_string());
+    let (sink, timeout) = (&settings.template.sink, settings.template.import_timeout);
+    let (worker, watch, took) = Worker::start(template, &package, sink, timeout).await.map_err(|error| {
+        kill_group(template.pid());
+        refusal(&error, Step::Probe)
+    })?;
+    settings.metrics.worker_start.with_label_values(&[method]).observe(took.as_secs_f64());
+    Ok(Some((worker, watch)))
 }
 
 async fn started(

@@ -126,8 +126,9 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let wheels = directory.path().canonicalize().unwrap();
         let text = |value: String| places(OsStr::new(&value));
-        assert_eq!(text(format!("file://{}", wheels.display())), [wheels.clone()]);
-        assert_eq!(text(format!("relative {}", wheels.display())), [wheels.clone()]);
+        for setting in [format!("file://{}", wheels.display()), format!("relative {}", wheels.display())] {
+            assert_eq!(text(setting), std::slice::from_ref(&wheels));
+        }
         assert!(text(format!("{}/none", wheels.display())).is_empty());
         assert!(text("/".to_owned()).is_empty() && text("1".to_owned()).is_empty());
     }

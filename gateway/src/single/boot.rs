@@ -73,9 +73,6 @@ impl Boot {
         let Some(generation) = self.container.generation() else {
             return Err(Some(Verdict::serving(Exit::Failed, "the package is not mounted")));
         };
-        for warning in &generation.installed.warnings {
-            tracing::warn!(event = "package_warning", package = %generation.installed.package.id, "{warning}");
-        }
         let declared = self.container.declared();
         if declared.ui && self.container.index().is_none() {
             let path = generation.installed.package.surfaces.ui.as_ref().map(|ui| ui.path.as_str());

@@ -4,7 +4,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup tools run test lint fmt bench bench-quick bench-rollout bench-rollout-quick audit fuzz clean
+.PHONY: help setup tools run run-single test lint fmt bench bench-quick bench-rollout bench-rollout-quick audit fuzz clean
 .PHONY: lint-format lint-rust lint-python lint-types lint-house
 
 CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/par
@@ -18,6 +18,8 @@ export PYTHONDONTWRITEBYTECODE := 1
 
 # Example packages that `make run` serves; none needs an install.
 AGENTS ?= tests/agents/hello tests/agents/echo
+# The package that `make run-single` runs.
+AGENT ?= tests/agents/surfaces
 # Targets of `fuzz`; none: all of them.
 TARGETS ?=
 CARGO_FUZZ := 0.13.2
@@ -54,6 +56,10 @@ tools: setup
 run: setup ## build, then serve example agents on http://127.0.0.1:8000 (PORT, AGENTS)
 	cargo build -p par-gateway
 	@PYTHON='$(PYTHON)' scripts/run '$(CARGO_TARGET_DIR)/debug/par' $(AGENTS)
+
+run-single: setup ## build, then run one agent as in a container, with REST, gRPC and UI (AGENT, REST_PORT, A2A_PORT, UI_PORT)
+	cargo build -p par-gateway
+	@PYTHON='$(PYTHON)' scripts/run-single '$(CARGO_TARGET_DIR)/debug/par' '$(AGENT)'
 
 test: tools ## run every test: Rust, the real binary, the Python worker, real clients
 	@'$(PYTHON)' scripts/run_tests.py

@@ -86,7 +86,9 @@ impl ParBuilder {
 
     /// One container with one agent, on loopback.
     pub(crate) fn single(self, id: &str, package_url: impl AsRef<str>) -> Self {
-        self.production().env("AGENT_APP_ID", id).env("PACKAGE_URL", package_url)
+        // Not what a boot on a busy machine is about.
+        let patient = self.production().env("BOOT_BUDGET_MS", "120000");
+        patient.env("AGENT_APP_ID", id).env("PACKAGE_URL", package_url)
     }
 
     /// One more source.
@@ -118,6 +120,14 @@ impl ParBuilder {
         let words = ["unshare", "--map-root-user", "--mount", "sh", "-c", mount, "sh"];
         self.through = words.map(str::to_owned).to_vec();
         self.through.extend([megabytes.to_string(), place.to_string_lossy().into_owned()]);
+        self
+    }
+
+    /// In a network of its own: nobody is there but itself, and whatever it sends elsewhere comes to nothing.
+    pub(crate) fn alone(mut self) -> Self {
+        let network = "ip link set lo up && ip route add default dev lo && exec \"$@\"";
+        let words = ["unshare", "--map-root-user", "--net", "sh", "-c", network, "sh"];
+        self.through = words.map(str::to_owned).to_vec();
         self
     }
 

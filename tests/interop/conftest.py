@@ -143,7 +143,7 @@ def serving(data: Path, *arguments: str, **variables: str) -> Iterator[Par]:
             [binary(), "serve", *arguments], env=environment, stdout=output, stderr=subprocess.STDOUT
         )
     try:
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 120
         while '"event":"ready"' not in log.read_text().replace(" ", ""):
             assert child.poll() is None and time.monotonic() < deadline, log.read_text()
             time.sleep(0.05)

@@ -70,6 +70,7 @@ pub(crate) fn serve(config: Config, begin: Instant) -> ExitCode {
     code
 }
 
+#[expect(clippy::too_many_lines, reason = "what is started, in its order: parts would need most of it")]
 fn run(config: Config, logging: Logging, begin: Instant) -> anyhow::Result<()> {
     let config = Arc::new(config);
     // Whoever installs first wins; pingora would install the same.
@@ -83,7 +84,7 @@ fn run(config: Config, logging: Logging, begin: Instant) -> anyhow::Result<()> {
     let later = config.single.as_ref().map(|single| vec![config.a2a, single.ui]).unwrap_or_default();
     let reserved = Reserved::bind(&later)
         .map_err(|(address, error)| anyhow::Error::new(error).context(format!("reserving {address}")))?;
-    let ((open_a2a, opens_a2a), (open_ui, opens_ui)) = (oneshot::channel(), oneshot::channel());
+    let ((open_a2a, grpc_opens), (open_ui, page_opens)) = (oneshot::channel(), oneshot::channel());
     let metrics_port =
         TcpListener::bind(config.metrics).with_context(|| format!("listening on {}", config.metrics))?;
     metrics_port.set_nonblocking(true)?;
@@ -176,13 +177,13 @@ fn run(config: Config, logging: Logging, begin: Instant) -> anyhow::Result<()> {
         leaving: lifecycle.leaving(),
     };
     // One agent's ports accept when there is an agent.
-    let opens_a2a = config.single.is_some().then_some(opens_a2a);
+    let grpc_opens = config.single.is_some().then_some(grpc_opens);
     let mut doorways = vec![
         Doorway { door: Door::Http, address: config.http, opens: None },
-        Doorway { door: Door::Grpc, address: config.a2a, opens: opens_a2a },
+        Doorway { door: Door::Grpc, address: config.a2a, opens: grpc_opens },
     ];
     doorways.extend(config.single.as_ref().map(|single| {
-        let (address, opens) = (single.ui, Some(opens_ui));
+        let (address, opens) = (single.ui, Some(page_opens));
         Doorway { door: Door::Ui { port: address.port() }, address, opens }
     }));
     let (server, started) = server(&edge, doorways, config.threads, config.shutdown.grace, tls.as_ref());

@@ -86,9 +86,8 @@ impl ParBuilder {
 
     /// One container with one agent, on loopback.
     pub(crate) fn single(self, id: &str, package_url: impl AsRef<str>) -> Self {
-        // Not what a boot on a busy machine is about.
-        let patient = self.production().env("BOOT_BUDGET_MS", "120000");
-        patient.env("AGENT_APP_ID", id).env("PACKAGE_URL", package_url)
+        let named = self.production().env("AGENT_APP_ID", id).env("PACKAGE_URL", package_url);
+        named.env("BOOT_BUDGET_MS", "120000")
     }
 
     /// One more source.
@@ -123,12 +122,11 @@ impl ParBuilder {
         self
     }
 
-    /// In a network of its own: nobody is there but itself, and whatever it sends elsewhere comes to nothing.
-    pub(crate) fn alone(mut self) -> Self {
+    /// In a network of its own, where nobody else is.
+    pub(crate) fn alone(self) -> Self {
         let network = "ip link set lo up && ip route add default dev lo && exec \"$@\"";
         let words = ["unshare", "--map-root-user", "--net", "sh", "-c", network, "sh"];
-        self.through = words.map(str::to_owned).to_vec();
-        self
+        Self { through: words.map(str::to_owned).to_vec(), ..self }
     }
 
     /// The same without its sources.

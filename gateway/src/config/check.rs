@@ -123,7 +123,7 @@ pub(super) fn check(flags: &Flags, environment: &Environment) -> Result<Config, 
 
 /// Our own secrets may stand in variables of any name.
 fn keep_secrets(config: &mut Config) {
-    let own: Vec<&Secret> = (config.identity.iter().flat_map(|own| own.secrets()))
+    let own: Vec<&Secret> = (config.identity.iter().flat_map(super::identity::IdentitySettings::secrets))
         .chain(&config.registry_secrets)
         .chain(config.webhooks.iter().flat_map(|receiver| &receiver.secrets))
         .chain(&config.operator_token)

@@ -81,7 +81,7 @@ impl Boot {
         }
         let Self { config, container, reserved, open_a2a, open_ui, begin, .. } = self;
         if declared.rest {
-            container.ask_rest().await.map_err(|error| silent("REST", &error))?;
+            container.ask_rest().await.map_err(|error| Some(silent("REST", &error)))?;
         }
         // Nobody waiting means that the process is being told to stop.
         if open_a2a.send(()).is_ok() {
@@ -92,7 +92,7 @@ impl Boot {
         }
         drop(reserved);
         if declared.a2a {
-            container.ask_a2a().await.map_err(|error| silent("A2A", &error))?;
+            container.ask_a2a().await.map_err(|error| Some(silent("A2A", &error)))?;
         }
         if let Err(error) = failed.forget() {
             tracing::warn!(event = "failed_boots_unsaved", %error, "the count of failed boots stays");
@@ -125,8 +125,8 @@ async fn give_up(verdict: &Verdict, failed: &FailedBoots, lifecycle: &Lifecycle)
     }
 }
 
-fn silent(surface: &str, error: &Unanswered) -> Option<Verdict> {
-    Some(Verdict::serving(Exit::Failed, format!("the {surface} surface does not answer: {error}")))
+fn silent(surface: &str, error: &Unanswered) -> Verdict {
+    Verdict::serving(Exit::Failed, format!("the {surface} surface does not answer: {error}"))
 }
 
 /// Waits until a port of ours accepts.

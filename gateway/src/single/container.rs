@@ -197,7 +197,7 @@ impl Container {
             steady = if seen == Some(Health::Healthy) { steady + 1 } else { 0 };
             match (self.health(), seen) {
                 (now, Some(seen @ Health::Unhealthy(part))) if now != seen => {
-                    self.change(seen, part.reason())
+                    self.change(seen, part.reason());
                 }
                 (Health::Unhealthy(_), Some(Health::Healthy)) if steady >= STEADY => {
                     self.change(Health::Healthy, "everything answers again");

@@ -44,16 +44,20 @@ impl Verdict {
 fn exit(error: &PullError) -> Exit {
     match (error.step, error.cause) {
         (Step::Environment, _) => Exit::Install,
-        (_, Cause::Host) => Exit::Failed,
-        (Step::Fetch, Cause::TooLarge) => Exit::Package,
-        // A signature that could not be had is a source, too.
-        (Step::Fetch, _) => Exit::Unreachable,
-        (Step::Verify, _) if error.transient => Exit::Unreachable,
-        (Step::Verify | Step::Unpack | Step::Manifest, _) => Exit::Package,
+        (_, Cause::Host | Cause::Surface) => Exit::Failed,
         (_, Cause::Late) => Exit::Late,
-        (_, Cause::Surface) => Exit::Failed,
+        // A signature that could not be had is a source, too.
+        (Step::Fetch, Cause::Missing | Cause::Forbidden | Cause::Other) => Exit::Unreachable,
+        (Step::Verify, _) if error.transient => Exit::Unreachable,
         (
-            Step::Template | Step::Probe | Step::Serve | Step::Mount,
+            Step::Fetch
+            | Step::Verify
+            | Step::Unpack
+            | Step::Manifest
+            | Step::Template
+            | Step::Probe
+            | Step::Serve
+            | Step::Mount,
             Cause::Missing | Cause::Forbidden | Cause::TooLarge | Cause::Other,
         ) => Exit::Package,
     }

@@ -213,7 +213,7 @@ mod tests {
             .message(3, &pair("", "x"))
             .text(2, "sum")
             .bytes();
-        assert_eq!(Asked::read(&bytes), Ok(asked("r-2", "sum", r#"{"":"x","a":""}"#)));
+        assert_eq!(Asked::read(&bytes), Ok(asked("r-2", "sum", r#"{"a":"","":"x"}"#)));
     }
 
     #[test]

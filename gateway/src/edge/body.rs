@@ -9,7 +9,7 @@ use std::{
 use bytes::{Bytes, BytesMut};
 use http::header::{CONTENT_LENGTH, EXPECT};
 use par_proto::code::Code;
-use pingora_core::protocols::http::ServerSession;
+use pingora_core::{ErrorType, protocols::http::ServerSession};
 use pingora_proxy::Session;
 use tokio::time::{Instant, timeout_at};
 
@@ -105,15 +105,15 @@ async fn collect(session: &mut Session, limit: usize, received: &AtomicUsize) ->
             }
             Ok(None) => return Ok(if more.is_empty() { first } else { more.freeze() }),
             Err(error) => {
-                let gone = matches!(
-                    error.etype,
-                    pingora_core::ErrorType::ConnectionClosed | pingora_core::ErrorType::ReadError
-                );
-                return Err(if gone {
-                    Refusal::new(Code::ClientClosed, "the client left while it sent the body").closing()
-                } else {
-                    Refusal::new(Code::BadRequest, "the body is not framed as HTTP demands").closing()
-                });
+                let (code, text) = match error.etype {
+                    ErrorType::ConnectionClosed | ErrorType::ReadError => {
+                        (Code::ClientClosed, "the client left while it sent the body")
+                    }
+                    // The connection's clock may be quicker than ours: they are set to the same time.
+                    ErrorType::ReadTimedout => (Code::RequestTimeout, "the body did not arrive in time"),
+                    _ => (Code::BadRequest, "the body is not framed as HTTP demands"),
+                };
+                return Err(Refusal::new(code, text).closing());
             }
         }
     }

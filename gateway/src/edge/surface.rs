@@ -110,6 +110,10 @@ impl Edge {
     }
 
     fn nothing(&self, mount: &Mount, place: &Place<'_>) -> Refusal {
+        if let Some(rest) = place.rest.strip_suffix("/invoke") {
+            // An agent was meant, and the package has no application that could mean something else.
+            return Refusal::new(Code::AgentNotFound, format!("there is no agent \"{}{rest}\"", place.id));
+        }
         let hint = match mount.package().main_export {
             Some(_) if matches!(*self.layout, Layout::Host) => {
                 format!("; call it at {}/invoke", place.prefix)

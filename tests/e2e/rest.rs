@@ -278,6 +278,11 @@ async fn a_crash_costs_the_requests_of_its_process_and_the_next_one_serves() {
                 assert!(answer.header("retry-after").parse::<u64>().is_ok());
                 None
             }
+            // Its end was not noticed yet.
+            502 => {
+                answer.problem(502, "worker_crashed");
+                None
+            }
             _ => panic!("{} {}", answer.status, answer.text()),
         }
     })

@@ -105,13 +105,14 @@ async fn collect(session: &mut Session, limit: usize, received: &AtomicUsize) ->
             }
             Ok(None) => return Ok(if more.is_empty() { first } else { more.freeze() }),
             Err(error) => {
-                let (code, text) = match error.etype {
-                    ErrorType::ConnectionClosed | ErrorType::ReadError => {
-                        (Code::ClientClosed, "the client left while it sent the body")
-                    }
+                let gone = matches!(error.etype, ErrorType::ConnectionClosed | ErrorType::ReadError);
+                let (code, text) = if gone {
+                    (Code::ClientClosed, "the client left while it sent the body")
+                } else if error.etype == ErrorType::ReadTimedout {
                     // The connection's clock may be quicker than ours: they are set to the same time.
-                    ErrorType::ReadTimedout => (Code::RequestTimeout, "the body did not arrive in time"),
-                    _ => (Code::BadRequest, "the body is not framed as HTTP demands"),
+                    (Code::RequestTimeout, "the body did not arrive in time")
+                } else {
+                    (Code::BadRequest, "the body is not framed as HTTP demands")
                 };
                 return Err(Refusal::new(code, text).closing());
             }

@@ -112,9 +112,12 @@ fn places(value: &OsStr) -> Vec<PathBuf> {
         let path = Path::new(word.strip_prefix("file://").unwrap_or(word));
         path.is_absolute().then(|| path.canonicalize().ok()).flatten()
     };
-    let whole = place(text);
-    let words = text.split([' ', ',', '\n']).filter_map(place);
-    whole.into_iter().chain(words).filter(|path| path.parent().is_some()).collect()
+    // A path may have blanks in it; a list of places has them between.
+    let places = place(text).map_or_else(
+        || text.split([' ', ',', '\n']).filter_map(place).collect::<Vec<_>>(),
+        |whole| vec![whole],
+    );
+    places.into_iter().filter(|path| path.parent().is_some()).collect()
 }
 
 #[cfg(test)]

@@ -16,7 +16,7 @@ def main() -> None:
     with grpc.insecure_channel(address) as channel:
         say = channel.unary_unary(path)
         for _ in range(200):
-            say(b"hello", metadata=metadata)
+            say(b"hello", metadata=metadata, wait_for_ready=True)
         times = []
         for _ in range(int(calls)):
             begun = time.perf_counter_ns()

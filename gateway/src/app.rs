@@ -175,7 +175,6 @@ fn run(config: Config, logging: Logging, begin: Instant) -> anyhow::Result<()> {
         ids: Arc::new(RequestIds::new()?),
         in_flight: in_flight.clone(),
         leaving: lifecycle.leaving(),
-        ready: lifecycle.readiness(),
     };
     // One agent's ports accept when there is an agent.
     let grpc_opens = config.single.is_some().then_some(grpc_opens);

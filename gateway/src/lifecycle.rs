@@ -102,12 +102,6 @@ impl Lifecycle {
         self.phase.subscribe().wait_for(|phase| *phase >= Phase::Leaving).await.ok();
     }
 
-    /// Asks whether the runtime is ready now, as `/health` tells it.
-    pub(crate) fn readiness(self: &Arc<Self>) -> Arc<dyn Fn() -> bool + Send + Sync> {
-        let lifecycle = Arc::clone(self);
-        Arc::new(move || lifecycle.ready() == Readiness::Ready)
-    }
-
     /// True as soon as the stop has begun; for the hot path.
     pub(crate) fn leaving(&self) -> Arc<AtomicBool> {
         Arc::clone(&self.leaving)

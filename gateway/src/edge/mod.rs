@@ -106,8 +106,6 @@ pub(crate) struct Edge {
     pub(crate) in_flight: InFlight,
     /// Whether the process is about to stop accepting.
     pub(crate) leaving: Arc<AtomicBool>,
-    /// Whether the runtime is ready now.
-    pub(crate) ready: Arc<dyn Fn() -> bool + Send + Sync>,
 }
 
 #[async_trait]

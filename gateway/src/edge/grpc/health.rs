@@ -94,7 +94,7 @@ impl Edge {
     }
 
     fn serving(&self, target: Option<&Target>, service: &str) -> Serving {
-        let is_ready = (self.ready)();
+        let is_ready = self.pool.is_settled() && !self.leaving.load(Ordering::Relaxed);
         let is_own = service.is_empty() || Service::of(service).is_some();
         match target {
             None if is_own => of(is_ready),

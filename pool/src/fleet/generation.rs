@@ -1,4 +1,4 @@
-//! One mounted version of a package: its processes, its slots, and the way of a call through them.
+//! One mounted version of a package: its processes, its slots, and what is counted of it.
 
 use std::{
     collections::VecDeque,
@@ -9,46 +9,22 @@ use std::{
     time::{Duration, Instant},
 };
 
-use bytes::Bytes;
 use parking_lot::Mutex;
-use tokio::{runtime::Handle, sync::oneshot, time::timeout_at};
+use tokio::runtime::Handle;
 
 use super::{
     backoff::Backoff,
     homes::Homes,
     metrics::PoolMetrics,
-    outcome::{Answer, Outcome},
-    place::Granted,
     primaries::Primaries,
-    slots::{Acquired, Slot, Slots},
+    slots::Slots,
     status::ForkStatus,
-    ticket::CallTicket,
     totals::{Tally, Totals},
 };
 use crate::{
     package::Installed,
-    process::{
-        Cage, CallFrame, Death, ExportFacts, Lane, OutputSink, Reply, SandboxLevel, Template,
-        TemplateSettings, Worker,
-    },
+    process::{Cage, ExportFacts, Lane, OutputSink, SandboxLevel, Template, TemplateSettings},
 };
-
-/// One call, ready to be sent; a clone shares its bytes.
-#[derive(Debug, Clone)]
-pub struct Call {
-    /// Index of the export in the manifest.
-    pub export: u32,
-    /// JSON object as in `FRAMES.md`, kind `CALL`.
-    pub meta: Bytes,
-    /// The input as JSON.
-    pub payload: Bytes,
-    /// For the log lines that the agent prints meanwhile.
-    pub request_id: Arc<str>,
-    /// When the caller stops waiting.
-    pub deadline: Instant,
-    /// On whose account; calls of different tenants take turns when they wait.
-    pub tenant: Option<Arc<str>>,
-}
 
 /// Settings that all generations share.
 #[derive(Debug, Clone)]
@@ -104,43 +80,6 @@ pub struct Generation {
     pub(crate) settings: FleetSettings,
 }
 
-/// Counts a call while it runs or waits; a dropped future is counted out as well.
-struct Flight<'a>(&'a AtomicUsize);
-
-impl Drop for Flight<'_> {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-/// Cancels a call whose caller left before its end, and holds it to its deadline all the same.
-struct Leave<'a> {
-    generation: &'a Arc<Generation>,
-    worker: &'a Arc<Worker<CallTicket>>,
-    id: u64,
-    lane: Lane,
-    deadline: Instant,
-    armed: bool,
-}
-
-impl Drop for Leave<'_> {
-    fn drop(&mut self) {
-        if !self.armed {
-            return;
-        }
-        let (generation, worker) = (Arc::clone(self.generation), Arc::clone(self.worker));
-        let (id, lane, deadline) = (self.id, self.lane, self.deadline);
-        worker.channel.cancel(id);
-        let background = generation.settings.background.clone();
-        background.spawn(async move {
-            tokio::time::sleep_until(deadline.into()).await;
-            if worker.channel.with_ticket(id, |_| ()).is_some() {
-                generation.expire(worker, id, lane);
-            }
-        });
-    }
-}
-
 impl Generation {
     /// Where output of its processes goes.
     pub(crate) fn sink(&self) -> &OutputSink {
@@ -179,178 +118,7 @@ impl Generation {
             None => now,
         }
     }
-
-    /// Sends a call to a worker and waits for its end. Dropping the future cancels the call; its slot stays taken
-    /// until the worker has said that it is over.
-    pub async fn call(self: &Arc<Self>, call: Call) -> Answer {
-        self.in_flight.fetch_add(1, Ordering::Relaxed);
-        let _flight = Flight(&self.in_flight);
-        let begin = Instant::now();
-        let lane = self.lane(call.export);
-        let frame = CallFrame { export: call.export, meta: call.meta, payload: call.payload };
-        let mut again = false;
-        loop {
-            let slot = match self.slot(lane, call.tenant.as_ref(), again, call.deadline).await {
-                Ok(slot) => slot,
-                Err(outcome) => {
-                    return Answer { outcome, queued: begin.elapsed(), worker: Duration::ZERO, pid: 0 };
-                }
-            };
-            let now = Instant::now();
-            let queued = now - begin;
-            let left = call.deadline.saturating_duration_since(now);
-            let worker = Arc::clone(&slot.worker);
-            if !worker.channel.is_attached() {
-                worker.channel.attach(&self.settings.homes.pick());
-            }
-            let (answer, reply) = oneshot::channel();
-            let ticket = CallTicket {
-                slot,
-                answer,
-                request_id: Arc::clone(&call.request_id),
-                in_turn: lane == Lane::Sync && self.threads == 1,
-            };
-            again = true;
-            let milliseconds = u32::try_from(left.as_millis()).unwrap_or(u32::MAX).max(1);
-            let Ok(id) = worker.channel.submit(&frame, milliseconds, ticket) else { continue };
-            let mut leave =
-                Leave { generation: self, worker: &worker, id, lane, deadline: call.deadline, armed: true };
-            let waited = timeout_at(call.deadline.into(), reply).await;
-            leave.armed = false;
-            let told = |outcome, micros: u32| Answer {
-                outcome,
-                queued,
-                worker: Duration::from_micros(u64::from(micros)),
-                pid: worker.pid,
-            };
-            match waited {
-                Ok(Ok(Reply::Done { micros, flags, meta, payload })) => {
-                    self.note_answer();
-                    return told(Outcome::Done { flags, meta, payload }, micros);
-                }
-                Ok(Ok(Reply::Failed { micros, payload })) => {
-                    self.note_answer();
-                    return told(Outcome::Failed(payload), micros);
-                }
-                Ok(Ok(Reply::Cancelled { micros })) => {
-                    return told(Outcome::Deadline { started: true }, micros);
-                }
-                Ok(Ok(Reply::Died(death))) => return told(Outcome::Crashed(death), 0),
-                Ok(Ok(Reply::Returned) | Err(_)) => {}
-                Err(_elapsed) => {
-                    let started = worker.channel.started() >= id;
-                    self.expire(Arc::clone(&worker), id, lane);
-                    return told(Outcome::Deadline { started }, 0);
-                }
-            }
-        }
-    }
-
-    async fn slot(
-        self: &Arc<Self>,
-        lane: Lane,
-        tenant: Option<&Arc<str>>,
-        again: bool,
-        deadline: Instant,
-    ) -> Result<Slot, Outcome> {
-        if self.troubled.load(Ordering::Relaxed)
-            && let Some(retry_after) = self.looping()
-        {
-            return Err(Outcome::CrashLoop { retry_after });
-        }
-        let mut place = match self.slots.acquire(lane, tenant, again) {
-            Acquired::Now(slot) => return Ok(slot),
-            Acquired::Closed => return Err(Outcome::Stopping),
-            Acquired::Queued(place) => place,
-        };
-        if self.at_cap.load(Ordering::Relaxed) {
-            let expected = self.expected_wait(lane, tenant);
-            if Instant::now() + expected > deadline {
-                return Err(Outcome::QueueFull { retry_after: expected });
-            }
-        }
-        match timeout_at(deadline.into(), &mut place.grant).await {
-            Ok(Ok(Granted::Slot(slot))) => Ok(slot),
-            Ok(Ok(Granted::Displaced)) => {
-                Err(Outcome::QueueFull { retry_after: self.expected_wait(lane, tenant) })
-            }
-            Ok(Err(_)) => match self.looping() {
-                Some(retry_after) => Err(Outcome::CrashLoop { retry_after }),
-                None => Err(Outcome::Stopping),
-            },
-            Err(_elapsed) => Err(Outcome::Deadline { started: false }),
-        }
-    }
-
-    /// Time until a call of a tenant that joins the queue now would start: what has its turn before it, over what runs
-    /// at once. Calls of others who come later may have theirs before it; then its deadline ends it in the queue.
-    pub(crate) fn expected_wait(&self, lane: Lane, tenant: Option<&Arc<str>>) -> Duration {
-        let waiting = self.slots.turns(lane, tenant);
-        let now = self.slots.snapshot();
-        let [sync_cost, concurrent_cost] = now.cost;
-        let [sync_room, concurrent_room] = now.capacity;
-        let (cost, room) = match lane {
-            Lane::Sync => (sync_cost, sync_room.min(1)),
-            Lane::Async => (concurrent_cost, concurrent_room),
-        };
-        let at_once = u32::try_from(now.seats.len()).unwrap_or(1).max(1).saturating_mul(room.max(1));
-        cost.saturating_mul(u32::try_from(waiting).unwrap_or(u32::MAX)) / at_once
-    }
-
-    fn looping(&self) -> Option<Duration> {
-        let health = self.health.lock();
-        let none_live = || self.slots.snapshot().seats.is_empty();
-        (health.backoff.is_loop() && none_live())
-            .then(|| health.next_start.saturating_duration_since(Instant::now()).max(Duration::from_secs(1)))
-    }
-
-    fn note_answer(&self) {
-        self.answered.fetch_add(1, Ordering::Relaxed);
-        if self.troubled.load(Ordering::Relaxed) {
-            let mut health = self.health.lock();
-            health.backoff = Backoff::answered();
-            self.troubled.store(false, Ordering::Relaxed);
-        }
-    }
-
-    /// After a deadline: the caller has its answer, the worker is dealt with in the background.
-    fn expire(self: &Arc<Self>, worker: Arc<Worker<CallTicket>>, id: u64, lane: Lane) {
-        let generation = Arc::clone(self);
-        self.settings.background.spawn(async move {
-            worker.channel.cancel(id);
-            if worker.channel.started() < id {
-                return;
-            }
-            let patience = match lane {
-                Lane::Sync => Duration::ZERO,
-                Lane::Async => ASYNC_PATIENCE,
-            };
-            if !patience.is_zero() {
-                tokio::time::sleep(patience).await;
-                if worker.channel.with_ticket(id, |_| ()).is_none() {
-                    return;
-                }
-            }
-            generation.slots.retire(worker.pid);
-            worker.channel.recall();
-            worker.dump_stacks();
-            tracing::warn!(
-                event = "worker_stuck",
-                package = %generation.installed.package.id,
-                worker = worker.pid,
-                "a call ran past its deadline; the worker's stacks follow and it is replaced"
-            );
-            tokio::time::sleep(DUMP_TIME).await;
-            worker.kill(Death::Timeout);
-        });
-    }
 }
-
-/// How long a cancelled coroutine may take to end before its worker is held for stuck.
-const ASYNC_PATIENCE: Duration = Duration::from_secs(1);
-
-/// Time for the stack dump before the worker is killed; writing it takes about a millisecond.
-const DUMP_TIME: Duration = Duration::from_millis(40);
 
 /// How far back a generation is compared with its successor, and how often that is written down.
 const HISTORY: Duration = Duration::from_secs(300);

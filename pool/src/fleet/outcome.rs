@@ -18,6 +18,11 @@ pub enum Outcome {
         /// The result.
         payload: Bytes,
     },
+    /// All its items were sent one by one.
+    Ended {
+        /// Metadata of the frame.
+        meta: Bytes,
+    },
     /// The agent failed; JSON as in `FRAMES.md`, kind `ERROR`.
     Failed(Bytes),
     /// Its worker died with it.
@@ -68,6 +73,7 @@ impl Outcome {
             }
             Self::Crashed(_) | Self::CrashLoop { .. } | Self::Deadline { started: true } => true,
             Self::Done { .. }
+            | Self::Ended { .. }
             | Self::Deadline { started: false }
             | Self::QueueFull { .. }
             | Self::Stopping => false,

@@ -19,10 +19,11 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     book::Book,
+    call::Call,
     directory::{Agent, Directory},
     event::{EventKind, EventSink},
     follower::{Follower, RegistrySettings},
-    generation::{Call, FleetSettings},
+    generation::FleetSettings,
     homes::Homes,
     installers::{InstallerPool, pool as installer_pool},
     metrics::PoolMetrics,

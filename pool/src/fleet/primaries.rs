@@ -14,7 +14,8 @@ use parking_lot::Mutex;
 
 use super::{
     backoff::Backoff,
-    generation::{Call, Generation},
+    call::Call,
+    generation::Generation,
     outcome::{Answer, Outcome},
 };
 use crate::process::{CallFrame, Death, Primary, Reply, StartError, Template, Watch};
@@ -118,7 +119,7 @@ impl Generation {
     /// export is of no account. Dropping the future cancels the action.
     pub async fn act(self: &Arc<Self>, primary: &Primary, action: u32, call: Call) -> Answer {
         let _visit = self.visit();
-        let frame = CallFrame { export: action, meta: call.meta, payload: call.payload };
+        let frame = CallFrame { export: action, meta: call.meta, payload: call.payload, flags: 0 };
         let home = self.settings.homes.pick();
         let (reply, started) = primary.act(&frame, call.request_id, call.deadline, &home).await;
         let (outcome, micros) = match reply {
@@ -126,6 +127,7 @@ impl Generation {
             Some(Reply::Done { micros, flags, meta, payload }) => {
                 (Outcome::Done { flags, meta, payload }, micros)
             }
+            Some(Reply::Ended { micros, meta }) => (Outcome::Ended { meta }, micros),
             Some(Reply::Failed { micros, payload }) => (Outcome::Failed(payload), micros),
             Some(Reply::Cancelled { micros }) => (Outcome::Deadline { started: true }, micros),
             Some(Reply::Died(death)) => (Outcome::Crashed(death), 0),

@@ -8,10 +8,7 @@ use std::{
 use bytes::Bytes;
 use par_proto::frames::FLAG_OCTETS;
 
-use super::{
-    generation::{Call, Generation},
-    outcome::Outcome,
-};
+use super::{call::Call, generation::Generation, outcome::Outcome};
 use crate::package::{Cause, Installed, PullError, Step};
 
 /// Asks the `healthcheck` of the manifest, if there is one.
@@ -31,6 +28,7 @@ pub(crate) async fn probe(generation: &Arc<Generation>, timeout: Duration) -> Re
         request_id: Arc::from("healthcheck"),
         deadline: Instant::now() + timeout,
         tenant: None,
+        feed: None,
     };
     match generation.call(call).await.outcome {
         Outcome::Done { flags, payload, .. } => {
@@ -42,6 +40,8 @@ pub(crate) async fn probe(generation: &Arc<Generation>, timeout: Duration) -> Re
             }
             refused(format!("healthcheck of {} answered something else than expected", check.export))
         }
+        // It was not asked for items.
+        Outcome::Ended { .. } => Ok(()),
         Outcome::Failed(payload) => {
             let text: String = String::from_utf8_lossy(&payload).chars().take(500).collect();
             refused(format!("healthcheck of {} failed: {text}", check.export))

@@ -7,7 +7,7 @@
 use std::{
     collections::HashMap,
     hash::{BuildHasherDefault, Hasher},
-    io::{self, Write},
+    io,
     os::{
         fd::{AsFd, OwnedFd},
         unix::net::UnixStream as StdUnixStream,
@@ -29,8 +29,10 @@ use tokio::{
 };
 
 use super::{
+    arrival::{Arrival, arrival},
     death::Death,
-    reply::{CallFrame, Reply, Ticket},
+    reply::{CallFrame, Item, Overrun, Reply, Ticket},
+    side::Side,
     stall::Stall,
 };
 
@@ -85,7 +87,7 @@ pub(crate) enum Closed {
 pub(crate) struct Channel<T> {
     shared: Mutex<Shared<T>>,
     wake: Notify,
-    side: StdUnixStream,
+    side: Side,
     journal: OwnedFd,
     attached: AtomicBool,
     stalled: AtomicBool,
@@ -112,7 +114,7 @@ impl<T: Ticket> Channel<T> {
                 on_close: Some(on_close),
             }),
             wake: Notify::new(),
-            side,
+            side: Side::new(side),
             journal,
             attached: AtomicBool::new(false),
             stalled: AtomicBool::new(false),
@@ -155,8 +157,8 @@ impl<T: Ticket> Channel<T> {
         let id = shared.next;
         shared.next += 1;
         let was_empty = shared.out.is_empty();
-        let header =
-            Header { size: 0, meta: 0, kind: Kind::Call, flags: 0, call: id, a: call.export, b: deadline_ms };
+        let (kind, flags, a) = (Kind::Call, call.flags, call.export);
+        let header = Header { size: 0, meta: 0, kind, flags, call: id, a, b: deadline_ms };
         encode(&mut shared.out, header, &call.meta, &call.payload);
         shared.in_turn += usize::from(ticket.in_turn());
         shared.pending.insert(id, ticket);
@@ -170,19 +172,24 @@ impl<T: Ticket> Channel<T> {
     /// Tells the worker that a call's caller is gone.
     pub(crate) fn cancel(&self, id: u64) {
         if self.shared.lock().pending.contains_key(&id) {
-            self.say(Kind::Cancel, id);
+            self.say(Kind::Cancel, id, 0);
         }
+    }
+
+    /// Lets a call send so many bytes of items more.
+    pub(crate) fn credit(&self, id: u64, bytes: u32) {
+        self.say(Kind::Credit, id, bytes);
     }
 
     /// Asks for every call that has not started.
     pub(crate) fn recall(&self) {
         self.stalled.store(true, Ordering::Relaxed);
-        self.say(Kind::Recall, 0);
+        self.say(Kind::Recall, 0, 0);
     }
 
     /// Asks the worker to end when it has nothing left to do.
     pub(crate) fn stop(&self) {
-        self.say(Kind::Stop, 0);
+        self.say(Kind::Stop, 0, 0);
     }
 
     /// Whether a long call holds up the others of this worker.
@@ -222,7 +229,8 @@ impl<T: Ticket> Channel<T> {
     /// After the worker's death: answers what it had finished, returns what had not started, and tells the rest why.
     pub(crate) fn settle(&self, death: &Arc<Death>) {
         let image = read_journal(&self.journal).map(|bytes| JournalImage::parse(&bytes)).unwrap_or_default();
-        self.complete(image.frames);
+        // A worker that is dead can be held to nothing.
+        self.complete(image.frames).ok();
         let left = {
             let mut shared = self.shared.lock();
             shared.open = false;
@@ -235,10 +243,12 @@ impl<T: Ticket> Channel<T> {
         }
     }
 
-    fn say(&self, kind: Kind, call: u64) {
-        let header = Header { size: 0, meta: 0, kind, flags: 0, call, a: 0, b: 0 };
-        // A side socket that is full belongs to a worker that reads nothing; its deadline ends it.
-        drop((&self.side).write(&header.to_bytes()));
+    fn say(&self, kind: Kind, call: u64, a: u32) {
+        let header = Header { size: 0, meta: 0, kind, flags: 0, call, a, b: 0 };
+        if self.side.send(header, b"", b"") {
+            // The task writes the rest when the worker reads.
+            self.wake.notify_one();
+        }
     }
 
     async fn run(&self, mut socket: UnixStream) -> Closed {
@@ -250,8 +260,12 @@ impl<T: Ticket> Channel<T> {
         let tick = tokio::time::sleep(Stall::AFTER);
         tokio::pin!(tick);
         let mut stall = Stall::default();
+        let mut side = None;
         loop {
             let Ok(outstanding) = self.flush(&writer, &mut outbox) else { return Closed::Ended };
+            if self.side.waits() && side.is_none() {
+                side = self.side.watched().ok();
+            }
             let watching = stall.arm(outstanding, tick.as_mut());
             inbox.reserve(INBOX / 2);
             tokio::select! {
@@ -262,16 +276,29 @@ impl<T: Ticket> Channel<T> {
                         stall.progress();
                         let collected = collect(&mut decoder, &mut inbox, &mut frames);
                         // What came whole before the garbage is still an answer.
-                        self.complete(frames.drain(..));
+                        let completed = self.complete(frames.drain(..));
                         if let Err(error) = collected {
+                            return Closed::Garbage(error.to_string());
+                        }
+                        if let Err(error) = completed {
                             return Closed::Garbage(error.to_string());
                         }
                     }
                 },
                 () = self.wake.notified() => {}
                 ready = writer.writable(), if !outbox.is_empty() => if ready.is_err() { return Closed::Ended },
+                () = self.unblocked(side.as_ref()), if self.side.waits() => {}
                 () = tick.as_mut(), if watching => if stall.fired() { self.recall() },
             }
+        }
+    }
+
+    /// Waits until the worker reads its second socket, and writes what it takes.
+    async fn unblocked(&self, side: Option<&UnixStream>) {
+        match side {
+            Some(side) if side.writable().await.is_ok() => self.side.flush(side),
+            // Without a handle to watch, the next command tries again.
+            Some(_) | None => std::future::pending().await,
         }
     }
 
@@ -307,39 +334,21 @@ impl<T: Ticket> Channel<T> {
         Some(ticket)
     }
 
-    fn complete(&self, frames: impl IntoIterator<Item = Frame>) {
+    fn complete(&self, frames: impl IntoIterator<Item = Frame>) -> Result<(), Overrun> {
         let mut progressed = 0;
+        let mut overrun = Ok(());
         for frame in frames {
             let id = frame.header.call;
-            let micros = frame.header.a;
-            let reply = match frame.header.kind {
-                Kind::Result => Reply::Done {
-                    micros,
-                    flags: frame.header.flags,
-                    meta: frame.meta,
-                    payload: frame.payload,
-                },
-                Kind::Error => Reply::Failed { micros, payload: frame.payload },
-                Kind::Cancelled => Reply::Cancelled { micros },
-                Kind::Returned => Reply::Returned,
-                Kind::Call
-                | Kind::Cancel
-                | Kind::Credit
-                | Kind::Reply
-                | Kind::Recall
-                | Kind::Stop
-                | Kind::Ready
-                | Kind::Item
-                | Kind::End
-                | Kind::Invoke
-                | Kind::Failed => continue,
-            };
-            if !matches!(reply, Reply::Returned) {
-                progressed += 1;
-            }
-            // An id that is not there was answered before: from the journal, or a frame seen twice.
-            if let Some(ticket) = self.take(id) {
-                ticket.end(reply);
+            match arrival(frame) {
+                Arrival::End(reply) => {
+                    progressed += u64::from(!matches!(reply, Reply::Returned));
+                    // An id that is not there was answered before: from the journal, or a frame seen twice.
+                    if let Some(ticket) = self.take(id) {
+                        ticket.end(reply);
+                    }
+                }
+                Arrival::Item(item) => overrun = overrun.and(self.pass_on(id, item)),
+                Arrival::Nothing => {}
             }
         }
         if progressed > 0 {
@@ -348,6 +357,20 @@ impl<T: Ticket> Channel<T> {
                 self.stalled.store(false, Ordering::Relaxed);
             }
         }
+        overrun
+    }
+
+    /// Gives an item to its call. A call that streams takes its time: what waits behind it is called back at once.
+    fn pass_on(&self, id: u64, item: Item) -> Result<(), Overrun> {
+        let shared = self.shared.lock();
+        let Some(ticket) = shared.pending.get(&id) else { return Ok(()) };
+        let others = ticket.in_turn() && shared.in_turn > 1;
+        let taken = ticket.item(item);
+        drop(shared);
+        if others && !self.is_stalled() {
+            self.recall();
+        }
+        taken
     }
 }
 

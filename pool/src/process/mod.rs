@@ -1,5 +1,6 @@
 //! One process at a time: a template that has imported a package, a worker forked from it, the channel between.
 
+mod arrival;
 mod cage;
 mod channel;
 mod control;
@@ -14,6 +15,7 @@ mod primary;
 mod priority;
 mod reply;
 mod sandbox;
+mod side;
 mod spawner;
 mod stall;
 mod template;
@@ -21,13 +23,14 @@ pub(crate) mod usage;
 mod worker;
 
 pub(crate) use cage::Cage;
+pub(crate) use channel::Channel;
 pub use control::{A2aFacts, ExportFacts, ForkVerdict, ImportFailure, Lane, Ready, RestFacts, SurfaceFacts};
 pub use death::Death;
 pub(crate) use embedded::write as write_worker_code;
 pub use logs::{Origin, OutputLine, OutputSink};
 pub use orphans::adopt_orphans;
 pub use primary::Primary;
-pub use reply::{CallFrame, Reply, Ticket};
+pub use reply::{CallFrame, Invoked, Item, Overrun, Reply, Ticket};
 pub use sandbox::{Bounds, SandboxError, SandboxLevel, SandboxMode, SandboxSettings, Shield};
 pub use template::StartError;
 pub(crate) use template::{Template, TemplateSettings, kill_group};

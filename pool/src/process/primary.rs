@@ -28,7 +28,7 @@ use super::{
     death::Death,
     descriptors,
     logs::OutputSink,
-    reply::{CallFrame, Reply, Ticket},
+    reply::{CallFrame, Item, Overrun, Reply, Ticket},
     template::{Becomes, StartError, Template},
     worker::{Watch, Worker},
 };
@@ -55,6 +55,10 @@ impl Ticket for ActionTicket {
     fn end(self, reply: Reply) {
         // A caller that left wants no answer.
         drop(self.answer.send(reply));
+    }
+
+    fn item(&self, _item: Item) -> Result<(), Overrun> {
+        Err(Overrun)
     }
 
     fn request_id(&self) -> Arc<str> {

@@ -15,6 +15,39 @@ pub struct CallFrame {
     pub meta: Bytes,
     /// The input as JSON.
     pub payload: Bytes,
+    /// [`par_proto::frames::FLAG_STREAM`], [`par_proto::frames::FLAG_PIECES`].
+    pub flags: u8,
+}
+
+/// One item of a call that streams.
+#[derive(Debug, Clone)]
+pub struct Item {
+    /// Whether it is bytes and not JSON.
+    pub octets: bool,
+    /// Metadata of the frame: with the first item of bytes, what they are.
+    pub meta: Bytes,
+    /// The item.
+    pub payload: Bytes,
+}
+
+/// A worker has sent an item for which it had no credit, or which nobody has asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("an item that it may not send")]
+pub struct Overrun;
+
+/// A call that a handler makes.
+#[derive(Debug, Clone)]
+pub struct Invoked {
+    /// Its id, chosen by the worker.
+    pub id: u64,
+    /// The worker's call in which it is made.
+    pub parent: u64,
+    /// Any id of the agent that is meant.
+    pub agent_id: Box<str>,
+    /// Whether its items may come one by one.
+    pub streams: bool,
+    /// The input as JSON.
+    pub input: Bytes,
 }
 
 /// How a call ended, as its worker said it or as the worker's end implies.
@@ -38,6 +71,13 @@ pub enum Reply {
         /// JSON as in `FRAMES.md`, kind `ERROR`.
         payload: Bytes,
     },
+    /// Every item has been sent.
+    Ended {
+        /// Microseconds it took.
+        micros: u32,
+        /// Metadata of the frame: usage.
+        meta: Bytes,
+    },
     /// It ended because its caller was gone.
     Cancelled {
         /// Microseconds it took.
@@ -53,6 +93,12 @@ pub enum Reply {
 pub trait Ticket: Send + 'static {
     /// The call is over.
     fn end(self, reply: Reply);
+
+    /// One item, before the end.
+    ///
+    /// # Errors
+    /// Nobody has asked for items, or the worker had no credit for it: it is broken.
+    fn item(&self, item: Item) -> Result<(), Overrun>;
 
     /// For the log lines that the agent prints meanwhile.
     fn request_id(&self) -> Arc<str>;

@@ -7,15 +7,15 @@ from __future__ import annotations
 
 import inspect
 import json
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Iterator
 from typing import Any, Callable, NamedTuple
 
 from pixell_runtime import failures
 from pixell_runtime.binding import InputRefused
-from pixell_runtime.frames import CANCELLED, ERROR, LIST, MAX_BODY, OCTETS, RESULT
+from pixell_runtime.frames import CANCELLED, ERROR, MAX_BODY, OCTETS, RESULT
 from pixell_runtime.places import locate
 from pixell_runtime.results import encode, type_name
-from pixell_runtime.streams import ItemRefused, Stream, StreamCancelled
+from pixell_runtime.streams import ItemRefused, Sink, StreamCancelled, drain, drain_async
 
 _OCTETS_TYPE = "application/octet-stream"
 
@@ -51,13 +51,13 @@ def read_input(payload: bytes) -> Any:
         raise InputRefused(f"the input is not JSON: {error}") from error
 
 
-def returned(value: Any, cancelled: Callable[[], bool]) -> Answer:
-    """The answer for what a handler returned, generators included."""
+def returned(value: Any, sink: Callable[[], Sink]) -> Answer:
+    """The answer for what a handler returned. `sink` is where the items of a generator go."""
     kind = type(value)
     if kind is bytes or isinstance(value, (bytes, bytearray, memoryview)):
         return _limit(Answer(RESULT, OCTETS, bytes(value), _OCTETS_TYPE))
     if inspect.isgenerator(value):
-        return collected(Stream(cancelled), value)
+        return exhausted(sink(), value)
     try:
         body = "".join(encode(value, 0)).encode()
     except Exception as error:
@@ -71,22 +71,24 @@ def bounded(body: bytes) -> Answer:
     return _limit(Answer(RESULT, 0, body))
 
 
-def collected(stream: Stream, items: Iterator[Any]) -> Answer:
+def exhausted(sink: Sink, items: Iterator[Any]) -> Answer:
     """The answer for a generator."""
     try:
-        body = stream.take(items)
+        drain(sink, items)
     except (StreamCancelled, ItemRefused) as error:
         return _unfinished(error)
-    return Answer(RESULT, LIST, body)
+    return Answer(*sink.ending())
 
 
-async def collected_async(stream: Stream, items: AsyncIterator[Any]) -> Answer:
-    """The answer for an async generator."""
+async def exhausted_async(
+    sink: Sink, items: AsyncIterator[Any], pace: Callable[[Sink], Awaitable[None]]
+) -> Answer:
+    """The answer for an async generator. `pace` is awaited before every item."""
     try:
-        body = await stream.take_async(items)
+        await drain_async(sink, items, pace)
     except (StreamCancelled, ItemRefused) as error:
         return _unfinished(error)
-    return Answer(RESULT, LIST, body)
+    return Answer(*sink.ending())
 
 
 def refused(cause: type, place: str, message: str) -> Answer:

@@ -10,14 +10,14 @@ import inspect
 from time import monotonic_ns
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from pixell_runtime import answers
+from pixell_runtime import answers, streams
 from pixell_runtime.channel import Channel
 from pixell_runtime.context import SLOT
+from pixell_runtime.credit import Credit
 from pixell_runtime.frames import MAX_BODY, MAX_MICROSECONDS, RESULT, Frame, FrameError
 from pixell_runtime.handlers import Handler
 from pixell_runtime.leaving import leave, leave_by
 from pixell_runtime.results import encode
-from pixell_runtime.streams import Stream
 
 if TYPE_CHECKING:
     import asyncio
@@ -134,6 +134,15 @@ class Blocking:
             channel.cancelled(ident)
         elif ident <= channel.journal.words[0]:
             SLOT.cancelled = ident
+            streaming, credit = SLOT.credit
+            if streaming == ident:
+                credit.end()
+
+    def credit(self, ident: int, amount: int) -> None:
+        """Lets the running call send more."""
+        streaming, credit = SLOT.credit
+        if streaming == ident:
+            credit.add(amount)
 
     def stop(self) -> None:
         """Lets the loop read to the end of what was sent, and no further."""
@@ -156,12 +165,18 @@ class Blocking:
         def cancelled() -> bool:
             return SLOT.cancelled == call
 
+        def sink() -> streams.Sink:
+            credit = Credit()
+            SLOT.credit = (call, credit)
+            return streams.sink(frame, self._channel, credit, cancelled)
+
         if inspect.isawaitable(result):
             result = self.wait_for(result)
         if inspect.isasyncgen(result):
-            answer: answers.Answer = self.wait_for(answers.collected_async(Stream(cancelled), result))
+            # Nothing else runs on this loop, so it may be blocked.
+            answer: answers.Answer = self.wait_for(answers.exhausted_async(sink(), result, _at_once))
             return answer
-        return answers.returned(result, cancelled)
+        return answers.returned(result, sink)
 
     def wait_for(self, awaitable: Any) -> Any:
         """Plain functions that return something to await are rare; for them one loop is kept, so that clients
@@ -185,3 +200,7 @@ class Blocking:
         self._channel.add(answer.kind, answer.flags, frame[2], microseconds, meta, answer.payload)
         # Whatever this was, it was not short: nothing should wait for what comes next.
         self._channel.flush()
+
+
+async def _at_once(_sink: streams.Sink) -> None:
+    """The pace of a loop that has nothing else to do."""

@@ -11,6 +11,7 @@ import time
 from contextvars import ContextVar
 from typing import Any
 
+from pixell_runtime.credit import Credit
 from pixell_runtime.frames import Frame
 
 
@@ -73,7 +74,19 @@ class Context:
 class Call:
     """One outstanding call of a worker that serves several at once."""
 
-    __slots__ = ("begun", "cancelled", "entered", "expired", "frame", "task", "timer", "usage")
+    __slots__ = (
+        "begun",
+        "cancelled",
+        "credit",
+        "entered",
+        "expired",
+        "frame",
+        "granted",
+        "streams",
+        "task",
+        "timer",
+        "usage",
+    )
 
     def __init__(self, frame: Frame) -> None:
         self.frame = frame
@@ -83,6 +96,12 @@ class Call:
         self.entered = False
         self.cancelled = False
         self.expired = False
+        #: What its items may be sent by, as soon as there are any.
+        self.credit: Credit | None = None
+        #: What waits on the loop for more of it.
+        self.granted: Any = None
+        #: Whether an item was sent: its deadline is for the first one.
+        self.streams = False
         self.task: Any = None
         self.timer: Any = None
         self.usage: dict[str, dict[str, Any]] = {}
@@ -91,12 +110,14 @@ class Call:
 class Slot:
     """The one running call of a worker that serves one at a time. Cheaper than a context variable."""
 
-    __slots__ = ("cancelled", "frame", "usage")
+    __slots__ = ("cancelled", "credit", "frame", "usage")
 
     def __init__(self) -> None:
         self.frame: Frame | None = None
         #: Id of a call whose caller has left while it ran.
         self.cancelled = 0
+        #: The call that has sent items last, and what it may send them by.
+        self.credit: tuple[int, Credit] = (0, Credit())
         self.usage: dict[str, dict[str, Any]] = {}
 
 

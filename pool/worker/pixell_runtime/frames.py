@@ -43,6 +43,7 @@ class Kind(enum.IntEnum):
     CANCELLED = 70
     INVOKE = 71
     FAILED = 72
+    CONSUMED = 73
 
 
 #: What `par` may send on each of the two sockets.
@@ -54,12 +55,25 @@ ALL_KINDS = frozenset(int(kind) for kind in Kind)
 CALL = int(Kind.CALL)
 RESULT = int(Kind.RESULT)
 ERROR = int(Kind.ERROR)
+ITEM = int(Kind.ITEM)
+END = int(Kind.END)
+INVOKE = int(Kind.INVOKE)
+CONSUMED = int(Kind.CONSUMED)
 RETURNED = int(Kind.RETURNED)
 CANCELLED = int(Kind.CANCELLED)
+
+#: Flags of CALL: items may be sent one by one, those that are JSON and those that are bytes.
+STREAM = 1
+PIECES = 2
 
 #: Flags of RESULT: the payload is bytes, not JSON; the payload is the array of a generator's items.
 OCTETS = 1
 LIST = 2
+
+#: Flags of REPLY: the call failed; one item of many; the payload is bytes, not JSON.
+REPLY_FAILED = 1
+REPLY_ITEM = 2
+REPLY_OCTETS = 4
 
 #: `kind, flags, call, a, b, meta, payload, received`. A plain tuple, because a class costs 0.3 µs a call.
 #: `received` is what the reader gave to `Decoder.feed`: monotonic nanoseconds of the receipt.

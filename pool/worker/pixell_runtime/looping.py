@@ -17,17 +17,20 @@ from collections.abc import Coroutine
 from time import monotonic_ns
 from typing import Any, Callable, NoReturn
 
-from pixell_runtime import answers
+from pixell_runtime import answers, streams
 from pixell_runtime.channel import Channel
 from pixell_runtime.context import CALL, Call
+from pixell_runtime.credit import Credit
 from pixell_runtime.frames import MAX_MICROSECONDS, FrameError
 from pixell_runtime.handlers import Handler
 from pixell_runtime.leaving import leave, leave_by
-from pixell_runtime.streams import Stream
 from pixell_runtime.threads import Threads
 
 #: From 3.12 on a task can take its first step at once: a handler that never waits needs no turn.
 _EAGER = sys.version_info >= (3, 12)
+
+#: Items of a generator that never waits between two turns of the loop: others would wait for all of them.
+_TURN = 16
 
 
 def new_loop() -> asyncio.AbstractEventLoop:
@@ -110,6 +113,15 @@ class Looping:
             self._loop.call_soon_threadsafe(self._cancel, ident)
         self._wake()
 
+    def credit(self, ident: int, amount: int) -> None:
+        """Lets a call send more."""
+        call = self._active.get(ident)
+        if call is None or call.credit is None:
+            return
+        call.credit.add(amount)
+        # Always: a task may be about to wait.
+        self._loop.call_soon_threadsafe(_grant, call)
+
     def stop(self) -> None:
         """Reads to the end of what was sent, finishes it, and ends."""
         self._stopping = True
@@ -179,7 +191,7 @@ class Looping:
         self._channel.flush()
         for call in self._fresh:
             limit = call.frame[4]
-            if limit and not call.task.done():
+            if limit and not call.streams and not call.task.done():
                 left = call.frame[7] / 1e9 + limit / 1e3 - monotonic_ns() / 1e9
                 call.timer = self._loop.call_later(max(0.0, left), self._expire, call)
         self._fresh.clear()
@@ -205,6 +217,8 @@ class Looping:
         call = self._active.get(ident)
         if call is not None:
             call.cancelled = True
+            if call.credit is not None:
+                call.credit.end()
             self._interrupt(call)
 
     def _expire(self, call: Call) -> None:
@@ -239,9 +253,35 @@ class Looping:
     async def _answer(self, call: Call, result: Any) -> answers.Answer:
         if inspect.isawaitable(result):
             result = await result
+        if inspect.isgenerator(result):
+            result = streams.stepwise(result)
         if inspect.isasyncgen(result):
-            return await answers.collected_async(Stream(lambda: call.cancelled), result)
-        return answers.returned(result, lambda: call.cancelled)
+            return await answers.exhausted_async(self._sink(call), result, self._pacer(call))
+        return answers.returned(result, lambda: self._sink(call))
+
+    def _pacer(self, call: Call) -> Callable[[streams.Sink], Coroutine[Any, Any, None]]:
+        count = 0
+
+        async def pace(sink: streams.Sink) -> None:
+            nonlocal count
+            count += 1
+            if call.frame[1]:
+                call.streams = True
+                if call.timer is not None:
+                    call.timer.cancel()
+            while sink.spent:
+                call.granted = self._loop.create_future()
+                # What was granted since the look rings on this thread, and not before the next turn.
+                await call.granted
+            call.granted = None
+            if count % _TURN == 0:
+                await asyncio.sleep(0)
+
+        return pace
+
+    def _sink(self, call: Call) -> streams.Sink:
+        call.credit = Credit()
+        return streams.sink(call.frame, self._channel, call.credit, lambda: call.cancelled)
 
     # On the threads
 
@@ -256,7 +296,7 @@ class Looping:
                 if inspect.isawaitable(result) or inspect.isasyncgen(result):
                     self._loop.call_soon_threadsafe(self._adopt, call, result)
                     return
-                answer = answers.returned(result, lambda: call.cancelled)
+                answer = answers.returned(result, lambda: self._sink(call))
             except SystemExit as error:
                 leave_by(self._channel, error)
             except BaseException as error:
@@ -289,6 +329,11 @@ class Looping:
         self._active.pop(ident, None)
         if call.timer is not None:
             call.timer.cancel()
+
+
+def _grant(call: Call) -> None:
+    if call.granted is not None and not call.granted.done():
+        call.granted.set_result(None)
 
 
 def _invoke(handler: Handler, call: Call) -> Any:

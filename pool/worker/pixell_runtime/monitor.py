@@ -1,6 +1,7 @@
 """The thread that listens to the side socket while the main thread may be busy in a handler.
 
-Enters: CANCEL, RECALL and STOP. Leaves: calls of the worker's `Serving` half. The end of the socket ends the
+Enters: CANCEL, CREDIT, RECALL, REPLY and STOP. Leaves: calls of the worker's `Serving` half, and answers to calls that
+handlers make. The end of the socket ends the
 process at once.
 """
 
@@ -11,6 +12,7 @@ import socket
 import threading
 from typing import Protocol
 
+from pixell_runtime.calls import Calls
 from pixell_runtime.channel import EXIT_BROKEN
 from pixell_runtime.frames import SIDE_KINDS, Decoder, Frame, FrameError, Kind
 
@@ -26,6 +28,9 @@ class Serving(Protocol):
     def cancel(self, ident: int) -> None:
         """The caller of this call has left."""
 
+    def credit(self, ident: int, amount: int) -> None:
+        """The caller of this call has taken so many bytes of its items."""
+
     def stop(self) -> None:
         """Finish what was received, then exit."""
 
@@ -33,9 +38,10 @@ class Serving(Protocol):
 class Monitor(threading.Thread):
     """Started before the agent's code runs: a worker that hangs in an import still ends with `par`."""
 
-    def __init__(self, side: socket.socket) -> None:
+    def __init__(self, side: socket.socket, calls: Calls) -> None:
         super().__init__(name="pixell-monitor", daemon=True)
         self._side = side
+        self._calls = calls
         self._worker: Serving | None = None
         self._attached = threading.Event()
 
@@ -71,4 +77,7 @@ class Monitor(threading.Thread):
             worker.cancel(ident)
         elif kind == Kind.STOP:
             worker.stop()
-        # CREDIT and REPLY belong to streams and calls between agents, which this version does not begin.
+        elif kind == Kind.CREDIT:
+            worker.credit(ident, frame[3])
+        elif kind == Kind.REPLY:
+            self._calls.reply(frame)

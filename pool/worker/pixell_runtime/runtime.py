@@ -1,23 +1,173 @@
-"""Calls from an agent to other agents of the host.
+"""Calls from an agent to other agents of the host, private ones included, without a network.
 
-Enters: the other agent's id and its input as keywords. Leaves: `RuntimeUnavailable`, because the host does
-not serve such calls in this version. The frames for them (`INVOKE`, `REPLY`) are reserved.
+Enters: the other agent's id (any form that the host knows) and its input as keywords. Leaves: its result, or
+`CallFailed`. Works inside of a call only: caller, deadline and trace are those of the call that runs, and what
+the other agent uses is charged to the same caller.
 """
 
 from __future__ import annotations
 
-from typing import Any
+import json
+import queue
+import threading
+from collections.abc import AsyncIterator, Iterator
+from typing import TYPE_CHECKING, Any, Callable
 
-from pixell_runtime.errors import RuntimeUnavailable
+from pixell_runtime.calls import CREDITED_AT_ONCE, Calls
+from pixell_runtime.context import CALL, SLOT
+from pixell_runtime.errors import CallFailed, RuntimeUnavailable
+from pixell_runtime.frames import REPLY_FAILED, REPLY_ITEM, REPLY_OCTETS
 
-_REASON = "calls between agents are not offered by this version of the runtime"
+if TYPE_CHECKING:
+    import asyncio
+
+#: What a REPLY says: its flags, and its payload.
+_Said = tuple[int, bytes]
+
+_calls: Calls | None = None
 
 
 def call(agent_id: str, /, **arguments: Any) -> Any:
-    """Calls another agent and waits for its result."""
-    raise RuntimeUnavailable(f"{_REASON} (wanted: {agent_id})")
+    """Calls another agent and waits for its result. Blocks: from async code use `acall`."""
+    answer = _Once()
+    calls, ident = _begin(agent_id, arguments, answer, streams=False)
+    try:
+        return _result(answer.wait())
+    finally:
+        calls.abandon(ident)
 
 
 async def acall(agent_id: str, /, **arguments: Any) -> Any:
-    """Calls another agent from async code."""
-    raise RuntimeUnavailable(f"{_REASON} (wanted: {agent_id})")
+    """Calls another agent from async code. Cancelling it cancels the other agent's call."""
+    answer = _Queued()
+    calls, ident = _begin(agent_id, arguments, answer, streams=False)
+    try:
+        return _result(await answer.queue.get())
+    finally:
+        calls.abandon(ident)
+
+
+def stream(agent_id: str, /, **arguments: Any) -> Iterator[Any]:
+    """The items of another agent as they come. Closing the iterator ends the other agent's generator."""
+    answer = _Lined()
+    calls, ident = _begin(agent_id, arguments, answer, streams=True)
+    return _items(calls, ident, answer)
+
+
+async def astream(agent_id: str, /, **arguments: Any) -> AsyncIterator[Any]:
+    """The same for async code."""
+    answer = _Queued()
+    calls, ident = _begin(agent_id, arguments, answer, streams=True)
+    taken = _Taken(calls, ident)
+    try:
+        while True:
+            said = await answer.queue.get()
+            if said[0] & REPLY_ITEM:
+                yield taken.item(said)
+            elif _is_end(said):
+                return
+            else:
+                yield _result(said)
+                return
+    finally:
+        calls.abandon(ident)
+
+
+def bind(calls: Calls) -> None:
+    """Which worker this is; done once, before the agent's code runs."""
+    global _calls
+    _calls = calls
+
+
+def _begin(
+    agent_id: str, arguments: dict[str, Any], waiting: _Once | _Lined | _Queued, *, streams: bool
+) -> tuple[Calls, int]:
+    running = CALL.get()
+    frame = running.frame if running is not None else SLOT.frame
+    if _calls is None or frame is None:
+        raise RuntimeUnavailable("agents can be called only while a call runs")
+    return _calls, _calls.begin(frame[2], agent_id, arguments, waiting, streams=streams)
+
+
+def _items(calls: Calls, ident: int, answer: _Lined) -> Iterator[Any]:
+    taken = _Taken(calls, ident)
+    try:
+        while True:
+            said = answer.line.get()
+            if said[0] & REPLY_ITEM:
+                yield taken.item(said)
+            elif _is_end(said):
+                return
+            else:
+                yield _result(said)
+                return
+    finally:
+        calls.abandon(ident)
+
+
+def _is_end(said: _Said) -> bool:
+    return not said[0] & REPLY_FAILED and not said[1]
+
+
+def _result(said: _Said) -> Any:
+    flags, payload = said
+    if flags & REPLY_FAILED:
+        raise CallFailed.of(json.loads(payload))
+    return payload if flags & REPLY_OCTETS else json.loads(payload)
+
+
+class _Once:
+    """One answer, for a thread. A lock is the quickest thing to wait for."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._lock.acquire()
+        self._said: _Said = (0, b"")
+
+    def take(self, flags: int, payload: bytes) -> None:
+        self._said = (flags, payload)
+        self._lock.release()
+
+    def wait(self) -> _Said:
+        self._lock.acquire()
+        return self._said
+
+
+class _Lined:
+    """Many answers, for a thread."""
+
+    def __init__(self) -> None:
+        self.line: queue.SimpleQueue[_Said] = queue.SimpleQueue()
+
+    def take(self, flags: int, payload: bytes) -> None:
+        self.line.put((flags, payload))
+
+
+class _Queued:
+    """Answers for a task of a loop."""
+
+    def __init__(self) -> None:
+        # Whoever comes here has imported it; others do not pay for it.
+        import asyncio
+
+        self._put: Callable[..., Any] = asyncio.get_running_loop().call_soon_threadsafe
+        self.queue: asyncio.Queue[_Said] = asyncio.Queue()
+
+    def take(self, flags: int, payload: bytes) -> None:
+        self._put(self.queue.put_nowait, (flags, payload))
+
+
+class _Taken:
+    """Lets more items come for those that were taken."""
+
+    def __init__(self, calls: Calls, ident: int) -> None:
+        self._calls = calls
+        self._ident = ident
+        self._owed = 0
+
+    def item(self, said: _Said) -> Any:
+        self._owed += len(said[1])
+        if self._owed >= CREDITED_AT_ONCE:
+            self._calls.consumed(self._ident, self._owed)
+            self._owed = 0
+        return said[1] if said[0] & REPLY_OCTETS else json.loads(said[1])

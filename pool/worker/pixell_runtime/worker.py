@@ -18,8 +18,9 @@ import socket
 import sys
 from typing import Any, Callable, NamedTuple, NoReturn, Protocol
 
-from pixell_runtime import failures
+from pixell_runtime import failures, runtime
 from pixell_runtime.blocking import Blocking
+from pixell_runtime.calls import Calls
 from pixell_runtime.channel import Channel
 from pixell_runtime.context import Identity
 from pixell_runtime.frames import Kind
@@ -93,7 +94,9 @@ def connect(descriptors: Descriptors, *others: socket.socket) -> tuple[Channel, 
     journal = Journal(descriptors.journal)
     os.close(descriptors.journal)
     channel = Channel(main, journal, (side, *others))
-    monitor = Monitor(side)
+    calls = Calls(channel)
+    runtime.bind(calls)
+    monitor = Monitor(side, calls)
     monitor.start()
     return channel, monitor
 

@@ -184,7 +184,13 @@ class WorkerEnd:
         return self.calls([value], **fields)[0]
 
     def calls(
-        self, values: list[Any], *, export: int = 0, deadline: int = 0, meta: dict[str, Any] | None = None
+        self,
+        values: list[Any],
+        *,
+        export: int = 0,
+        deadline: int = 0,
+        meta: dict[str, Any] | None = None,
+        flags: int = 0,
     ) -> list[int]:
         """Sends many calls with one write."""
         sent, data = [], b""
@@ -193,12 +199,12 @@ class WorkerEnd:
             sent.append(self.last_call)
             said = json.dumps(meta).encode() if meta is not None else b""
             payload = value if isinstance(value, bytes) else json.dumps(value).encode()
-            data += encode(Kind.CALL, 0, self.last_call, export, deadline, said, payload)
+            data += encode(Kind.CALL, flags, self.last_call, export, deadline, said, payload)
         self.main.sendall(data)
         return sent
 
-    def aside(self, kind: Kind, call: int = 0) -> None:
-        self.side.sendall(encode(kind, 0, call))
+    def aside(self, kind: Kind, call: int = 0, a: int = 0) -> None:
+        self.side.sendall(encode(kind, 0, call, a))
 
     def frame(self) -> Frame:
         """The next frame from the worker."""
@@ -336,4 +342,16 @@ def _read_until(descriptor: int, text: str) -> str:
     return found.decode()
 
 
-__all__ = ["ECHO", "GATE", "PATIENCE", "Gateway", "WorkerEnd", "alive", "export", "signal", "wait_until_dead"]
+__all__ = [
+    "ECHO",
+    "GATE",
+    "PATIENCE",
+    "Gateway",
+    "Kind",
+    "WorkerEnd",
+    "alive",
+    "encode",
+    "export",
+    "signal",
+    "wait_until_dead",
+]

@@ -36,6 +36,8 @@ pub enum Kind {
     Invoke = 71,
     /// The worker could not start.
     Failed = 72,
+    /// Items of the answer to an [`Kind::Invoke`] were taken: `a` bytes more may be sent.
+    Consumed = 73,
 }
 
 impl TryFrom<u8> for Kind {
@@ -58,6 +60,7 @@ impl TryFrom<u8> for Kind {
             70 => Self::Cancelled,
             71 => Self::Invoke,
             72 => Self::Failed,
+            73 => Self::Consumed,
             other => return Err(FrameError::UnknownKind(other)),
         })
     }

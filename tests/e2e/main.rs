@@ -11,6 +11,7 @@
 //! | Environments in two layers, variables, wheelhouse, import path, interpreter | [`environments`] |
 //! | Fork, spawn and why; growth, reaping, crash loop; cancelling; no orphans | [`workers`] |
 //! | Both invoke routes, deadlines, bounded queue, headers | [`calls`] |
+//! | Items one by one as events or lines, flow control, failures in the middle, leaving, deadlines | [`streams`] |
 //! | Rules of handlers and results | [`rules`] |
 //! | Schemas of inputs and results, refused where they are endless, bounded where inputs are | [`schemas`] |
 //! | Forms of ids, precedence, conflicts, no interference | [`ids`] |
@@ -105,6 +106,7 @@ mod signatures;
 mod single;
 mod status;
 mod store;
+mod streams;
 mod surfaces;
 mod survival;
 mod tls;

@@ -7,7 +7,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 use par_pool::fleet::Agent;
 use par_proto::code::Code;
 use serde::{Deserialize, de::IgnoredAny};
-use serde_json::value::RawValue;
+use serde_json::{Value, value::RawValue};
 
 use super::{
     ctx::Ctx,
@@ -72,7 +72,23 @@ pub(super) fn wrap(success: &Success, ctx: &Ctx, agent: &Agent, wrapping: &Wrapp
         out.put_slice(base64::engine::general_purpose::STANDARD.encode(&success.body).as_bytes());
         out.put_slice(b"\"");
     }
-    let tail = serde_json::json!({
+    let tail = rest(ctx, agent, wrapping, success.usage.as_deref()).to_string();
+    out.put_slice(b",");
+    out.put_slice(tail.strip_prefix('{').unwrap_or(&tail).as_bytes());
+    Success { content_type: Cow::Borrowed(JSON), body: out.freeze(), usage: None }
+}
+
+/// What the last event of a stream says: an envelope without its output.
+pub(super) fn tail(ctx: &Ctx, agent: &Agent, wrapping: &Wrapping, usage: Option<&RawValue>) -> Value {
+    let mut told = rest(ctx, agent, wrapping, usage);
+    if let Some(members) = told.as_object_mut() {
+        members.insert("agent_id".to_owned(), (*agent.text).into());
+    }
+    told
+}
+
+fn rest(ctx: &Ctx, agent: &Agent, wrapping: &Wrapping, usage: Option<&RawValue>) -> Value {
+    serde_json::json!({
         "duration_ms": ctx.begin.elapsed().as_secs_f64() * 1e3,
         "trace_id": wrapping.trace_id,
         "metadata": {
@@ -80,13 +96,9 @@ pub(super) fn wrap(success: &Success, ctx: &Ctx, agent: &Agent, wrapping: &Wrapp
             "version": agent.id.package.version,
             "generation": agent.mount.generation.number,
             "session_id": wrapping.session_id,
-            "usage": success.usage,
+            "usage": usage,
         },
     })
-    .to_string();
-    out.put_slice(b",");
-    out.put_slice(tail.strip_prefix('{').unwrap_or(&tail).as_bytes());
-    Success { content_type: Cow::Borrowed(JSON), body: out.freeze(), usage: None }
 }
 
 #[cfg(test)]

@@ -7,20 +7,21 @@ use http::{
     Method,
     header::{AUTHORIZATION, CONTENT_TYPE},
 };
-use par_pool::fleet::{Agent, Answer, Call, Mount, Outcome};
+use par_pool::fleet::{self, Agent, Answer, Call, Mount, Outcome};
 use par_proto::{code::Code, frames::FLAG_OCTETS};
 use pingora_proxy::Session;
 use serde::{Deserialize, de::IgnoredAny};
 use serde_json::value::RawValue;
 
 use super::{
-    Edge,
+    Edge, accept,
     admit::Admitted,
     body,
     ctx::Ctx,
     envelope::{Wrapping, unwrap, wrap},
     fit,
     refusal::Refusal,
+    stream::{self, Answered, Shape},
     toll::count_tokens,
 };
 use crate::auth::permit::Permit;
@@ -48,6 +49,8 @@ pub(super) struct Run<'a> {
     pub(super) tenant: Arc<str>,
     /// When the caller stops waiting.
     pub(super) deadline: Instant,
+    /// How the answer is written.
+    pub(super) shape: Shape<'a>,
 }
 
 impl Edge {
@@ -57,7 +60,7 @@ impl Edge {
         session: &mut Session,
         ctx: &mut Ctx,
         admitted: Admitted,
-    ) -> Result<Success, Refusal> {
+    ) -> Result<Answered, Refusal> {
         let Admitted { agent, envelope, permit } = admitted;
         ctx.agent = Some(Arc::clone(&agent));
         if session.req_header().method != Method::POST {
@@ -75,71 +78,81 @@ impl Edge {
         } else {
             (plain(body, is_read_later(&agent))?, Wrapping::default())
         };
-        let run = Run { input, wrapping: &wrapping, permit: &permit, tenant, deadline };
-        let (success, agent) = self.run(session, ctx, agent, run).await?;
-        if envelope { Ok(wrap(&success, ctx, &agent, &wrapping)) } else { Ok(success) }
+        let form = accept::form(&session.req_header().headers);
+        let shape = Shape { form, envelope: envelope.then_some(&wrapping) };
+        let run = Run { input, wrapping: &wrapping, permit: &permit, tenant, deadline, shape };
+        match self.run(session, ctx, agent, run).await? {
+            (Answered::Whole(success), agent) if envelope => {
+                Ok(Answered::Whole(wrap(&success, ctx, &agent, &wrapping)))
+            }
+            (answered, _) => Ok(answered),
+        }
     }
 
     /// Calls an agent with an input that has been read, and gives its result with the agent that made it.
+    ///
+    /// A generation that ended while the body was read is looked up again: the table names the one that replaced it.
+    /// That one may ask for another role and another input.
     pub(super) async fn run(
         &self,
         session: &mut Session,
         ctx: &mut Ctx,
-        agent: Arc<Agent>,
+        mut agent: Arc<Agent>,
         run: Run<'_>,
-    ) -> Result<(Success, Arc<Agent>), Refusal> {
-        let Run { input, wrapping, permit, tenant, deadline } = run;
-        fit::input(&agent, &input, deadline).await?;
-        let call = Call {
-            export: agent.export,
-            meta: meta(session, ctx, (&agent.text, &agent.mount), permit, wrapping),
-            payload: input,
-            request_id: Arc::clone(&ctx.request_id),
-            deadline,
-            tenant: Some(tenant),
-        };
-        let (answer, agent) = tokio::select! {
-            biased;
-            answer = self.call(ctx, agent, call) => answer?,
-            () = left(session) => return Err(gone()),
-        };
-        ctx.agent = Some(Arc::clone(&agent));
-        ctx.queued = answer.queued;
-        ctx.worker = answer.worker;
-        ctx.pid = answer.pid;
-        let success = outcome(answer, &agent.mount)?;
-        count_tokens(ctx, success.usage.as_deref());
-        if self.validate_output {
-            fit::result(&agent, &success, deadline).await?;
+    ) -> Result<(Answered, Arc<Agent>), Refusal> {
+        let Run { input, wrapping, permit, tenant, deadline, shape } = run;
+        let mut newer = true;
+        loop {
+            fit::input(&agent, &input, deadline).await?;
+            let mut call = Call {
+                export: agent.export,
+                meta: meta(session, ctx, (&agent.text, &agent.mount), permit, wrapping),
+                payload: input.clone(),
+                request_id: Arc::clone(&ctx.request_id),
+                deadline,
+                tenant: Some(Arc::clone(&tenant)),
+                feed: None,
+            };
+            let answer = match stream::wanted(&shape) {
+                Some(form) => {
+                    let (feed, items) = fleet::stream(form, deadline.saturating_duration_since(ctx.begin));
+                    call.feed = Some(feed);
+                    match self.pass_on(session, ctx, (&agent, shape), call, items).await? {
+                        Ok(answered) => return Ok((answered, agent)),
+                        Err(answer) => answer,
+                    }
+                }
+                None => tokio::select! {
+                    biased;
+                    answer = self.pool.call(&agent, call) => answer,
+                    () = left(session) => return Err(gone()),
+                },
+            };
+            if matches!(answer.outcome, Outcome::Stopping)
+                && std::mem::take(&mut newer)
+                && let Some(successor) = self.successor(&agent)
+            {
+                self.permit(ctx, &successor)?;
+                agent = Arc::clone(&successor);
+                ctx.agent = Some(successor);
+                continue;
+            }
+            (ctx.queued, ctx.worker, ctx.pid) = (answer.queued, answer.worker, answer.pid);
+            let success = outcome(answer, &agent.mount)?;
+            count_tokens(ctx, success.usage.as_deref());
+            if self.validate_output {
+                fit::result(&agent, &success, deadline).await?;
+            }
+            return Ok((Answered::Whole(success), agent));
         }
-        Ok((success, agent))
     }
 
-    /// Calls the agent. A generation that ended while the body was read is looked up again: the table names the one
-    /// that replaced it. That one may ask for another role and another input.
-    async fn call(
-        &self,
-        ctx: &mut Ctx,
-        agent: Arc<Agent>,
-        call: Call,
-    ) -> Result<(Answer, Arc<Agent>), Refusal> {
-        let answer = self.pool.call(&agent, call.clone()).await;
-        if !matches!(answer.outcome, Outcome::Stopping) {
-            return Ok((answer, agent));
-        }
-        let newer = {
-            let directory = self.pool.directory();
-            let by_package = format!("{}/{}", agent.id.package.name, agent.id.export);
-            directory.find(&agent.text).or_else(|| directory.find(&by_package)).map(Arc::clone)
-        };
-        match newer.filter(|newer| !newer.is_private() && !Arc::ptr_eq(&newer.mount, &agent.mount)) {
-            Some(newer) => {
-                self.permit(ctx, &newer)?;
-                fit::input(&newer, &call.payload, call.deadline).await?;
-                Ok((self.pool.call(&newer, Call { export: newer.export, ..call }).await, newer))
-            }
-            None => Ok((answer, agent)),
-        }
+    /// What replaced the generation of an agent, if anything did.
+    fn successor(&self, agent: &Agent) -> Option<Arc<Agent>> {
+        let directory = self.pool.directory();
+        let by_package = format!("{}/{}", agent.id.package.name, agent.id.export);
+        let newer = directory.find(&agent.text).or_else(|| directory.find(&by_package))?;
+        (!newer.is_private() && !Arc::ptr_eq(&newer.mount, &agent.mount)).then(|| Arc::clone(newer))
     }
 }
 
@@ -255,27 +268,32 @@ pub(crate) fn is_traceparent(text: &[u8]) -> bool {
         && parts.next().is_none()
 }
 
+/// Metadata of a result.
 #[derive(Debug, Default, Deserialize)]
-struct ResultMeta {
+pub(super) struct ResultMeta {
     content_type: Option<String>,
-    usage: Option<Box<RawValue>>,
+    pub(super) usage: Option<Box<RawValue>>,
+}
+
+/// Reads metadata, of which almost no call has any.
+pub(super) fn result_meta(meta: &[u8]) -> ResultMeta {
+    if meta.is_empty() { ResultMeta::default() } else { serde_json::from_slice(meta).unwrap_or_default() }
 }
 
 pub(super) fn outcome(answer: Answer, mount: &Mount) -> Result<Success, Refusal> {
     match answer.outcome {
         Outcome::Done { flags, meta, payload } => {
-            // Almost no call has any.
-            let meta: ResultMeta = if meta.is_empty() {
-                ResultMeta::default()
-            } else {
-                serde_json::from_slice(&meta).unwrap_or_default()
-            };
+            let meta = result_meta(&meta);
             let content_type = if flags & FLAG_OCTETS == 0 {
                 Cow::Borrowed(JSON)
             } else {
                 meta.content_type.map_or(Cow::Borrowed("application/octet-stream"), Cow::Owned)
             };
             Ok(Success { content_type, body: payload, usage: meta.usage })
+        }
+        Outcome::Ended { meta } => {
+            let (content_type, body) = (Cow::Borrowed(JSON), Bytes::from_static(b"null"));
+            Ok(Success { content_type, body, usage: result_meta(&meta).usage })
         }
         Outcome::Failed(payload) => Err(failed(&payload)),
         Outcome::Crashed(death) => Err(Refusal::new(Code::WorkerCrashed, death.to_string())),

@@ -1,6 +1,7 @@
 //! The edge: pingora's phases, each a few lines. Calls and files are answered in the request phase, management is proxied
 //! to the inner socket and REST to the process that serves it, everything ends in one access line.
 
+mod accept;
 mod access;
 mod admit;
 mod body;
@@ -12,6 +13,7 @@ mod ctx;
 mod door;
 mod duplex;
 mod envelope;
+mod events;
 mod fit;
 mod front;
 #[cfg(fuzzing)]
@@ -26,6 +28,7 @@ mod refusal;
 mod respond;
 mod rest;
 mod service;
+mod stream;
 mod surface;
 mod tenant;
 mod toll;
@@ -72,6 +75,7 @@ use crate::{
 use admit::Plan;
 use ctx::Ctx;
 use rest::Rest;
+use stream::Answered;
 use upstream::{explain, forward};
 use who::Decision;
 
@@ -198,7 +202,15 @@ impl ProxyHttp for Edge {
                 }
                 Err(refusal) => Err(refusal),
             },
-            Ok(Plan::Call(admitted)) => self.invoke(session, ctx, admitted).await,
+            Ok(Plan::Call(admitted)) => match self.invoke(session, ctx, admitted).await {
+                Ok(Answered::Whole(success)) => Ok(success),
+                Ok(Answered::Streamed) => {
+                    ctx.entry = None;
+                    return Ok(true);
+                }
+                Ok(Answered::Broken(error)) => return Err(error),
+                Err(refusal) => Err(refusal),
+            },
             Err(refusal) => Err(refusal),
         };
         // Whoever has read the answer finds the place free.

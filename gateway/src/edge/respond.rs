@@ -27,7 +27,8 @@ impl Edge {
     pub(crate) async fn succeed(&self, session: &mut Session, ctx: &mut Ctx, success: Success) -> Result<()> {
         let mut head = ResponseHeader::build_no_case(StatusCode::OK, Some(HEADERS))?;
         head.insert_header(header::CONTENT_TYPE, content_type(&success.content_type))?;
-        self.common(&mut head, ctx, success.body.len())?;
+        head.insert_header(header::CONTENT_LENGTH, HeaderValue::from(success.body.len()))?;
+        self.common(&mut head, ctx)?;
         self.expose(session, &mut head)?;
         ctx.status = 200;
         ctx.bytes_out = success.body.len();
@@ -36,14 +37,8 @@ impl Edge {
 
     /// Writes a problem.
     pub(crate) async fn refuse(&self, session: &mut Session, ctx: &mut Ctx, refusal: Refusal) -> Result<()> {
-        ctx.code = Some(refusal.code);
         ctx.status = refusal.code.http();
-        let said = refusal
-            .fault
-            .as_ref()
-            .map(|fault| format!("{}: {}", text(fault, "type"), text(fault, "message")));
-        // What was noted before is for the log alone, and says more.
-        ctx.cause = said.or(ctx.cause.take()).or_else(|| Some(refusal.detail.clone().into_owned()));
+        note(ctx, &refusal);
         if refusal.code == Code::ClientClosed {
             session.as_downstream_mut().set_keepalive(None);
             return Ok(());
@@ -51,19 +46,7 @@ impl Edge {
         if ctx.grpc.is_some() {
             return self.refuse_grpc(session, ctx, &refusal).await;
         }
-        let operator = refusal.fault.is_some() && self.role_of(session, ctx) == Role::Operator;
-        let class = refusal.fault.as_ref().map(|fault| text(fault, "type"));
-        let message = refusal.fault.as_ref().map(|fault| text(fault, "message"));
-        let traceback = refusal.fault.as_ref().map(|fault| text(fault, "traceback"));
-        let error = class.as_ref().map(|class| AgentFault {
-            class,
-            message: message.as_deref().filter(|_| self.expose_errors || operator),
-            traceback: traceback.as_deref().filter(|trace| (self.dev || operator) && !trace.is_empty()),
-        });
-        let extras = Extras { error, errors: refusal.errors.as_deref(), ..Extras::default() };
-        let mut body = problem(refusal.code, &refusal.detail, &ctx.request_id, extras);
-        self.sink.redactor().mask(&mut body);
-        let body = Bytes::from(body);
+        let body = Bytes::from(self.document(session, ctx, &refusal));
         let mut head = ResponseHeader::build_no_case(refusal.code.http(), Some(HEADERS))?;
         head.insert_header(header::CONTENT_TYPE, HeaderValue::from_static(PROBLEM_JSON))?;
         if let Some(wait) = refusal.retry_after {
@@ -81,13 +64,37 @@ impl Edge {
                 HeaderValue::from_static(refusal.challenge.unwrap_or("Bearer")),
             )?;
         }
-        self.common(&mut head, ctx, body.len())?;
+        head.insert_header(header::CONTENT_LENGTH, HeaderValue::from(body.len()))?;
+        self.common(&mut head, ctx)?;
         self.expose(session, &mut head)?;
         ctx.bytes_out = body.len();
         if refusal.close {
             connection::last_answer(session);
         }
         write(session, head, body).await
+    }
+
+    /// A problem that comes behind a part of the answer, which has told its status already.
+    pub(super) fn describe(&self, session: &Session, ctx: &mut Ctx, refusal: &Refusal) -> Vec<u8> {
+        note(ctx, refusal);
+        self.document(session, ctx, refusal)
+    }
+
+    /// A problem as whoever asks may see it.
+    fn document(&self, session: &Session, ctx: &Ctx, refusal: &Refusal) -> Vec<u8> {
+        let operator = refusal.fault.is_some() && self.role_of(session, ctx) == Role::Operator;
+        let class = refusal.fault.as_ref().map(|fault| text(fault, "type"));
+        let message = refusal.fault.as_ref().map(|fault| text(fault, "message"));
+        let traceback = refusal.fault.as_ref().map(|fault| text(fault, "traceback"));
+        let error = class.as_ref().map(|class| AgentFault {
+            class,
+            message: message.as_deref().filter(|_| self.expose_errors || operator),
+            traceback: traceback.as_deref().filter(|trace| (self.dev || operator) && !trace.is_empty()),
+        });
+        let extras = Extras { error, errors: refusal.errors.as_deref(), ..Extras::default() };
+        let mut body = problem(refusal.code, &refusal.detail, &ctx.request_id, extras);
+        self.sink.redactor().mask(&mut body);
+        body
     }
 
     /// Tells a browser what a page of another origin may do.
@@ -110,8 +117,8 @@ impl Edge {
         }
     }
 
-    fn common(&self, head: &mut ResponseHeader, ctx: &Ctx, length: usize) -> Result<()> {
-        head.insert_header(header::CONTENT_LENGTH, HeaderValue::from(length))?;
+    /// What every answer of ours says.
+    pub(super) fn common(&self, head: &mut ResponseHeader, ctx: &Ctx) -> Result<()> {
         self.identity_of(head, ctx)?;
         if ctx.agent.is_some() {
             head.insert_header("server-timing", timing(ctx))?;
@@ -135,6 +142,15 @@ impl Edge {
         }
         Ok(())
     }
+}
+
+/// What the access line says of a refusal.
+fn note(ctx: &mut Ctx, refusal: &Refusal) {
+    ctx.code = Some(refusal.code);
+    let said =
+        refusal.fault.as_ref().map(|fault| format!("{}: {}", text(fault, "type"), text(fault, "message")));
+    // What was noted before is for the log alone, and says more.
+    ctx.cause = said.or(ctx.cause.take()).or_else(|| Some(refusal.detail.clone().into_owned()));
 }
 
 pub(super) fn text(fault: &serde_json::Value, name: &str) -> String {

@@ -14,11 +14,13 @@ use serde_json::{json, value::RawValue};
 use super::{
     super::{
         Edge,
+        accept::Form,
         ctx::Ctx,
         envelope::Wrapping,
         invoke::{JSON, Run, Success, gone, left, meta, outcome},
         refusal::Refusal,
         respond::text,
+        stream::{Answered, Shape},
     },
     agent::{DEFAULT, EVERY, INVOKE},
     malformed,
@@ -108,6 +110,7 @@ impl Edge {
             request_id: Arc::clone(&ctx.request_id),
             deadline,
             tenant: Some(tenant),
+            feed: None,
         };
         let answer = tokio::select! {
             biased;
@@ -132,8 +135,16 @@ impl Edge {
         let deadline = self.soonest(session, Some(&agent), ctx.begin)?;
         let tenant = self.enter(session, ctx, &agent.id).await?;
         let wrapping = Wrapping::default();
-        let run = Run { input: action.parameters, wrapping: &wrapping, permit: &permit, tenant, deadline };
-        self.run(session, ctx, agent, run).await.map(|(success, _)| success)
+        let shape = Shape { form: Form::Whole, envelope: Some(&wrapping) };
+        let run =
+            Run { input: action.parameters, wrapping: &wrapping, permit: &permit, tenant, deadline, shape };
+        match self.run(session, ctx, agent, run).await?.0 {
+            Answered::Whole(success) => Ok(success),
+            // Nothing was asked for item by item.
+            Answered::Streamed | Answered::Broken(_) => {
+                Err(Refusal::new(Code::Internal, "the result came in parts"))
+            }
+        }
     }
 
     /// When the caller stops waiting: what it says in either way only shortens.

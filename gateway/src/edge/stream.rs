@@ -1,0 +1,291 @@
+//! Answers that come item by item: what a generator yields is on its way before the next one is made.
+//!
+//! The head waits for the first item, so that what fails before it is answered with its own status; events have a
+//! heartbeat, and their head waits no longer than for that. Behind the head a failure is the last thing that is said.
+
+use std::{pin::pin, sync::Arc, time::Duration};
+
+use bytes::{Bytes, BytesMut};
+use http::{HeaderValue, StatusCode, Version, header};
+use par_pool::{
+    fleet::{self, Agent, Answer, Call, Items, Outcome},
+    process::Item,
+};
+use par_proto::code::Code;
+use pingora_core::{Error, ErrorType, Result as Written};
+use pingora_http::ResponseHeader;
+use pingora_proxy::Session;
+use serde::Deserialize;
+use tokio::time::{Instant, Interval, interval_at};
+
+use super::{
+    Edge,
+    accept::Form,
+    ctx::Ctx,
+    envelope::{Wrapping, tail},
+    events,
+    invoke::{JSON, ResultMeta, Success, gone, left, outcome, result_meta},
+    refusal::Refusal,
+    respond::PIECE,
+    toll::count_tokens,
+};
+
+/// Time between two signs of life. What stands between us and the caller closes silent connections after a minute, some
+/// after 30 s.
+const HEARTBEAT: Duration = Duration::from_secs(15);
+
+/// What came of a call.
+pub(super) enum Answered {
+    /// All of its result, which is to be written.
+    Whole(Success),
+    /// It was written item by item.
+    Streamed,
+    /// Some of it was written, and the rest will not come: the connection has to say so.
+    Broken(Box<Error>),
+}
+
+/// How an answer is written.
+#[derive(Clone, Copy)]
+pub(super) struct Shape<'a> {
+    pub(super) form: Form,
+    /// What the envelope said, on the route that has one.
+    pub(super) envelope: Option<&'a Wrapping>,
+}
+
+/// What the first piece of bytes says of them.
+#[derive(Debug, Default, Deserialize)]
+struct PieceMeta {
+    content_type: Option<String>,
+}
+
+/// An answer on its way.
+struct Writer<'a> {
+    edge: &'a Edge,
+    session: &'a mut Session,
+    ctx: &'a mut Ctx,
+    shape: Shape<'a>,
+    agent: Arc<Agent>,
+    /// Items so far.
+    count: u64,
+    begun: bool,
+}
+
+/// Which items the worker may send one by one; `None`: none, since the envelope holds a whole result.
+pub(super) fn wanted(shape: &Shape<'_>) -> Option<fleet::Form> {
+    match shape.form {
+        Form::Events | Form::Lines => Some(fleet::Form::Items),
+        Form::Whole if shape.envelope.is_none() => Some(fleet::Form::Pieces),
+        Form::Whole => None,
+    }
+}
+
+impl Edge {
+    /// Makes a call and passes its items on as they come. An answer that says that the generation is over comes back as
+    /// it is: nothing was written then.
+    pub(super) async fn pass_on(
+        &self,
+        session: &mut Session,
+        ctx: &mut Ctx,
+        (agent, shape): (&Arc<Agent>, Shape<'_>),
+        call: Call,
+        mut items: Items,
+    ) -> Result<Result<Answered, Answer>, Refusal> {
+        let mut calling = pin!(self.pool.call(agent, call));
+        let begun = false;
+        let mut writer =
+            Writer { edge: self, session, ctx, shape, agent: Arc::clone(agent), count: 0, begun };
+        // Only events have one; others would pay for a timer that they never hear.
+        let mut heartbeat = (writer.shape.form == Form::Events).then(heartbeat);
+        let answer = loop {
+            let written = tokio::select! {
+                biased;
+                item = items.next() => {
+                    if let Some(heartbeat) = &mut heartbeat {
+                        heartbeat.reset();
+                    }
+                    writer.items(item, &mut items).await
+                }
+                answer = &mut calling => break answer,
+                () = left(writer.session) => Err(None),
+                () = beat(heartbeat.as_mut()) => writer.piece(Bytes::from_static(events::HEARTBEAT)).await,
+            };
+            match written {
+                Ok(()) => {}
+                Err(None) if !writer.begun => return Err(gone()),
+                Err(_) => return Ok(Ok(writer.abandoned())),
+            }
+        };
+        while let Some(item) = items.ready() {
+            if writer.items(item, &mut items).await.is_err() {
+                return Ok(Ok(writer.abandoned()));
+            }
+        }
+        if matches!(answer.outcome, Outcome::Stopping) && !writer.begun {
+            return Ok(Err(answer));
+        }
+        writer.end(answer).await.map(Ok)
+    }
+}
+
+fn heartbeat() -> Interval {
+    interval_at(Instant::now() + HEARTBEAT, HEARTBEAT)
+}
+
+async fn beat(heartbeat: Option<&mut Interval>) {
+    match heartbeat {
+        Some(heartbeat) => drop(heartbeat.tick().await),
+        None => std::future::pending().await,
+    }
+}
+
+impl Writer<'_> {
+    /// Writes an item and what is behind it already, and lets the worker send as much again.
+    async fn items(&mut self, first: Item, behind: &mut Items) -> Result<(), Option<Box<Error>>> {
+        if let Some(started) = behind.started() {
+            (self.ctx.queued, self.ctx.pid) = (started.queued, started.pid);
+        }
+        if !self.begun && first.octets {
+            let said: PieceMeta = serde_json::from_slice(&first.meta).unwrap_or_default();
+            let kind = said.content_type.unwrap_or_else(|| "application/octet-stream".to_owned());
+            self.begin(HeaderValue::from_str(&kind).ok()).await?;
+        }
+        let mut taken = first.payload.len();
+        let mut out = BytesMut::new();
+        // A piece of bytes alone is written as it came.
+        let mut whole = Some(first.payload.clone()).filter(|_| first.octets);
+        self.put(&mut out, &first);
+        while out.len() < PIECE
+            && let Some(item) = behind.ready()
+        {
+            taken += item.payload.len();
+            whole = None;
+            self.put(&mut out, &item);
+        }
+        let bytes = whole.unwrap_or_else(|| out.freeze());
+        self.piece(bytes).await?;
+        behind.consumed(taken);
+        Ok(())
+    }
+
+    fn put(&mut self, out: &mut BytesMut, item: &Item) {
+        match self.shape.form {
+            Form::Events => events::event(out, self.count, &item.payload),
+            Form::Lines => events::line(out, &item.payload),
+            Form::Whole => out.extend_from_slice(&item.payload),
+        }
+        self.count += 1;
+    }
+
+    /// Writes the head, unless that is done.
+    async fn begin(&mut self, kind: Option<HeaderValue>) -> Written<()> {
+        if self.begun {
+            return Ok(());
+        }
+        let mut head = ResponseHeader::build_no_case(StatusCode::OK, Some(12))?;
+        let kind = kind.unwrap_or_else(|| HeaderValue::from_static(self.kind()));
+        head.insert_header(header::CONTENT_TYPE, kind)?;
+        if self.shape.form != Form::Whole {
+            head.insert_header(header::CACHE_CONTROL, HeaderValue::from_static("no-store"))?;
+            // Proxies of the nginx kind would collect what comes slowly.
+            head.insert_header("x-accel-buffering", HeaderValue::from_static("no"))?;
+        }
+        match self.session.req_header().version {
+            Version::HTTP_11 => {
+                head.insert_header(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"))?;
+            }
+            // The end of the connection is the end of the answer.
+            Version::HTTP_10 => self.session.as_downstream_mut().set_keepalive(None),
+            _ => {}
+        }
+        self.edge.common(&mut head, self.ctx)?;
+        self.edge.expose(self.session, &mut head)?;
+        self.ctx.status = StatusCode::OK.as_u16();
+        self.begun = true;
+        self.session.as_downstream_mut().write_response_header(Box::new(head)).await
+    }
+
+    const fn kind(&self) -> &'static str {
+        match self.shape.form {
+            Form::Events => "text/event-stream",
+            Form::Lines => "application/x-ndjson",
+            Form::Whole => "application/octet-stream",
+        }
+    }
+
+    /// Writes bytes of the body, behind the head.
+    async fn piece(&mut self, mut bytes: Bytes) -> Result<(), Option<Box<Error>>> {
+        self.begin(None).await?;
+        self.ctx.bytes_out += bytes.len();
+        while !bytes.is_empty() {
+            let piece = bytes.split_to(bytes.len().min(PIECE));
+            self.session.as_downstream_mut().write_response_body(piece, false).await?;
+        }
+        Ok(())
+    }
+
+    /// The caller has left in the middle.
+    fn abandoned(&mut self) -> Answered {
+        self.ctx.code = Some(Code::ClientClosed);
+        self.session.as_downstream_mut().set_keepalive(None);
+        Answered::Streamed
+    }
+
+    /// Says how the call has ended.
+    async fn end(mut self, answer: Answer) -> Result<Answered, Refusal> {
+        (self.ctx.queued, self.ctx.worker, self.ctx.pid) = (answer.queued, answer.worker, answer.pid);
+        let said = match answer.outcome {
+            Outcome::Ended { meta } => {
+                let ResultMeta { usage, .. } = result_meta(&meta);
+                count_tokens(self.ctx, usage.as_deref());
+                Ok(usage)
+            }
+            other => match outcome(Answer { outcome: other, ..answer }, &self.agent.mount) {
+                Ok(success) if !self.begun && self.is_whole(&success) => return Ok(Answered::Whole(success)),
+                Ok(success) => {
+                    let item = Item { octets: false, meta: Bytes::new(), payload: success.body };
+                    let mut out = BytesMut::new();
+                    self.put(&mut out, &item);
+                    count_tokens(self.ctx, success.usage.as_deref());
+                    if self.piece(out.freeze()).await.is_err() {
+                        return Ok(self.abandoned());
+                    }
+                    Ok(success.usage)
+                }
+                Err(refusal) if !self.begun => return Err(refusal),
+                Err(refusal) => Err(refusal),
+            },
+        };
+        let mut out = BytesMut::new();
+        match (said, self.shape.form) {
+            (Ok(usage), Form::Events) => {
+                let done = match self.shape.envelope {
+                    Some(wrapping) => tail(self.ctx, &self.agent, wrapping, usage.as_deref()),
+                    None => serde_json::json!({ "items": self.count }),
+                };
+                events::last(&mut out, "done", done.to_string().as_bytes());
+            }
+            (Ok(_), Form::Lines | Form::Whole) => {}
+            (Err(refusal), form) => {
+                let problem = self.edge.describe(self.session, self.ctx, &refusal);
+                match form {
+                    Form::Events => events::last(&mut out, "error", &problem),
+                    Form::Lines => events::failed_line(&mut out, &problem),
+                    Form::Whole => {
+                        let text = "the agent failed while it sent its result";
+                        return Ok(Answered::Broken(Error::explain(ErrorType::InternalError, text)));
+                    }
+                }
+            }
+        }
+        let written = match self.piece(out.freeze()).await {
+            Ok(()) => self.session.as_downstream_mut().finish_body().await.map_err(Some),
+            Err(error) => Err(error),
+        };
+        Ok(if written.is_err() { self.abandoned() } else { Answered::Streamed })
+    }
+
+    /// Whether a result is written as if nobody had asked for items: bytes are no event and no line.
+    fn is_whole(&self, success: &Success) -> bool {
+        self.shape.form == Form::Whole || success.content_type != JSON
+    }
+}

@@ -42,7 +42,7 @@ pub(super) fn form(headers: &HeaderMap) -> Form {
 fn weight(parameter: &str) -> Option<u16> {
     let value = parameter.strip_prefix("q=").or_else(|| parameter.strip_prefix("Q="))?;
     let number: f32 = value.trim().parse().ok()?;
-    (0.0..=1.0).contains(&number).then(|| (number * 1000.0) as u16)
+    (0.0..=1.0).contains(&number).then_some((number * 1000.0) as u16)
 }
 
 #[cfg(test)]

@@ -270,13 +270,13 @@ pub(crate) fn is_traceparent(text: &[u8]) -> bool {
 
 /// Metadata of a result.
 #[derive(Debug, Default, Deserialize)]
-pub(super) struct ResultMeta {
+struct ResultMeta {
     content_type: Option<String>,
-    pub(super) usage: Option<Box<RawValue>>,
+    usage: Option<Box<RawValue>>,
 }
 
 /// Reads metadata, of which almost no call has any.
-pub(super) fn result_meta(meta: &[u8]) -> ResultMeta {
+fn result_meta(meta: &[u8]) -> ResultMeta {
     if meta.is_empty() { ResultMeta::default() } else { serde_json::from_slice(meta).unwrap_or_default() }
 }
 

@@ -24,7 +24,7 @@ use super::{
     ctx::Ctx,
     envelope::{Wrapping, tail},
     events,
-    invoke::{JSON, ResultMeta, Success, gone, left, outcome, result_meta},
+    invoke::{JSON, Success, gone, left, outcome},
     refusal::Refusal,
     respond::PIECE,
     toll::count_tokens,
@@ -233,27 +233,25 @@ impl Writer<'_> {
     /// Says how the call has ended.
     async fn end(mut self, answer: Answer) -> Result<Answered, Refusal> {
         (self.ctx.queued, self.ctx.worker, self.ctx.pid) = (answer.queued, answer.worker, answer.pid);
-        let said = match answer.outcome {
-            Outcome::Ended { meta } => {
-                let ResultMeta { usage, .. } = result_meta(&meta);
-                count_tokens(self.ctx, usage.as_deref());
-                Ok(usage)
+        let is_sent = matches!(answer.outcome, Outcome::Ended { .. });
+        let said = match outcome(answer, &self.agent.mount) {
+            Ok(success) if is_sent => {
+                count_tokens(self.ctx, success.usage.as_deref());
+                Ok(success.usage)
             }
-            other => match outcome(Answer { outcome: other, ..answer }, &self.agent.mount) {
-                Ok(success) if !self.begun && self.is_whole(&success) => return Ok(Answered::Whole(success)),
-                Ok(success) => {
-                    let item = Item { octets: false, meta: Bytes::new(), payload: success.body };
-                    let mut out = BytesMut::new();
-                    self.put(&mut out, &item);
-                    count_tokens(self.ctx, success.usage.as_deref());
-                    if self.piece(out.freeze()).await.is_err() {
-                        return Ok(self.abandoned());
-                    }
-                    Ok(success.usage)
+            Ok(success) if !self.begun && self.is_whole(&success) => return Ok(Answered::Whole(success)),
+            Ok(success) => {
+                let item = Item { octets: false, meta: Bytes::new(), payload: success.body };
+                let mut out = BytesMut::new();
+                self.put(&mut out, &item);
+                count_tokens(self.ctx, success.usage.as_deref());
+                if self.piece(out.freeze()).await.is_err() {
+                    return Ok(self.abandoned());
                 }
-                Err(refusal) if !self.begun => return Err(refusal),
-                Err(refusal) => Err(refusal),
-            },
+                Ok(success.usage)
+            }
+            Err(refusal) if !self.begun => return Err(refusal),
+            Err(refusal) => Err(refusal),
         };
         let mut out = BytesMut::new();
         match (said, self.shape.form) {

@@ -25,7 +25,7 @@ use crate::{
     auth::{AuthMetrics, Identity, adapters, operator::OperatorToken},
     config::Config,
     control::{ControlState, Hook, Notice, Verifier, router},
-    edge::{Door, Doorway, Edge, InFlight, RequestIds, server},
+    edge::{Between, Door, Doorway, Edge, InFlight, RequestIds, server},
     exit::Exit,
     host, inner,
     lifecycle::{Ends, Lifecycle},
@@ -176,6 +176,7 @@ fn run(config: Config, logging: Logging, begin: Instant) -> anyhow::Result<()> {
         in_flight: in_flight.clone(),
         leaving: lifecycle.leaving(),
     };
+    pool.connect_by(Arc::new(Between(edge.clone())));
     // One agent's ports accept when there is an agent.
     let grpc_opens = config.single.is_some().then_some(grpc_opens);
     let mut doorways = vec![

@@ -12,6 +12,7 @@
 //! | Fork, spawn and why; growth, reaping, crash loop; cancelling; no orphans | [`workers`] |
 //! | Both invoke routes, deadlines, bounded queue, headers | [`calls`] |
 //! | Items one by one as events or lines, flow control, failures in the middle, leaving, deadlines | [`streams`] |
+//! | Agents that call agents: ids, private ones, roles, deadlines, items, cycles, costs | [`agent_calls`] |
 //! | Rules of handlers and results | [`rules`] |
 //! | Schemas of inputs and results, refused where they are endless, bounded where inputs are | [`schemas`] |
 //! | Forms of ids, precedence, conflicts, no interference | [`ids`] |
@@ -65,6 +66,7 @@ mod harness;
 
 mod a2a;
 mod adapters;
+mod agent_calls;
 mod bad_input;
 mod browser;
 mod cages;

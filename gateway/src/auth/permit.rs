@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use par_pool::fleet::Principal;
+
 use super::Caller;
 
 /// The right to make one call. Only [`decide`] makes it.
@@ -15,6 +17,16 @@ impl Permit {
     pub(crate) fn caller(&self) -> Option<&Arc<Caller>> {
         self.caller.as_ref()
     }
+
+    /// Who has it, for the pool to keep; [`caller_of`] finds it there.
+    pub(crate) fn principal(&self) -> Option<Principal> {
+        self.caller.clone().map(|caller| caller as Principal)
+    }
+}
+
+/// The caller behind what the pool has kept; `None` with identity off.
+pub(crate) fn caller_of(principal: Option<&Principal>) -> Option<Arc<Caller>> {
+    Arc::clone(principal?).downcast().ok()
 }
 
 /// Why not.

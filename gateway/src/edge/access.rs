@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use http::Method;
+use par_pool::fleet::Origin;
 use par_proto::code::Code;
 use pingora_proxy::Session;
 
-use super::{Edge, ctx::Ctx, front::Front, respond::milliseconds, who::Decision};
-use crate::{limit::Scope, observe::line};
+use super::{Edge, ctx::Ctx, exchange::Course, front::Front, respond::milliseconds, who::Decision};
+use crate::{auth::Caller, limit::Scope, observe::line};
 
 impl Edge {
     /// Counts a request and writes its line.
@@ -49,6 +50,61 @@ impl Edge {
             number(out, "bytes_out", ctx.bytes_out as u64);
             details(out, session, ctx);
             out.push(b'}');
+        });
+    }
+
+    /// Counts a call that one agent has made of another, and writes its line.
+    pub(super) fn write_between(
+        &self,
+        origin: &Origin,
+        course: &Course,
+        front: &Front,
+        caller: Option<&Caller>,
+        total: Duration,
+    ) {
+        match course.code {
+            None => front.ok.inc(),
+            Some(code) => {
+                let [agent, version] = &front.labels;
+                let labels = [agent.as_str(), version.as_str(), code.text()];
+                self.metrics.requests.with_label_values(&labels).inc();
+            }
+        }
+        front.seconds.observe(total.as_secs_f64());
+        front.queue.observe(course.queued.as_secs_f64());
+        let status = course.code.map_or(200, Code::http);
+        let level = if status >= 500 && course.code != Some(Code::AgentError) { "warn" } else { "info" };
+        self.sink.line(|out| {
+            self.identity.open(out, level, "agent_call");
+            out.extend_from_slice(&front.members);
+            number(out, "status", u64::from(status));
+            line::key(out, "code");
+            line::string(out, course.code.map_or("ok", Code::text));
+            for (name, time) in
+                [("latency_ms", total), ("queue_ms", course.queued), ("worker_ms", course.worker)]
+            {
+                line::key(out, name);
+                milliseconds(out, time);
+            }
+            line::key(out, "request_id");
+            line::string(out, &origin.request_id);
+            line::key(out, "tenant");
+            match caller {
+                Some(caller) => line::string(out, &caller.tenant),
+                None => out.extend_from_slice(b"null"),
+            }
+            number(out, "bytes_out", course.bytes_out as u64);
+            line::key(out, "details");
+            out.extend_from_slice(b"{\"depth\":");
+            out.extend_from_slice(itoa::Buffer::new().format(origin.depth + 1).as_bytes());
+            if course.pid != 0 {
+                number(out, "worker", u64::from(course.pid));
+            }
+            if let Some(cause) = &course.cause {
+                line::key(out, "cause");
+                line::string(out, short(cause));
+            }
+            out.extend_from_slice(b"}}");
         });
     }
 

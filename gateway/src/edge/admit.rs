@@ -135,6 +135,11 @@ impl Edge {
         begin: Instant,
     ) -> Result<(), Refusal> {
         let deadline = self.deadline(session, None, begin)?;
+        self.mount_until(name, deadline).await
+    }
+
+    /// The same, for who knows its deadline.
+    pub(super) async fn mount_until(&self, name: &PackageName, deadline: Instant) -> Result<(), Refusal> {
         match tokio::time::timeout_at(deadline.into(), self.pool.wake(name)).await {
             Ok(Ok(_)) => Ok(()),
             Ok(Err(LoadError::Stopping)) => Err(Refusal::new(Code::Stopping, "the runtime is stopping")),

@@ -111,6 +111,8 @@ impl Edge {
                 request_id: Arc::clone(&ctx.request_id),
                 deadline,
                 tenant: Some(Arc::clone(&tenant)),
+                principal: permit.principal(),
+                depth: 0,
                 feed: None,
             };
             let answer = match stream::wanted(&shape) {
@@ -130,7 +132,7 @@ impl Edge {
             };
             if matches!(answer.outcome, Outcome::Stopping)
                 && std::mem::take(&mut newer)
-                && let Some(successor) = self.successor(&agent)
+                && let Some(successor) = self.successor(&agent, false)
             {
                 self.permit(ctx, &successor)?;
                 agent = Arc::clone(&successor);
@@ -147,12 +149,13 @@ impl Edge {
         }
     }
 
-    /// What replaced the generation of an agent, if anything did.
-    fn successor(&self, agent: &Agent) -> Option<Arc<Agent>> {
+    /// What replaced the generation of an agent, if anything did; private ones are for agents only.
+    pub(super) fn successor(&self, agent: &Agent, private: bool) -> Option<Arc<Agent>> {
         let directory = self.pool.directory();
         let by_package = format!("{}/{}", agent.id.package.name, agent.id.export);
         let newer = directory.find(&agent.text).or_else(|| directory.find(&by_package))?;
-        (!newer.is_private() && !Arc::ptr_eq(&newer.mount, &agent.mount)).then(|| Arc::clone(newer))
+        ((private || !newer.is_private()) && !Arc::ptr_eq(&newer.mount, &agent.mount))
+            .then(|| Arc::clone(newer))
     }
 }
 
@@ -309,6 +312,10 @@ pub(super) fn outcome(answer: Answer, mount: &Mount) -> Result<Success, Refusal>
             Err(Refusal::new(Code::QueueFull, "more calls wait than can be answered in time")
                 .retry_after(retry_after))
         }
+        Outcome::Entangled => Err(Refusal::new(
+            Code::QueueFull,
+            format!("every worker of {} waits for calls of its own", mount.id),
+        )),
         Outcome::CrashLoop { retry_after } => {
             Err(Refusal::new(Code::CrashLoop, format!("the workers of {} die before they answer", mount.id))
                 .retry_after(retry_after))

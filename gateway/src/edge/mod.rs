@@ -14,6 +14,7 @@ mod door;
 mod duplex;
 mod envelope;
 mod events;
+mod exchange;
 mod fit;
 mod front;
 #[cfg(fuzzing)]
@@ -61,6 +62,7 @@ use pingora_proxy::{FailToProxy, ProxyHttp, Session};
 
 pub(crate) use ctx::{InFlight, RequestIds};
 pub(crate) use door::{Door, Doorway};
+pub(crate) use exchange::Between;
 pub(crate) use service::server;
 
 use crate::{

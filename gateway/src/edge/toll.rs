@@ -55,7 +55,7 @@ pub(super) fn count_tokens(ctx: &Ctx, usage: Option<&RawValue>) {
 }
 
 /// Tokens of all models, in and out. What cannot be read is none: it comes from the agent's own code.
-fn tokens(usage: &RawValue) -> u64 {
+pub(super) fn tokens(usage: &RawValue) -> u64 {
     let used: Vec<Used> = serde_json::from_str(usage.get()).unwrap_or_default();
     used.iter()
         .fold(0, |sum: u64, used| sum.saturating_add(used.input_tokens).saturating_add(used.output_tokens))

@@ -160,6 +160,13 @@ impl Limiter {
         Ok(Entry { tenant, agent, standing })
     }
 
+    /// Counts tokens of a call that had no entry of its own: one that an agent has made.
+    pub(crate) fn charge(&self, tenant: &Arc<str>, tokens: u64, now: Moment) {
+        if let Some(account) = self.tenant_account(tenant, self.clock(now), now.day()) {
+            account.use_tokens(tokens, now);
+        }
+    }
+
     /// Forgets idle tenants and writes what was used, every few seconds, for ever.
     pub(crate) async fn keep(self: Arc<Self>) {
         let mut look = tokio::time::interval(LOOK);

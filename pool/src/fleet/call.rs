@@ -9,10 +9,12 @@ use std::{
 };
 
 use bytes::Bytes;
+use parking_lot::Mutex;
 use tokio::{sync::oneshot, time::timeout_at};
 
 use super::{
     backoff::Backoff,
+    exchange::{Origin, Principal},
     flow::{Feed, Started},
     generation::Generation,
     outcome::{Answer, Outcome},
@@ -37,6 +39,10 @@ pub struct Call {
     pub deadline: Instant,
     /// On whose account; calls of different tenants take turns when they wait.
     pub tenant: Option<Arc<str>>,
+    /// Who made it; for calls that its handler makes.
+    pub principal: Option<Principal>,
+    /// How many calls it is nested in.
+    pub depth: u8,
     /// Where items go, if they may come one by one.
     pub feed: Option<Feed>,
 }
@@ -94,6 +100,14 @@ impl Generation {
         let _flight = Flight(&self.in_flight);
         let begin = Instant::now();
         let lane = self.lane(call.export);
+        let origin = Origin {
+            request_id: Arc::clone(&call.request_id),
+            meta: call.meta.clone(),
+            deadline: call.deadline,
+            tenant: call.tenant.clone(),
+            principal: call.principal,
+            depth: call.depth,
+        };
         let frame = CallFrame {
             export: call.export,
             meta: call.meta,
@@ -102,7 +116,7 @@ impl Generation {
         };
         let mut again = false;
         loop {
-            let slot = match self.slot(lane, call.tenant.as_ref(), again, call.deadline).await {
+            let slot = match self.slot(lane, &origin, again).await {
                 Ok(slot) => slot,
                 Err(outcome) => {
                     return Answer { outcome, queued: begin.elapsed(), worker: Duration::ZERO, pid: 0 };
@@ -119,7 +133,10 @@ impl Generation {
             let ticket = CallTicket {
                 slot,
                 answer,
-                request_id: Arc::clone(&call.request_id),
+                generation: Arc::clone(self),
+                origin: origin.clone(),
+                lane,
+                wait: Mutex::default(),
                 in_turn: lane == Lane::Sync && self.threads == 1,
                 feed: call.feed.clone(),
             };
@@ -177,13 +194,8 @@ impl Generation {
         }
     }
 
-    async fn slot(
-        self: &Arc<Self>,
-        lane: Lane,
-        tenant: Option<&Arc<str>>,
-        again: bool,
-        deadline: Instant,
-    ) -> Result<Slot, Outcome> {
+    async fn slot(self: &Arc<Self>, lane: Lane, origin: &Origin, again: bool) -> Result<Slot, Outcome> {
+        let (tenant, deadline) = (origin.tenant.as_ref(), origin.deadline);
         if self.troubled.load(Ordering::Relaxed)
             && let Some(retry_after) = self.looping()
         {
@@ -195,6 +207,9 @@ impl Generation {
             Acquired::Queued(place) => place,
         };
         if self.at_cap.load(Ordering::Relaxed) {
+            if origin.depth > 0 && self.is_entangled(lane) {
+                return Err(Outcome::Entangled);
+            }
             let expected = self.expected_wait(lane, tenant);
             if Instant::now() + expected > deadline {
                 return Err(Outcome::QueueFull { retry_after: expected });
@@ -211,6 +226,17 @@ impl Generation {
             },
             Err(_elapsed) => Err(Outcome::Deadline { started: false }),
         }
+    }
+
+    /// Whether every place is taken by a call that waits for a call of its own: one more would wait for itself.
+    fn is_entangled(&self, lane: Lane) -> bool {
+        let now = self.slots.snapshot();
+        let [_, concurrent] = now.capacity;
+        let each = match lane {
+            Lane::Sync => self.threads,
+            Lane::Async => concurrent,
+        };
+        self.waits.count(lane) >= now.seats.len().saturating_mul(each as usize)
     }
 
     /// Time until a call of a tenant that joins the queue now would start: what has its turn before it, over what runs

@@ -3,7 +3,7 @@
 use std::{
     collections::VecDeque,
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering},
     },
     time::{Duration, Instant},
@@ -14,6 +14,7 @@ use tokio::runtime::Handle;
 
 use super::{
     backoff::Backoff,
+    exchange::{Exchange, Waits},
     homes::Homes,
     metrics::PoolMetrics,
     primaries::Primaries,
@@ -35,6 +36,8 @@ pub(crate) struct FleetSettings {
     pub(crate) cores: u32,
     pub(crate) homes: Arc<Homes>,
     pub(crate) metrics: Arc<PoolMetrics>,
+    /// What connects calls between agents, as soon as there is something.
+    pub(crate) exchange: Arc<OnceLock<Arc<dyn Exchange>>>,
     pub(crate) background: Handle,
 }
 
@@ -72,6 +75,8 @@ pub struct Generation {
     pub(crate) at_cap: AtomicBool,
     pub(crate) troubled: AtomicBool,
     pub(crate) in_flight: AtomicUsize,
+    /// Calls whose handlers wait for calls of their own.
+    pub(crate) waits: Arc<Waits>,
     pub(crate) answered: AtomicU64,
     pub(crate) totals: Totals,
     /// What was counted at moments of the last minutes, oldest first.

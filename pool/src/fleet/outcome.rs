@@ -37,6 +37,8 @@ pub enum Outcome {
         /// When another try makes sense.
         retry_after: Duration,
     },
+    /// It was made by an agent, and every worker that could answer it waits for a call of its own.
+    Entangled,
     /// The workers die again and again.
     CrashLoop {
         /// When the next worker is started.
@@ -76,6 +78,7 @@ impl Outcome {
             | Self::Ended { .. }
             | Self::Deadline { started: false }
             | Self::QueueFull { .. }
+            | Self::Entangled
             | Self::Stopping => false,
         }
     }

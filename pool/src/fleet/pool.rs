@@ -22,6 +22,7 @@ use super::{
     call::Call,
     directory::{Agent, Directory},
     event::{EventKind, EventSink},
+    exchange::Exchange,
     follower::{Follower, RegistrySettings},
     generation::FleetSettings,
     homes::Homes,
@@ -221,6 +222,7 @@ impl Pool {
             cores,
             homes: Arc::new(Homes::new(background.clone())),
             metrics: Arc::new(metrics),
+            exchange: Arc::default(),
             background,
         };
         Ok(Arc::new(Self {
@@ -245,6 +247,11 @@ impl Pool {
     /// The threads that serve requests register here.
     pub fn homes(&self) -> &Homes {
         &self.fleet.homes
+    }
+
+    /// From now on this connects calls between agents; the first one stays.
+    pub fn connect_by(&self, exchange: Arc<dyn Exchange>) {
+        self.fleet.exchange.set(exchange).ok();
     }
 
     /// The table of agents as it is now.

@@ -28,6 +28,8 @@ pub(crate) async fn probe(generation: &Arc<Generation>, timeout: Duration) -> Re
         request_id: Arc::from("healthcheck"),
         deadline: Instant::now() + timeout,
         tenant: None,
+        principal: None,
+        depth: 0,
         feed: None,
     };
     match generation.call(call).await.outcome {
@@ -51,7 +53,7 @@ pub(crate) async fn probe(generation: &Arc<Generation>, timeout: Duration) -> Re
             let detail = format!("healthcheck of {} took too long", check.export);
             Err(PullError::refused(Step::Probe, detail).because(Cause::Late))
         }
-        Outcome::QueueFull { .. } | Outcome::CrashLoop { .. } | Outcome::Stopping => {
+        Outcome::QueueFull { .. } | Outcome::Entangled | Outcome::CrashLoop { .. } | Outcome::Stopping => {
             refused(format!("healthcheck of {} found no worker", check.export))
         }
     }

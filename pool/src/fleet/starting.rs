@@ -107,6 +107,7 @@ impl Generation {
             at_cap: AtomicBool::new(policy.max == Some(1)),
             troubled: AtomicBool::new(false),
             in_flight: AtomicUsize::new(0),
+            waits: Arc::default(),
             answered: AtomicU64::new(0),
             totals: Totals::default(),
             history: Mutex::default(),

@@ -1,18 +1,29 @@
 //! What a call leaves with its worker: its slot, and where the answer goes.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
+use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
-use super::{flow::Feed, slots::Slot};
-use crate::process::{Item, Overrun, Reply, Ticket};
+use super::{
+    exchange::{Origin, Wait},
+    flow::Feed,
+    generation::Generation,
+    slots::Slot,
+};
+use crate::process::{Answering, Invoked, Item, Lane, Line, Overrun, Reply, Ticket};
 
 /// Gives the slot back when the worker says that the call is over, whether or not its caller is still there.
 #[derive(Debug)]
 pub(crate) struct CallTicket {
     pub(crate) slot: Slot,
     pub(crate) answer: oneshot::Sender<Reply>,
-    pub(crate) request_id: Arc<str>,
+    pub(crate) generation: Arc<Generation>,
+    /// What is known of it, for calls that its handler makes.
+    pub(crate) origin: Origin,
+    pub(crate) lane: Lane,
+    /// While its handler waits for calls of its own.
+    pub(crate) wait: Mutex<Weak<Wait>>,
     pub(crate) in_turn: bool,
     /// Where items go, if the caller takes them one by one.
     pub(crate) feed: Option<Feed>,
@@ -20,7 +31,7 @@ pub(crate) struct CallTicket {
 
 impl Ticket for CallTicket {
     fn end(self, reply: Reply) {
-        let Self { mut slot, answer, request_id: _, in_turn: _, feed: _ } = self;
+        let Self { mut slot, answer, .. } = self;
         match &reply {
             Reply::Done { micros, .. } | Reply::Failed { micros, .. } | Reply::Ended { micros, .. } => {
                 slot.observe(*micros);
@@ -37,8 +48,28 @@ impl Ticket for CallTicket {
         self.feed.as_ref().ok_or(Overrun)?.push(item)
     }
 
+    fn connect(&self, invoked: Invoked, line: Line) -> Answering {
+        let Some(exchange) = self.generation.settings.exchange.get() else {
+            return line.refuse("not_found", "this host connects no calls between agents");
+        };
+        // However many calls a handler makes at once, it is one that waits.
+        let wait = {
+            let mut wait = self.wait.lock();
+            wait.upgrade().unwrap_or_else(|| {
+                let begun = Arc::new(self.generation.waits.begin(self.lane));
+                *wait = Arc::downgrade(&begun);
+                begun
+            })
+        };
+        let answering = Arc::clone(exchange).connect(self.origin.clone(), invoked, line);
+        Box::pin(async move {
+            let _wait = wait;
+            answering.await;
+        })
+    }
+
     fn request_id(&self) -> Arc<str> {
-        Arc::clone(&self.request_id)
+        Arc::clone(&self.origin.request_id)
     }
 
     fn in_turn(&self) -> bool {

@@ -1,8 +1,10 @@
 //! What a frame of a worker means. Pure: a frame enters, a value leaves.
 
-use par_proto::frames::{FLAG_OCTETS, Frame, Kind};
+use bytes::Bytes;
+use par_proto::frames::{FLAG_ABANDONED, FLAG_OCTETS, FLAG_STREAM, Frame, Header, Kind};
+use serde::Deserialize;
 
-use super::reply::{Item, Reply};
+use super::reply::{Invoked, Item, Reply};
 
 /// What came from a worker.
 #[derive(Debug)]
@@ -11,6 +13,12 @@ pub(super) enum Arrival {
     End(Reply),
     /// One item of a call.
     Item(Item),
+    /// A call of its own.
+    Invoke(Invoked),
+    /// So many bytes of the answer to such a call were taken.
+    Consumed(u32),
+    /// Nobody waits for the rest of it.
+    Abandoned,
     /// What means nothing here.
     Nothing,
 }
@@ -26,6 +34,9 @@ pub(super) fn arrival(frame: Frame) -> Arrival {
         Kind::Cancelled => Arrival::End(Reply::Cancelled { micros }),
         Kind::Returned => Arrival::End(Reply::Returned),
         Kind::Item => Arrival::Item(Item { octets: header.flags & FLAG_OCTETS != 0, meta, payload }),
+        Kind::Invoke => Arrival::Invoke(invoked(&header, &meta, payload)),
+        Kind::Consumed if header.flags & FLAG_ABANDONED != 0 => Arrival::Abandoned,
+        Kind::Consumed => Arrival::Consumed(header.a),
         Kind::Call
         | Kind::Cancel
         | Kind::Credit
@@ -33,17 +44,28 @@ pub(super) fn arrival(frame: Frame) -> Arrival {
         | Kind::Recall
         | Kind::Stop
         | Kind::Ready
-        | Kind::Invoke
-        | Kind::Failed
-        | Kind::Consumed => Arrival::Nothing,
+        | Kind::Failed => Arrival::Nothing,
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use bytes::Bytes;
-    use par_proto::frames::Header;
+/// Metadata of an `INVOKE`.
+#[derive(Debug, Default, Deserialize)]
+struct Wanted {
+    #[serde(default)]
+    agent_id: Box<str>,
+    #[serde(default)]
+    parent: u64,
+}
 
+fn invoked(header: &Header, meta: &[u8], input: Bytes) -> Invoked {
+    // What cannot be read names no agent and no call, which is answered as such.
+    let Wanted { agent_id, parent } = serde_json::from_slice(meta).unwrap_or_default();
+    Invoked { id: header.call, parent, agent_id, streams: header.flags & FLAG_STREAM != 0, input }
+}
+
+#[cfg(test)]
+#[expect(clippy::wildcard_enum_match_arm, reason = "one of many")]
+mod tests {
     use super::*;
 
     fn frame(kind: Kind, flags: u8, meta: &'static str) -> Frame {
@@ -52,10 +74,23 @@ mod tests {
     }
 
     #[test]
+    fn a_call_of_the_workers_own_names_its_agent_and_the_call_it_belongs_to() {
+        let read = |flags, meta| match arrival(frame(Kind::Invoke, flags, meta)) {
+            Arrival::Invoke(invoked) => invoked,
+            _ => unreachable!(),
+        };
+        let invoked = read(FLAG_STREAM, r#"{"agent_id":"a/b","parent":5}"#);
+        assert_eq!((&*invoked.agent_id, invoked.parent, invoked.id), ("a/b", 5, 1 << 63));
+        assert!(invoked.streams);
+        let garbled = read(0, "{");
+        assert_eq!((&*garbled.agent_id, garbled.parent, garbled.streams), ("", 0, false));
+    }
+
+    #[test]
     fn items_know_whether_they_are_bytes() {
         let is_octets = |flags| match arrival(frame(Kind::Item, flags, "")) {
             Arrival::Item(item) => item.octets,
-            Arrival::End(_) | Arrival::Nothing => unreachable!(),
+            _ => unreachable!(),
         };
         assert!(is_octets(FLAG_OCTETS) && !is_octets(0));
     }

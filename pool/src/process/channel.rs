@@ -31,7 +31,8 @@ use tokio::{
 use super::{
     arrival::{Arrival, arrival},
     death::Death,
-    reply::{CallFrame, Item, Overrun, Reply, Ticket},
+    nested::Nested,
+    reply::{CallFrame, Invoked, Item, Overrun, Reply, Ticket},
     side::Side,
     stall::Stall,
 };
@@ -87,7 +88,8 @@ pub(crate) enum Closed {
 pub(crate) struct Channel<T> {
     shared: Mutex<Shared<T>>,
     wake: Notify,
-    side: Side,
+    side: Arc<Side>,
+    nested: Arc<Nested>,
     journal: OwnedFd,
     attached: AtomicBool,
     stalled: AtomicBool,
@@ -114,7 +116,8 @@ impl<T: Ticket> Channel<T> {
                 on_close: Some(on_close),
             }),
             wake: Notify::new(),
-            side: Side::new(side),
+            side: Arc::new(Side::new(side)),
+            nested: Arc::default(),
             journal,
             attached: AtomicBool::new(false),
             stalled: AtomicBool::new(false),
@@ -231,6 +234,7 @@ impl<T: Ticket> Channel<T> {
         let image = read_journal(&self.journal).map(|bytes| JournalImage::parse(&bytes)).unwrap_or_default();
         // A worker that is dead can be held to nothing.
         self.complete(image.frames).ok();
+        self.nested.end_all();
         let left = {
             let mut shared = self.shared.lock();
             shared.open = false;
@@ -244,11 +248,7 @@ impl<T: Ticket> Channel<T> {
     }
 
     fn say(&self, kind: Kind, call: u64, a: u32) {
-        let header = Header { size: 0, meta: 0, kind, flags: 0, call, a, b: 0 };
-        if self.side.send(header, b"", b"") {
-            // The task writes the rest when the worker reads.
-            self.wake.notify_one();
-        }
+        self.side.send(Header { size: 0, meta: 0, kind, flags: 0, call, a, b: 0 }, b"", b"");
     }
 
     async fn run(&self, mut socket: UnixStream) -> Closed {
@@ -286,6 +286,7 @@ impl<T: Ticket> Channel<T> {
                     }
                 },
                 () = self.wake.notified() => {}
+                () = self.side.stuck() => {}
                 ready = writer.writable(), if !outbox.is_empty() => if ready.is_err() { return Closed::Ended },
                 () = self.unblocked(side.as_ref()), if self.side.waits() => {}
                 () = tick.as_mut(), if watching => if stall.fired() { self.recall() },
@@ -331,6 +332,8 @@ impl<T: Ticket> Channel<T> {
         let ticket = shared.pending.remove(&id)?;
         shared.in_turn -= usize::from(ticket.in_turn());
         shared.last = Some((id, ticket.request_id()));
+        drop(shared);
+        self.nested.end_with(id);
         Some(ticket)
     }
 
@@ -348,6 +351,9 @@ impl<T: Ticket> Channel<T> {
                     }
                 }
                 Arrival::Item(item) => overrun = overrun.and(self.pass_on(id, item)),
+                Arrival::Invoke(invoked) => self.connect(invoked),
+                Arrival::Consumed(bytes) => self.nested.consumed(id, bytes),
+                Arrival::Abandoned => self.nested.abandon(id),
                 Arrival::Nothing => {}
             }
         }
@@ -358,6 +364,16 @@ impl<T: Ticket> Channel<T> {
             }
         }
         overrun
+    }
+
+    /// Begins a call that a handler makes.
+    fn connect(&self, invoked: Invoked) {
+        let shared = self.shared.lock();
+        let parent = shared.pending.get(&invoked.parent);
+        self.nested.begin(&self.side, invoked, |invoked, line| match parent {
+            Some(parent) => parent.connect(invoked, line),
+            None => line.refuse("bad_request", "the call in which this one was made is over"),
+        });
     }
 
     /// Gives an item to its call. A call that streams takes its time: what waits behind it is called back at once.

@@ -10,6 +10,7 @@ mod embedded;
 #[cfg(fuzzing)]
 pub mod fuzzing;
 mod logs;
+mod nested;
 mod orphans;
 mod primary;
 mod priority;
@@ -28,6 +29,7 @@ pub use control::{A2aFacts, ExportFacts, ForkVerdict, ImportFailure, Lane, Ready
 pub use death::Death;
 pub(crate) use embedded::write as write_worker_code;
 pub use logs::{Origin, OutputLine, OutputSink};
+pub use nested::{Answering, Line};
 pub use orphans::adopt_orphans;
 pub use primary::Primary;
 pub use reply::{CallFrame, Invoked, Item, Overrun, Reply, Ticket};

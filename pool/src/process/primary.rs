@@ -28,7 +28,8 @@ use super::{
     death::Death,
     descriptors,
     logs::OutputSink,
-    reply::{CallFrame, Item, Overrun, Reply, Ticket},
+    nested::{Answering, Line},
+    reply::{CallFrame, Invoked, Item, Overrun, Reply, Ticket},
     template::{Becomes, StartError, Template},
     worker::{Watch, Worker},
 };
@@ -59,6 +60,10 @@ impl Ticket for ActionTicket {
 
     fn item(&self, _item: Item) -> Result<(), Overrun> {
         Err(Overrun)
+    }
+
+    fn connect(&self, _invoked: Invoked, line: Line) -> Answering {
+        line.refuse("bad_request", "actions of a surface cannot call agents")
     }
 
     fn request_id(&self) -> Arc<str> {

@@ -4,7 +4,10 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::death::Death;
+use super::{
+    death::Death,
+    nested::{Answering, Line},
+};
 
 /// The metadata and input of one call.
 #[derive(Debug, Clone)]
@@ -99,6 +102,9 @@ pub trait Ticket: Send + 'static {
     /// # Errors
     /// Nobody has asked for items, or the worker had no credit for it: it is broken.
     fn item(&self, item: Item) -> Result<(), Overrun>;
+
+    /// Answers a call that its handler makes. Not to be asked for anything else meanwhile: the caller holds a lock.
+    fn connect(&self, invoked: Invoked, line: Line) -> Answering;
 
     /// For the log lines that the agent prints meanwhile.
     fn request_id(&self) -> Arc<str>;

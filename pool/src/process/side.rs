@@ -10,7 +10,7 @@ use std::{
 use bytes::{Buf, BytesMut};
 use par_proto::frames::{HEADER_LEN, Header, encode};
 use parking_lot::Mutex;
-use tokio::net::UnixStream;
+use tokio::{net::UnixStream, sync::Notify};
 
 /// Most bytes that wait. An answer may have 64 MiB; a worker that reads so little of several is as good as dead, and
 /// its deadline ends it.
@@ -23,22 +23,24 @@ pub(super) struct Side {
     backlog: Mutex<BytesMut>,
     /// Whether something waits, for who looks without the lock.
     waits: AtomicBool,
+    /// Rung when something begins to wait.
+    stuck: Notify,
 }
 
 impl Side {
     /// Takes the socket, which does not block.
     pub(super) fn new(socket: StdUnixStream) -> Self {
-        Self { socket, backlog: Mutex::default(), waits: AtomicBool::new(false) }
+        Self { socket, backlog: Mutex::default(), waits: AtomicBool::new(false), stuck: Notify::new() }
     }
 
-    /// Writes a frame. Whether something of it has to wait until the worker reads.
-    pub(super) fn send(&self, header: Header, meta: &[u8], payload: &[u8]) -> bool {
+    /// Writes a frame; what the worker does not read at once waits.
+    pub(super) fn send(&self, header: Header, meta: &[u8], payload: &[u8]) {
         let mut backlog = self.backlog.lock();
         if !backlog.is_empty() {
             if backlog.len() + payload.len() + meta.len() < MOST {
                 encode(&mut backlog, header, meta, payload);
             }
-            return true;
+            return;
         }
         if meta.is_empty() && payload.is_empty() {
             let bytes = header.to_bytes();
@@ -50,9 +52,15 @@ impl Side {
             let written = written((&self.socket).write(&backlog));
             backlog.advance(written);
         }
-        let waits = !backlog.is_empty();
-        self.waits.store(waits, Ordering::Release);
-        waits
+        if !backlog.is_empty() {
+            self.waits.store(true, Ordering::Release);
+            self.stuck.notify_one();
+        }
+    }
+
+    /// Waits until something has to wait.
+    pub(super) async fn stuck(&self) {
+        self.stuck.notified().await;
     }
 
     /// Whether something waits.

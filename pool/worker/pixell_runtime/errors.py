@@ -32,7 +32,8 @@ class CallFailed(PixellError):
         errors: list[dict[str, str]] | None = None,
         retry_after: float | None = None,
     ) -> None:
-        super().__init__(f"{code}: {detail}")
+        raised = f" ({error.get('type')}: {error.get('message')})" if error else ""
+        super().__init__(f"{code}: {detail}{raised}")
         self.code = code
         self.detail = detail
         #: What the other agent raised: `{"type", "message"}`.

@@ -71,9 +71,14 @@ def test_bytes_are_bytes(worker):
 
 def test_what_fails_is_an_error_with_its_code(worker):
     worker.call(None, export=CAUGHT)
-    said = {"code": "agent_error", "detail": "it raised", "error": {"type": "E"}, "retry_after": 2}
+    said = {
+        "code": "agent_error",
+        "detail": "it raised",
+        "error": {"type": "E", "message": "m"},
+        "retry_after": 2,
+    }
     reply(worker, worker.frame()[2], REPLY_FAILED, said)
-    assert worker.result() == ["agent_error", "it raised", {"type": "E"}, None, 2]
+    assert worker.result() == ["agent_error", "it raised", {"type": "E", "message": "m"}, None, 2]
     worker.call(1)
     reply(worker, worker.frame()[2], REPLY_FAILED, {"code": "agent_not_found", "detail": "no such agent"})
     fault = worker.error()

@@ -110,6 +110,8 @@ impl Edge {
             request_id: Arc::clone(&ctx.request_id),
             deadline,
             tenant: Some(tenant),
+            principal: permit.principal(),
+            depth: 0,
             feed: None,
         };
         let answer = tokio::select! {

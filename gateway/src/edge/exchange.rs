@@ -1,0 +1,231 @@
+//! Calls between agents: admitted as calls from outside are, on behalf of whoever made the call in which they are made,
+//! and answered over the worker's own sockets.
+//!
+//! Who asks, until when and how deep is our record of that call; what the worker says is which agent and what input.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use par_pool::{
+    fleet::{self, Agent, Call, Items, Origin, Outcome},
+    process::{Answering, Invoked, Line},
+};
+use par_proto::code::Code;
+use serde_json::{Map, Value, json};
+
+use super::{
+    Edge, fit,
+    front::Front,
+    invoke::{JSON, Success, outcome},
+    refusal::Refusal,
+    respond::text,
+    toll::tokens,
+};
+use crate::{
+    auth::permit::{Denied, caller_of, decide},
+    limit::Moment,
+};
+
+/// Most calls that are nested in each other: a cycle ends there. Half would cut honest chains of orchestrators, double
+/// would only let a cycle hold more workers.
+const DEEPEST: u8 = 16;
+
+/// Connects calls between agents.
+pub(crate) struct Between(pub(crate) Edge);
+
+impl std::fmt::Debug for Between {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Between").finish_non_exhaustive()
+    }
+}
+
+/// What a call between agents has come to, for its line in the log.
+#[derive(Debug, Default)]
+pub(super) struct Course {
+    pub(super) agent: Option<Arc<Agent>>,
+    pub(super) queued: Duration,
+    pub(super) worker: Duration,
+    pub(super) pid: u32,
+    pub(super) code: Option<Code>,
+    pub(super) cause: Option<String>,
+    pub(super) bytes_out: usize,
+}
+
+impl fleet::Exchange for Between {
+    fn connect(self: Arc<Self>, origin: Origin, invoked: Invoked, line: Line) -> Answering {
+        Box::pin(async move {
+            let begin = Instant::now();
+            let mut course = Course::default();
+            let answered = self.0.connect(&origin, &invoked, &line, &mut course).await;
+            match answered {
+                Ok(Some(success)) => line.answer(&success.body, success.content_type != JSON),
+                Ok(None) => line.end(),
+                Err(refusal) => {
+                    course.code = Some(refusal.code);
+                    course.cause = Some(refusal.detail.clone().into_owned());
+                    line.fail(&said(&refusal));
+                }
+            }
+            self.0.settle_between(&origin, &course, begin.elapsed());
+        })
+    }
+}
+
+impl Edge {
+    /// Makes the call. Its result, or `None` behind the last item.
+    async fn connect(
+        &self,
+        origin: &Origin,
+        invoked: &Invoked,
+        line: &Line,
+        course: &mut Course,
+    ) -> Result<Option<Success>, Refusal> {
+        if origin.depth >= DEEPEST {
+            let text = format!("more than {DEEPEST} calls are nested in each other");
+            return Err(Refusal::new(Code::BadRequest, text));
+        }
+        let mut agent = self.meant(&invoked.agent_id, origin.deadline).await?;
+        let mut newer = true;
+        loop {
+            course.agent = Some(Arc::clone(&agent));
+            self.may(origin, &agent)?;
+            let longest = agent.export().and_then(|export| export.timeout);
+            let patience = longest.unwrap_or_else(|| self.pool.request_timeout());
+            let deadline = origin.deadline.min(Instant::now() + patience);
+            fit::input(&agent, &invoked.input, deadline).await?;
+            let (feed, items) = match invoked.streams {
+                true => Some(fleet::stream(fleet::Form::Items, patience)).unzip(),
+                false => (None, None),
+            };
+            let call = Call {
+                export: agent.export,
+                meta: meta(origin, &agent),
+                payload: invoked.input.clone(),
+                request_id: Arc::clone(&origin.request_id),
+                deadline,
+                tenant: origin.tenant.clone(),
+                principal: origin.principal.clone(),
+                depth: origin.depth + 1,
+                feed,
+            };
+            let calling = self.pool.call(&agent, call);
+            let answer = match items {
+                Some(items) => pass_on(calling, items, line, course).await,
+                None => calling.await,
+            };
+            if matches!(answer.outcome, Outcome::Stopping)
+                && std::mem::take(&mut newer)
+                && let Some(successor) = self.successor(&agent, true)
+            {
+                agent = successor;
+                continue;
+            }
+            (course.queued, course.worker, course.pid) = (answer.queued, answer.worker, answer.pid);
+            let is_sent = matches!(answer.outcome, Outcome::Ended { .. });
+            let success = outcome(answer, &agent.mount)?;
+            if let Some((limiter, tenant)) = self.limiter.as_ref().zip(origin.tenant.as_ref())
+                && let Some(usage) = success.usage.as_deref()
+            {
+                limiter.charge(tenant, tokens(usage), Moment::now());
+            }
+            course.bytes_out += success.body.len();
+            return Ok((!is_sent).then_some(success));
+        }
+    }
+
+    /// The agent that an id means, private ones included; a package that waits for its first call is mounted.
+    async fn meant(&self, id: &str, deadline: Instant) -> Result<Arc<Agent>, Refusal> {
+        let find = || self.pool.directory().find(id).map(Arc::clone);
+        if let Some(agent) = find() {
+            return Ok(agent);
+        }
+        if let Some(name) = self.pool.sleeping(id) {
+            self.mount_until(&name, deadline).await?;
+        }
+        find().ok_or_else(|| self.unknown(id))
+    }
+
+    /// Whether the one who made the first call may make this one, too.
+    fn may(&self, origin: &Origin, agent: &Agent) -> Result<(), Refusal> {
+        let caller = caller_of(origin.principal.as_ref());
+        let role = agent.export().and_then(|export| export.role_required.as_deref());
+        decide(self.authentication.is_some(), caller.as_ref(), role).map_err(|denied| match denied {
+            Denied::Unknown => Refusal::new(Code::Unauthenticated, "it must be known who calls this agent"),
+            Denied::Forbidden => {
+                let text = "the caller does not have the role that this agent needs";
+                Refusal::new(Code::Forbidden, text)
+            }
+        })?;
+        if agent.is_enabled() {
+            Ok(())
+        } else {
+            Err(Refusal::new(Code::AgentDisabled, "an operator has disabled this agent"))
+        }
+    }
+
+    /// Counts a call between agents and writes its line.
+    fn settle_between(&self, origin: &Origin, course: &Course, total: Duration) {
+        let Some(agent) = &course.agent else { return };
+        let front = Front::of(agent, &self.metrics);
+        let caller = caller_of(origin.principal.as_ref());
+        self.write_between(origin, course, &front, caller.as_deref(), total);
+    }
+}
+
+/// Passes items on as the worker that asked for them takes them, until the end of the call.
+async fn pass_on(
+    calling: impl Future<Output = fleet::Answer>,
+    mut items: Items,
+    line: &Line,
+    course: &mut Course,
+) -> fleet::Answer {
+    let mut calling = std::pin::pin!(calling);
+    let mut send = async |items: &Items, item: par_pool::process::Item| {
+        line.item(&item.payload, item.octets).await;
+        items.consumed(item.payload.len());
+        course.bytes_out += item.payload.len();
+    };
+    let answer = loop {
+        let item = tokio::select! {
+            biased;
+            item = items.next() => item,
+            answer = &mut calling => break answer,
+        };
+        send(&items, item).await;
+    };
+    while let Some(item) = items.ready() {
+        send(&items, item).await;
+    }
+    answer
+}
+
+/// What the worker is told of a call that another agent makes: what was told of the first one, for another agent.
+fn meta(origin: &Origin, agent: &Agent) -> Bytes {
+    let mut told: Map<String, Value> = serde_json::from_slice(&origin.meta).unwrap_or_default();
+    told.insert("agent_id".to_owned(), (*agent.text).into());
+    told.insert("version".to_owned(), agent.id.package.version.as_str().into());
+    // Files are those of the first call's input, and the token is for who asks for it.
+    told.remove("files");
+    if !agent.mount.package().forward_authorization {
+        told.remove("authorization");
+    }
+    Value::Object(told).to_string().into()
+}
+
+/// What the handler that made the call is told: agents of one host may know what others raise.
+fn said(refusal: &Refusal) -> Vec<u8> {
+    let mut said = json!({ "code": refusal.code.text(), "detail": refusal.detail });
+    if let Some(wait) = refusal.retry_after {
+        said["retry_after"] = wait.as_secs_f64().into();
+    }
+    if let Some(fault) = refusal.fault.as_deref() {
+        said["error"] = json!({ "type": text(fault, "type"), "message": text(fault, "message") });
+    }
+    if let Some(errors) = refusal.errors.as_deref() {
+        said["errors"] = json!(errors);
+    }
+    said.to_string().into_bytes()
+}

@@ -4,7 +4,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup tools run run-single test lint fmt bench bench-quick bench-rollout bench-rollout-quick audit fuzz clean
+.PHONY: help setup tools run run-single test lint fmt bench bench-quick bench-calls bench-rollout bench-rollout-quick audit fuzz clean
 .PHONY: lint-format lint-rust lint-python lint-types lint-house
 
 CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/par
@@ -107,6 +107,13 @@ bench: setup ## measure side by side with peers (under 25 minutes after the buil
 
 bench-quick: ## the same in under 4 minutes: shows that it runs, proves nothing
 	@$(MAKE) --no-print-directory bench BENCH='--quick $(BENCH)'
+
+# Rows of `bench` that are about calls between agents, streams and what else belongs to calls.
+CALLS := calls streams
+bench-calls: setup ## measure calls between agents and streams (under 4 minutes after the build)
+	cargo build --release -p par-gateway
+	cd loadtest && uv run --quiet --no-project --python 3.11 python -m bench \
+	  $(addprefix --only ,$(CALLS)) --results results/calls $(BENCH)
 
 bench-rollout: setup ## measure what replacing packages costs their callers (under 20 minutes after the build)
 	cargo build --release -p par-gateway

@@ -72,6 +72,11 @@ def rss_mb(pid: int) -> float:
     return _kilobytes(Path(f"/proc/{pid}/status").read_text(), "VmRSS:") / 1024
 
 
+def peak_mb(pid: int) -> float:
+    """The most that was ever resident, in MB."""
+    return _kilobytes(Path(f"/proc/{pid}/status").read_text(), "VmHWM:") / 1024
+
+
 def _pids() -> list[int]:
     return [int(name) for name in os.listdir("/proc") if name.isdigit()]
 

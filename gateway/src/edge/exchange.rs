@@ -14,7 +14,8 @@ use par_pool::{
     process::{Answering, Invoked, Line},
 };
 use par_proto::code::Code;
-use serde_json::{Map, Value, json};
+use serde::Serialize;
+use serde_json::{Map, Value, value::RawValue};
 
 use super::{
     Edge, fit,
@@ -96,10 +97,7 @@ impl Edge {
             let patience = longest.unwrap_or_else(|| self.pool.request_timeout());
             let deadline = origin.deadline.min(Instant::now() + patience);
             fit::input(&agent, &invoked.input, deadline).await?;
-            let (feed, items) = match invoked.streams {
-                true => Some(fleet::stream(fleet::Form::Items, patience)).unzip(),
-                false => (None, None),
-            };
+            let (feed, items) = invoked.streams.then(|| fleet::stream(fleet::Form::Items, patience)).unzip();
             let call = Call {
                 export: agent.export,
                 meta: meta(origin, &agent),
@@ -217,15 +215,30 @@ fn meta(origin: &Origin, agent: &Agent) -> Bytes {
 
 /// What the handler that made the call is told: agents of one host may know what others raise.
 fn said(refusal: &Refusal) -> Vec<u8> {
-    let mut said = json!({ "code": refusal.code.text(), "detail": refusal.detail });
-    if let Some(wait) = refusal.retry_after {
-        said["retry_after"] = wait.as_secs_f64().into();
+    #[derive(Serialize)]
+    struct Said<'a> {
+        code: &'static str,
+        detail: &'a str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        retry_after: Option<f64>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        error: Option<Raised>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        errors: Option<&'a RawValue>,
     }
-    if let Some(fault) = refusal.fault.as_deref() {
-        said["error"] = json!({ "type": text(fault, "type"), "message": text(fault, "message") });
+    #[derive(Serialize)]
+    struct Raised {
+        r#type: String,
+        message: String,
     }
-    if let Some(errors) = refusal.errors.as_deref() {
-        said["errors"] = json!(errors);
-    }
-    said.to_string().into_bytes()
+    let raised = |fault: &Value| Raised { r#type: text(fault, "type"), message: text(fault, "message") };
+    let said = Said {
+        code: refusal.code.text(),
+        detail: &refusal.detail,
+        retry_after: refusal.retry_after.map(|wait| wait.as_secs_f64()),
+        error: refusal.fault.as_deref().map(raised),
+        errors: refusal.errors.as_deref(),
+    };
+    // Texts and numbers always become JSON.
+    serde_json::to_vec(&said).unwrap_or_default()
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ..plan import Row
 from .bursts import bursts
+from .calls import calls
 from .echo import echo
 from .fair import fair
 from .grpc import grpc
@@ -14,6 +15,7 @@ from .neighbour import neighbour
 from .rest import rest
 from .sandbox import sandbox
 from .starts import starts
+from .streams import streams
 from .ui import ui
 
 ROWS: dict[str, Row] = {
@@ -29,4 +31,6 @@ ROWS: dict[str, Row] = {
     "rest": rest,
     "grpc": grpc,
     "ui": ui,
+    "calls": calls,
+    "streams": streams,
 }

@@ -56,7 +56,7 @@ impl Line {
         while self.gate.left.load(Ordering::Acquire) <= 0 {
             self.gate.opened.notified().await;
         }
-        self.gate.left.fetch_sub(payload.len() as i64, Ordering::AcqRel);
+        self.gate.left.fetch_sub((payload.len() as u64).cast_signed(), Ordering::AcqRel);
         self.send(FLAG_ITEM | flag(octets), payload);
     }
 

@@ -40,8 +40,7 @@ async def aendless(size=10, pause=0.0):
 
 
 def breaks(*, items=1):
-    for number in range(items):
-        yield number
+    yield from range(items)
     raise ValueError("broken on purpose")
 
 
@@ -51,8 +50,7 @@ def odd():
 
 
 def silent(*, items=0):
-    for number in range(items):
-        yield number
+    yield from range(items)
     time.sleep(30)
     yield "too late"
 

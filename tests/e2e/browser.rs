@@ -1,4 +1,4 @@
-//! A package's pages in a real browser: files, their own requests, and a WebSocket.
+//! A package's pages in a real browser: files, their own requests, server-sent events, and a WebSocket.
 
 use std::{path::PathBuf, process::Stdio};
 
@@ -39,11 +39,12 @@ async fn open(address: &str, name: &str) -> Value {
 fn connected(page: &Value) {
     assert_eq!(page["title"], "connected: hello", "{page}");
     assert_eq!((&page["texts"]["rest"], &page["texts"]["ws"]), (&"pong".into(), &"hello".into()), "{page}");
+    assert_eq!(page["texts"]["events"], "0:0 1:1 2:2", "{page}");
     assert_ne!(page["color"], "rgb(0, 0, 0)", "its style is there: {page}");
 }
 
 #[tokio::test]
-async fn a_page_of_a_package_reaches_its_own_agent_by_http_and_by_websocket() {
+async fn a_page_of_a_package_reaches_its_own_agent_by_http_by_events_and_by_websocket() {
     let par = par().agent("surfaces").start().await;
     for (id, picture) in [("surfaces", "page"), ("surfaces@1.0.0", "page-of-a-version")] {
         let address = format!("http://127.0.0.1:{}/agents/{id}/ui/", par.port);

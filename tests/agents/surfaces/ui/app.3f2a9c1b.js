@@ -13,6 +13,17 @@ async function main() {
   const { apiBase } = await configuration();
   const pong = await (await fetch(`${apiBase}/ping`)).json();
   show("rest", pong.pong ? "pong" : "no pong");
+  const numbers = await new Promise((resolve, reject) => {
+    const seen = [];
+    const source = new EventSource(`${apiBase}/events?count=3&seconds=0.05`);
+    source.onmessage = (message) => {
+      seen.push(`${message.lastEventId}:${JSON.parse(message.data).number}`);
+      // The source would ask again for ever.
+      if (seen.length === 3) { source.close(); resolve(seen.join(" ")); }
+    };
+    source.onerror = () => reject(new Error("the events broke off"));
+  });
+  show("events", numbers);
   const address = new URL(`${apiBase}/ws`, location.href);
   address.protocol = location.protocol === "https:" ? "wss:" : "ws:";
   const socket = new WebSocket(address);

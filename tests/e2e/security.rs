@@ -103,6 +103,32 @@ async fn a_web_page_cannot_operate_a_developers_runtime() {
     );
 }
 
+/// The edge keeps connections to the management side. One that ended because nobody read a refused body would take the
+/// next request with it, and what changes something is not sent twice.
+#[tokio::test]
+async fn refusals_with_bodies_cost_the_requests_behind_them_nothing() {
+    let par = par().production().agent("echo").start().await;
+    let operator = par.http.with_bearer(&par.operator_token());
+    let everybody = (0..8).map(|turn: usize| {
+        let (stranger, operator) = (par.http.clone(), operator.clone());
+        tokio::spawn(async move {
+            for round in 0..40 {
+                let body = "x".repeat([10, 6_000, 40_000, 200_000][(turn + round) % 4]);
+                let refused = stranger.request(Method::POST, "/runtime/packages/load").body(body);
+                refused.answer().await.problem(401, "unauthenticated");
+                let changed = operator
+                    .request(Method::PUT, "/runtime/packages/echo/traffic")
+                    .json(&json!({"split": {"1.0.0": 100}}));
+                let answer = changed.answer().await;
+                assert_eq!(answer.status, 200, "turn {turn}, round {round}: {}", answer.text());
+            }
+        })
+    });
+    for one in everybody.collect::<Vec<_>>() {
+        one.await.expect("every answer");
+    }
+}
+
 #[tokio::test]
 async fn a_developers_runtime_listens_on_loopback_only() {
     let par = par().agent("echo").start().await;

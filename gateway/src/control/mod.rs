@@ -27,6 +27,7 @@ mod reload;
 mod rollouts;
 mod runtime;
 mod single;
+mod unread;
 mod upload;
 mod webhook;
 
@@ -129,6 +130,7 @@ pub(crate) fn router(state: ControlState) -> Router {
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)
         .layer(middleware::from_fn_with_state(state.redactor.clone(), refusal::finish))
+        .layer(middleware::from_fn(unread::settle))
         .with_state(Arc::new(state))
 }
 

@@ -74,6 +74,8 @@ async fn who_has_not_proved_who_they_are_learns_nothing() {
         Rpc::unary("/grpc.health.v1.Health/Check", ""),
         books().bearing(&clerk),
         reflection().bearing(&guest),
+        reflection().to("books").bearing(&guest),
+        reflection().to("books").bearing(&clerk),
     ];
     for client in CLIENTS {
         let told = client.ask(&par, &calls).await;
@@ -83,6 +85,12 @@ async fn who_has_not_proved_who_they_are_learns_nothing() {
         assert_eq!(told[6].code, 0, "a probe proves nothing");
         assert_eq!(result(&told[7]).1, "called");
         assert_eq!((told[8].code, told[8].responses.len()), (0, 1));
+        told[9].refused(7);
+        assert_eq!(
+            (told[10].code, told[10].responses.len()),
+            (0, 1),
+            "whoever may call may ask what to call"
+        );
     }
     let lines = par.lines();
     let of_clerk = lines.iter().find(|line| line.event() == "access" && line.value()["tenant"] == "acme");

@@ -134,6 +134,10 @@ impl Edge {
             (Some(Service::Agent), Some(target)) => self.agent_service(session, ctx, &target, method).await,
             (Some(Service::Health), target) => self.health(session, ctx, target.as_ref(), method).await,
             (Some(Service::Reflection), target) => {
+                if let Some(target) = &target {
+                    // What a package can be asked is for whoever may ask it.
+                    self.permit_all(ctx, &target.premises)?;
+                }
                 self.reflection(session, ctx, target.as_ref(), method).await
             }
             (None, Some(target)) => {

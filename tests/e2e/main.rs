@@ -23,6 +23,7 @@
 //! | Invalid JSON, content types, sizes, slow bodies, no body; unknown, private, disabled | [`bad_input`] |
 //! | Handlers that raise, exit, crash, hang, leak, write garbage: only their own call | [`faults`] |
 //! | Tokens of a certified OpenID provider: flows, claims, several issuers; rotation, floods, an issuer that is away | [`identity`] |
+//! | Issuers over TLS of their own authorities; how often they are asked | [`issuers`] |
 //! | Attacks on tokens, one row each | [`jwt_attacks`] |
 //! | Roles on calls, lists and management; strangers learn no names, not even by time | [`roles`] |
 //! | TLS: versions, ALPN, reload without a lost call, self-signed, plain HTTP, faults | [`tls`] |
@@ -83,6 +84,7 @@ mod hostile;
 mod http_attacks;
 mod identity;
 mod ids;
+mod issuers;
 mod jwt_attacks;
 mod lazy;
 mod leftovers;

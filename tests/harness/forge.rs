@@ -8,7 +8,12 @@ use std::{
     time::UNIX_EPOCH,
 };
 
-use axum::{Json, Router, extract::State, http::Uri, response::IntoResponse};
+use axum::{
+    Json, Router,
+    extract::State,
+    http::{HeaderMap, HeaderValue, Uri, header::CACHE_CONTROL},
+    response::IntoResponse,
+};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use hmac::{Hmac, KeyInit, Mac};
 use ring::{
@@ -110,6 +115,8 @@ fn openssl(words: &[&str], input: &[u8]) -> Vec<u8> {
 #[derive(Debug, Default)]
 struct Published {
     keys: Vec<Value>,
+    /// `Cache-Control` of the keys.
+    caching: Option<&'static str>,
     asked: Vec<String>,
 }
 
@@ -145,6 +152,11 @@ impl KeyServer {
         self.published.lock().expect("no holder panics").keys = keys;
     }
 
+    /// How long its keys are good for, as `Cache-Control` says it.
+    pub(crate) fn caches(&self, how: &'static str) {
+        self.published.lock().expect("no holder panics").caching = Some(how);
+    }
+
     /// Every path that was asked for, in order.
     pub(crate) fn asked(&self) -> Vec<String> {
         self.published.lock().expect("no holder panics").asked.clone()
@@ -173,8 +185,11 @@ async fn answer(
     published.asked.push(uri.path().to_owned());
     match uri.path() {
         "/.well-known/openid-configuration" => {
-            Json(json!({"issuer": issuer, "jwks_uri": format!("{issuer}/keys")}))
+            (HeaderMap::new(), Json(json!({"issuer": issuer, "jwks_uri": format!("{issuer}/keys")})))
         }
-        _ => Json(json!({"keys": published.keys})),
+        _ => {
+            let caching = published.caching.map(|how| (CACHE_CONTROL, HeaderValue::from_static(how)));
+            (caching.into_iter().collect(), Json(json!({"keys": published.keys})))
+        }
     }
 }

@@ -156,6 +156,7 @@ impl Pool {
 
     /// The package of a source, unpacked.
     async fn bytes(&self, wanted: &Wanted) -> Result<Unpacked, PullError> {
+        self.street.foresee();
         let kept = match wanted.source.sha256.filter(|_| wanted.recall) {
             Some(digest) => self.street.recall(digest).await,
             None => None,

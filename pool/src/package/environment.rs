@@ -8,15 +8,16 @@
 use std::{
     fs, io,
     path::{Path, PathBuf},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use sha2::{Digest as _, Sha256};
-use tokio::sync::OnceCell;
 
 pub use self::workshop::Confine;
 use self::{
     interpreter::Interpreter,
+    interpreters::Interpreters,
     kit::Kit,
     requirements::{Project, Requirements},
     resolution::{Question, Resolutions},
@@ -27,6 +28,7 @@ use super::{PackageSettings, PullError, Step, Unpacked};
 
 mod complaint;
 mod interpreter;
+mod interpreters;
 mod kit;
 mod layer;
 mod requirements;
@@ -65,10 +67,9 @@ pub struct Environment {
 pub struct Environments {
     uv: Option<PathBuf>,
     wheelhouse: Option<PathBuf>,
-    pythons: Vec<PathBuf>,
     install_timeout: Duration,
     tools: Tools,
-    interpreters: OnceCell<Vec<Interpreter>>,
+    interpreters: Arc<Interpreters>,
     resolutions: Resolutions,
     shared: Shelf,
     layers: Shelf,
@@ -81,25 +82,32 @@ impl Environments {
         fs::create_dir_all(&settings.data_dir)?;
         // Environments remember where they were made.
         let data_dir = settings.data_dir.canonicalize()?;
+        let tools = Tools::new(&data_dir, confine)?;
+        let known = data_dir.join("interpreters.json");
         Ok(Self {
             uv: settings.uv.clone(),
             wheelhouse: settings.wheelhouse.as_deref().map(Path::canonicalize).transpose()?,
-            pythons: settings.pythons.clone(),
             install_timeout: settings.install_timeout,
-            tools: Tools::new(&data_dir, confine)?,
-            interpreters: OnceCell::new(),
+            interpreters: Arc::new(Interpreters::new(&settings.pythons, tools.clone(), known)),
+            tools,
             resolutions: Resolutions::open(data_dir.join("resolutions"))?,
             shared: Shelf::open(data_dir.join("environments"))?,
             layers: Shelf::open(data_dir.join("layers"))?,
         })
     }
 
+    /// Begins to look for the interpreter that most packages want; to be called when one is about to come.
+    pub fn foresee(&self) {
+        let interpreters = Arc::clone(&self.interpreters);
+        tokio::spawn(async move { interpreters.foresee().await });
+    }
+
     /// Makes what a package needs, or finds it.
     pub async fn provide(&self, unpacked: &Unpacked) -> Result<Environment, PullError> {
         let deadline = Instant::now() + self.install_timeout;
         let mut warnings = Vec::new();
-        let found = self.interpreters.get_or_init(|| interpreter::find(&self.pythons, &self.tools)).await;
-        let (interpreter, warning) = interpreter::choose(found, &unpacked.package.python)?;
+        let (interpreter, warning) = self.interpreters.choose(&unpacked.package.python).await?;
+        let interpreter = &interpreter;
         warnings.extend(warning);
         let (mut requirements, project) = requirements::read(&unpacked.root, &mut warnings)?;
         let layer = match project {

@@ -120,6 +120,11 @@ impl Street {
         }
     }
 
+    /// Begins what [`Self::install`] will need, while the package is still on its way.
+    pub fn foresee(&self) {
+        self.environments.foresee();
+    }
+
     /// Gives a package its environment.
     pub async fn install(&self, unpacked: Unpacked) -> Result<Installed, PullError> {
         let began = Instant::now();

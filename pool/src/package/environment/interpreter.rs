@@ -1,30 +1,21 @@
-//! Interpreters of this host: where they may be enters, the one that a package wants leaves. Each is asked once.
+//! An interpreter: what one says of itself enters, the one that a package wants leaves.
 
-use std::{
-    collections::HashSet,
-    ffi::OsString,
-    path::{Path, PathBuf},
-    time::{Duration, Instant},
-};
+use std::path::PathBuf;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
-use super::tool::Tools;
 use crate::package::{PullError, Step, manifest::Comparisons, manifest::checked::PythonWanted};
 
 /// The oldest minor that the worker's Python half runs on.
-const OLDEST: u8 = 9;
-/// The newest minor looked for by name; newer ones are found as `python3`.
-const NEWEST: u8 = 14;
-/// Longest answer of an interpreter; one on a slow disk takes a second.
-const PATIENCE: Duration = Duration::from_secs(15);
+pub(super) const OLDEST: u8 = 9;
+
 /// What each is asked. The base executable, because environments made from environments are fragile.
-const QUESTION: &str = "import json, sys, sysconfig; print(json.dumps({\
+pub(super) const QUESTION: &str = "import json, sys, sysconfig; print(json.dumps({\
     'path': getattr(sys, '_base_executable', None) or sys.executable, 'version': list(sys.version_info[:3]),\
     'prefix': sys.base_prefix, 'platform': sysconfig.get_platform(), 'tag': sys.implementation.cache_tag}))";
 
 /// A Python that can be used.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Interpreter {
     /// Its real path: no shim, no link.
     pub(super) path: PathBuf,
@@ -45,56 +36,29 @@ impl Interpreter {
         format!("{} {major}.{minor}.{patch} {} {}", self.path.display(), self.platform, self.tag)
     }
 
-    fn minor(&self) -> (u8, u8) {
+    /// Major and minor.
+    pub(super) fn minor(&self) -> (u8, u8) {
         (self.version[0], self.version[1])
     }
-}
 
-/// Asks all interpreters: those given, else those on PATH, `python3` first.
-pub(super) async fn find(given: &[PathBuf], tools: &Tools) -> Vec<Interpreter> {
-    let candidates = if given.is_empty() {
-        on_path(&std::env::var_os("PATH").unwrap_or_default())
-    } else {
-        given.to_vec()
-    };
-    let asked = candidates.iter().map(|path| ask(path, tools));
-    let answers = futures_util::future::join_all(asked).await;
-    let mut seen = HashSet::new();
-    let mut found: Vec<Interpreter> = answers.into_iter().flatten().collect();
-    // The first of a minor counts: PATH order is the operator's word.
-    found.retain(|interpreter| {
-        let (major, minor) = interpreter.minor();
-        major == 3 && minor >= OLDEST && seen.insert((major, minor))
-    });
-    found
-}
-
-fn on_path(path: &OsString) -> Vec<PathBuf> {
-    let names = std::iter::once("python3".to_owned())
-        .chain((OLDEST..=NEWEST).map(|minor| format!("python3.{minor}")));
-    let mut seen = HashSet::new();
-    let mut found = Vec::new();
-    for name in names {
-        // All of a name: the first may be a shim that refuses.
-        for directory in std::env::split_paths(path) {
-            // `python3`, `python3.11` and `/bin` beside `/usr/bin` are mostly one file: it is asked once.
-            let Ok(candidate) = directory.join(&name).canonicalize() else { continue };
-            if candidate.is_file() && seen.insert(candidate.clone()) {
-                found.push(candidate);
-            }
-        }
+    /// Whether the worker's Python half runs on it.
+    pub(super) fn is_usable(&self) -> bool {
+        let (major, minor) = self.minor();
+        major == 3 && minor >= OLDEST
     }
-    found
 }
 
-async fn ask(path: &Path, tools: &Tools) -> Option<Interpreter> {
-    let arguments = ["-I", "-c", QUESTION].map(OsString::from);
-    let answer = tools.run(path, &arguments, Instant::now() + PATIENCE).await;
-    let answer =
-        answer.inspect_err(|error| tracing::debug!(path = %path.display(), %error, "not an interpreter"));
-    let mut interpreter: Interpreter = serde_json::from_str(answer.ok()?.lines().last()?).ok()?;
-    interpreter.path = interpreter.path.canonicalize().ok()?;
-    Some(interpreter)
+/// Whether what a package wants is surely among these, whatever others there are. They are the first ones, in order.
+pub(super) fn is_settled(found: &[Interpreter], wanted: &PythonWanted) -> bool {
+    match wanted {
+        PythonWanted::Any => !found.is_empty(),
+        PythonWanted::Minor(major, minor) => found.iter().any(|have| have.minor() == (*major, *minor)),
+        PythonWanted::Range(text) => found.first().is_some_and(|first| is_in(first, text)),
+    }
+}
+
+fn is_in(have: &Interpreter, range: &str) -> bool {
+    Comparisons::parse(range).is_some_and(|accepted| accepted.accept(&have.version.map(u64::from)))
 }
 
 /// The interpreter that a package wants, and what is to be said about it.
@@ -130,10 +94,7 @@ pub(super) fn choose<'a>(
             Ok((nearest, warning))
         }
         PythonWanted::Range(text) => {
-            let accepted = Comparisons::parse(text);
-            let fits = |have: &&Interpreter| {
-                accepted.as_ref().is_some_and(|accepted| accepted.accept(&have.version.map(u64::from)))
-            };
+            let fits = |have: &&Interpreter| is_in(have, text);
             let newest = found.iter().filter(fits).max_by_key(|have| have.minor());
             let chosen = Some(first).filter(fits).or(newest).ok_or_else(|| none(text.clone()))?;
             Ok((chosen, None))
@@ -184,18 +145,26 @@ mod tests {
         assert!(choose(&[], &PythonWanted::Any).is_err());
     }
 
-    #[tokio::test]
-    async fn shims_lead_to_the_real_interpreter() {
-        let directory = tempfile::tempdir().unwrap();
-        let tools = Tools::new(directory.path(), None).unwrap();
-        let found = find(&[], &tools).await;
-        assert!(!found.is_empty());
-        for interpreter in &found {
-            assert!(
-                interpreter.path.is_file() && !interpreter.path.to_string_lossy().contains("shims"),
-                "{interpreter:?}"
-            );
+    #[test]
+    fn what_the_first_ones_settle_is_what_all_would_say() {
+        let all = [python(11), python(9), python(13), python(10)];
+        let range = |text: &str| PythonWanted::Range(text.to_owned());
+        let wanted = [
+            PythonWanted::Any,
+            PythonWanted::Minor(3, 9),
+            PythonWanted::Minor(3, 12),
+            range(">=3.10"),
+            range(">=3.12"),
+        ];
+        for wanted in wanted {
+            for asked in 0..=all.len() {
+                let (first, _) = all.split_at(asked);
+                if is_settled(first, &wanted) {
+                    assert_eq!(choose(first, &wanted).unwrap(), choose(&all, &wanted).unwrap(), "{wanted:?}");
+                }
+            }
         }
-        assert!(find(&[PathBuf::from("/bin/false"), PathBuf::from("/missing")], &tools).await.is_empty());
+        assert!(is_settled(&all, &PythonWanted::Minor(3, 10)) && is_settled(&all, &range("<3.12")));
+        assert!(!is_settled(&all, &PythonWanted::Minor(3, 12)) && !is_settled(&[], &PythonWanted::Any));
     }
 }

@@ -201,7 +201,8 @@ impl Pool {
         let hidden = [data_dir.clone(), cache_dir];
         let shield = Shield::new(settings.sandbox.clone(), &hidden, shared, temporary);
         let street = Street::new(settings.packages.clone(), Some(shield.for_installers()));
-        let street = street.map_err(std::io::Error::other)?;
+        let code = program.parent().map(std::path::Path::to_path_buf).unwrap_or_default();
+        let street = street.map_err(std::io::Error::other)?.serving(code);
         let receipts = Receipts::open(data_dir.join("rollouts.json"));
         let follower = OnceLock::new();
         if let Some(registry) = settings.registry.clone() {

@@ -16,6 +16,7 @@ use sha2::{Digest as _, Sha256};
 
 pub use self::workshop::Confine;
 use self::{
+    bytecode::Bytecode,
     interpreter::Interpreter,
     interpreters::Interpreters,
     kit::Kit,
@@ -26,6 +27,7 @@ use self::{
 };
 use super::{PackageSettings, PullError, Step, Unpacked};
 
+mod bytecode;
 mod complaint;
 mod interpreter;
 mod interpreters;
@@ -70,6 +72,7 @@ pub struct Environments {
     install_timeout: Duration,
     tools: Tools,
     interpreters: Arc<Interpreters>,
+    runtime: Option<Arc<Bytecode>>,
     resolutions: Resolutions,
     shared: Shelf,
     layers: Shelf,
@@ -90,10 +93,18 @@ impl Environments {
             install_timeout: settings.install_timeout,
             interpreters: Arc::new(Interpreters::new(&settings.pythons, tools.clone(), known)),
             tools,
+            runtime: None,
             resolutions: Resolutions::open(data_dir.join("resolutions"))?,
             shared: Shelf::open(data_dir.join("environments"))?,
             layers: Shelf::open(data_dir.join("layers"))?,
         })
+    }
+
+    /// Keeps the code of workers compiled; `code` is the directory of the package `pixell_runtime`.
+    #[must_use]
+    pub fn serving(mut self, code: PathBuf) -> Self {
+        self.runtime = Some(Arc::new(Bytecode::new(code, self.tools.clone())));
+        self
     }
 
     /// Begins to look for the interpreter that most packages want; to be called when one is about to come.
@@ -108,6 +119,7 @@ impl Environments {
         let mut warnings = Vec::new();
         let (interpreter, warning) = self.interpreters.choose(&unpacked.package.python).await?;
         let interpreter = &interpreter;
+        self.compile_runtime(interpreter);
         warnings.extend(warning);
         let (mut requirements, project) = requirements::read(&unpacked.root, &mut warnings)?;
         let layer = match project {
@@ -141,6 +153,13 @@ impl Environments {
             kits,
             warnings,
         })
+    }
+
+    /// Begins to compile the code of workers; nobody waits for it.
+    fn compile_runtime(&self, interpreter: &Interpreter) {
+        let Some(runtime) = self.runtime.as_ref().map(Arc::clone) else { return };
+        let interpreter = interpreter.clone();
+        tokio::spawn(async move { runtime.provide(&interpreter).await });
     }
 
     /// A kit's import path. Without it the package may still be served by what it brings itself.

@@ -7,7 +7,7 @@
 use std::{
     collections::BTreeMap,
     io,
-    path::Path,
+    path::{Path, PathBuf},
     sync::Arc,
     time::{Duration, Instant, SystemTime},
 };
@@ -118,6 +118,13 @@ impl Street {
         if let Err(error) = settled {
             tracing::warn!(event = "store_unsettled", %error, "the package cache could not be looked through");
         }
+    }
+
+    /// Keeps the code of workers compiled; `code` is the directory of the package `pixell_runtime`.
+    #[must_use]
+    pub fn serving(mut self, code: PathBuf) -> Self {
+        self.environments = self.environments.serving(code);
+        self
     }
 
     /// Begins what [`Self::install`] will need, while the package is still on its way.

@@ -106,6 +106,8 @@ pub(crate) fn server(
         graceful_shutdown_timeout_seconds: Some(1),
         // One more try where nothing was begun: `error_while_proxy` decides.
         max_retries: 2,
+        // Nothing behind us speaks TLS. The framework would read all authorities of the host four times a door.
+        ca_file: Some("/dev/null".to_owned()),
         ..ServerConf::default()
     };
     let mut server = Server::new_with_opt_and_conf(None, conf);

@@ -184,12 +184,16 @@ async fn a_full_runtime_refuses_with_a_time_to_come_back_and_serves_the_rest() {
     assert_eq!(par.http.invoke("asleep", &json!({"seconds": 0})).await.status, 200, "room again at once");
 }
 
+/// `sleep` by a single worker.
+fn narrow() -> Package {
+    Package::new("narrow", "1.0.0", "entrypoint: slow:sleep\nworkers: {max: 1}")
+        .file("slow.py", std::fs::read(agent("slow").join("slow.py")).expect("the slow agent"))
+}
+
 #[tokio::test]
 async fn a_call_that_cannot_begin_before_its_deadline_is_refused_not_kept() {
     let scratch = scratch();
-    let package = Package::new("narrow", "1.0.0", "entrypoint: slow:sleep\nworkers: {max: 1}")
-        .file("slow.py", std::fs::read(agent("slow").join("slow.py")).expect("the slow agent"));
-    let par = par().source(package.directory(scratch.path())).start().await;
+    let par = par().source(narrow().directory(scratch.path())).start().await;
     let first = {
         let http = par.http.clone();
         tokio::spawn(async move { http.invoke("narrow", &json!({"seconds": 3.0})).await })
@@ -216,4 +220,58 @@ async fn a_call_that_cannot_begin_before_its_deadline_is_refused_not_kept() {
     );
     assert!(began.elapsed() < Duration::from_millis(390), "refused before the deadline, not at it");
     assert_eq!(running.await.expect("an answer").status, 200);
+}
+
+#[tokio::test]
+async fn calls_that_wait_in_vain_are_told_as_soon_as_it_is_known_and_may_be_sent_again() {
+    let scratch = scratch();
+    let package = narrow().directory(scratch.path());
+    let par = par().source(package).allow("worker_stuck").allow("worker_died").start().await;
+    let mut calls = JoinSet::new();
+    for _ in 0..10 {
+        let request = par.http.request(Method::POST, "/agents/narrow/invoke");
+        let request = request.header("x-par-timeout-ms", "4000").json(&json!({"seconds": 1.0}));
+        calls.spawn(async move {
+            let began = Instant::now();
+            (request.answer().await, began.elapsed())
+        });
+    }
+    let (mut served, mut refused) = (0, 0);
+    for (answer, took) in calls.join_all().await {
+        match answer.status {
+            200 => served += 1,
+            // It had begun and did not end in time.
+            504 => {}
+            _ => {
+                refused += 1;
+                answer.problem(503, "queue_full");
+                let wait = answer.header("retry-after").parse::<u64>();
+                assert!(wait.is_ok_and(|wait| (1..=10).contains(&wait)), "{:?}", answer.headers);
+                // How long a call takes is known when the first one has ended.
+                assert!(took < Duration::from_secs(3), "told after {took:?}");
+            }
+        }
+    }
+    assert!((2..=4).contains(&served) && refused >= 5, "{served} served, {refused} refused");
+}
+
+#[tokio::test]
+async fn a_call_whose_deadline_comes_while_it_waits_was_never_begun_and_is_told_so() {
+    let scratch = scratch();
+    let par = par().source(narrow().directory(scratch.path())).start().await;
+    let running = {
+        let http = par.http.clone();
+        tokio::spawn(async move { http.invoke("narrow", &json!({"seconds": 2.0})).await })
+    };
+    crate::harness::eventually("the worker is busy", async || {
+        let package = par.package("narrow@1.0.0").await?;
+        package["workers"].as_array()?.iter().any(|worker| worker["outstanding"] == 1).then_some(())
+    })
+    .await;
+    // Nothing is known yet of how long a call takes.
+    let request = par.http.request(Method::POST, "/agents/narrow/invoke").header("x-par-timeout-ms", "300");
+    let refused = request.json(&json!({"seconds": 0.0})).answer().await;
+    refused.problem(503, "queue_full");
+    assert!(refused.header("retry-after").parse::<u64>().is_ok_and(|wait| wait >= 1));
+    assert_eq!(running.await.expect("an answer").status, 200, "and costs nobody else anything");
 }

@@ -106,14 +106,24 @@ def _too_late(par: Par, result: Result) -> None:
         answers = _burst(running, calls)
     name = f"{CPU_US // 1000} ms of CPU, deadline {SHORT_DEADLINE_MS // 1000} s"
     _tell(result, name, answers, "")
-    result.verdicts.append(_honest(f"{name}: who cannot start in time gets 503 with Retry-After", answers))
+    refused = [answer for answer in answers if answer.status == 503]
+    # Of the others the last ones had begun when their deadline came: a few for each worker.
+    begun = (os.cpu_count() or 1) * SHORT_DEADLINE_MS * 1000 // CPU_US
+    early = max((answer.seconds for answer in refused), default=float("nan"))
+    result.verdicts += [
+        _honest(f"{name}: who cannot start in time gets 503 with Retry-After", answers),
+        at_least(f"{name}: refused", len(refused), CALLS - 2 * begun, "", 0),
+        at_most(f"{name}: the last refusal, before the deadline", early, 0.5 * SHORT_DEADLINE_MS / 1000, " s", 2),
+        at_least(f"{name}: answered", sum(a.status == 200 for a in answers), 0.5 * begun, "", 0),
+    ]
 
 
 def _honest(what: str, answers: Sequence[Answer]) -> Verdict:
-    # 504 is honest too: that call had started and met its deadline.
+    # 504 is honest too: that call had started and met its deadline. Nobody refused shows nothing.
     unserved = [answer for answer in answers if answer.status not in (200, 504)]
     honest = [a for a in unserved if a.status == 503 and (a.header("Retry-After") or "").isdigit()]
-    return Verdict(what, "all", f"{len(honest)} of {len(unserved)}", len(honest) == len(unserved))
+    is_met = bool(unserved) and len(honest) == len(unserved)
+    return Verdict(what, "all", f"{len(honest)} of {len(unserved)}", is_met)
 
 
 def _burst(running: RunningPar, calls: Sequence[Call]) -> list[Answer]:

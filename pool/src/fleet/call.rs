@@ -201,7 +201,7 @@ impl Generation {
         {
             return Err(Outcome::CrashLoop { retry_after });
         }
-        let mut place = match self.slots.acquire(lane, tenant, again) {
+        let mut place = match self.slots.acquire(lane, tenant, again, deadline) {
             Acquired::Now(slot) => return Ok(slot),
             Acquired::Closed => return Err(Outcome::Stopping),
             Acquired::Queued(place) => place,
@@ -217,14 +217,14 @@ impl Generation {
         }
         match timeout_at(deadline.into(), &mut place.grant).await {
             Ok(Ok(Granted::Slot(slot))) => Ok(slot),
-            Ok(Ok(Granted::Displaced)) => {
+            // It has not started, so it may be sent again: that is what it is told, and when.
+            Ok(Ok(Granted::Displaced | Granted::Late)) | Err(_) => {
                 Err(Outcome::QueueFull { retry_after: self.expected_wait(lane, tenant) })
             }
             Ok(Err(_)) => match self.looping() {
                 Some(retry_after) => Err(Outcome::CrashLoop { retry_after }),
                 None => Err(Outcome::Stopping),
             },
-            Err(_elapsed) => Err(Outcome::Deadline { started: false }),
         }
     }
 
@@ -242,7 +242,12 @@ impl Generation {
     /// Time until a call of a tenant that joins the queue now would start: what has its turn before it, over what runs
     /// at once. Calls of others who come later may have theirs before it; then its deadline ends it in the queue.
     pub(crate) fn expected_wait(&self, lane: Lane, tenant: Option<&Arc<str>>) -> Duration {
-        let waiting = self.slots.turns(lane, tenant);
+        let waiting = u32::try_from(self.slots.turns(lane, tenant)).unwrap_or(u32::MAX);
+        self.turn(lane).saturating_mul(waiting)
+    }
+
+    /// Typical time between two calls of a lane that start, when all workers are busy.
+    pub(super) fn turn(&self, lane: Lane) -> Duration {
         let now = self.slots.snapshot();
         let [sync_cost, concurrent_cost] = now.cost;
         let [sync_room, concurrent_room] = now.capacity;
@@ -251,7 +256,7 @@ impl Generation {
             Lane::Async => (concurrent_cost, concurrent_room),
         };
         let at_once = u32::try_from(now.seats.len()).unwrap_or(1).max(1).saturating_mul(room.max(1));
-        cost.saturating_mul(u32::try_from(waiting).unwrap_or(u32::MAX)) / at_once
+        cost / at_once
     }
 
     fn looping(&self) -> Option<Duration> {

@@ -14,6 +14,8 @@ pub(crate) enum Granted {
     Slot(Slot),
     /// Its place was given to a tenant that holds less.
     Displaced,
+    /// Its turn would come after its deadline.
+    Late,
 }
 
 /// A place in the queue; dropping it leaves the queue.

@@ -7,13 +7,22 @@
 use std::{
     collections::{HashMap, HashSet, VecDeque},
     sync::Arc,
-    time::Instant,
+    time::{Duration, Instant},
 };
+
+/// From when to when a call waits.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Term {
+    /// When it came.
+    pub(super) since: Instant,
+    /// Its deadline.
+    pub(super) until: Instant,
+}
 
 #[derive(Debug)]
 struct Waiter<T> {
     id: u64,
-    since: Instant,
+    term: Term,
     grant: T,
 }
 
@@ -58,8 +67,8 @@ impl<T> Queue<T> {
     }
 
     /// Joins the line of a tenant. The id names the place.
-    pub(super) fn push(&mut self, tenant: Option<&Arc<str>>, since: Instant, grant: T) -> u64 {
-        let waiter = self.waiter(since, grant);
+    pub(super) fn push(&mut self, tenant: Option<&Arc<str>>, term: Term, grant: T) -> u64 {
+        let waiter = self.waiter(term, grant);
         let id = waiter.id;
         let line = match tenant {
             Some(tenant) => self.lines.entry(Arc::clone(tenant)).or_default(),
@@ -73,18 +82,18 @@ impl<T> Queue<T> {
     }
 
     /// Goes before everybody: a call that was sent before and came back.
-    pub(super) fn push_returned(&mut self, since: Instant, grant: T) -> u64 {
-        let waiter = self.waiter(since, grant);
+    pub(super) fn push_returned(&mut self, term: Term, grant: T) -> u64 {
+        let waiter = self.waiter(term, grant);
         let id = waiter.id;
         self.returned.push_front(waiter);
         id
     }
 
-    fn waiter(&mut self, since: Instant, grant: T) -> Waiter<T> {
+    fn waiter(&mut self, term: Term, grant: T) -> Waiter<T> {
         let id = self.next_id;
         self.next_id += 1;
         self.waiting += 1;
-        Waiter { id, since, grant }
+        Waiter { id, term, grant }
     }
 
     /// Takes the call whose turn it is.
@@ -147,6 +156,57 @@ impl<T> Queue<T> {
         Some(waiter.grant)
     }
 
+    /// Takes everybody who cannot have his turn before his deadline if a turn comes every `turn` from `now` on and nobody
+    /// else joins. Their turns are those of whoever stands behind them.
+    pub(super) fn late(&mut self, now: Instant, turn: Duration) -> Vec<T> {
+        let mut before = 0;
+        let mut is_late = |waiter: &Waiter<T>| {
+            let start = now.checked_add(turn.saturating_mul(before));
+            let late = start.is_none_or(|start| start > waiter.term.until);
+            before += u32::from(!late);
+            late
+        };
+        let mut late: HashSet<u64> =
+            self.returned.iter().filter(|waiter| is_late(waiter)).map(|waiter| waiter.id).collect();
+        let line = |tenant: &Option<Arc<str>>| match tenant {
+            Some(tenant) => self.lines.get(tenant),
+            None => Some(&self.common),
+        };
+        let mut round: VecDeque<_> = self.round.iter().filter_map(line).map(VecDeque::iter).collect();
+        while let Some(mut line) = round.pop_front() {
+            let had_turn = line.by_ref().any(|waiter| {
+                let is_late = is_late(waiter);
+                if is_late {
+                    late.insert(waiter.id);
+                }
+                !is_late
+            });
+            if had_turn {
+                round.push_back(line);
+            }
+        }
+        if late.is_empty() { Vec::new() } else { self.remove(&late) }
+    }
+
+    fn remove(&mut self, ids: &HashSet<u64>) -> Vec<T> {
+        let lines = [&mut self.returned, &mut self.common].into_iter().chain(self.lines.values_mut());
+        let mut removed = Vec::with_capacity(ids.len());
+        for line in lines {
+            let (out, kept): (Line<T>, Line<T>) =
+                std::mem::take(line).into_iter().partition(|waiter| ids.contains(&waiter.id));
+            *line = kept;
+            removed.extend(out.into_iter().map(|waiter| waiter.grant));
+        }
+        self.lines.retain(|_, line| !line.is_empty());
+        let (lines, common) = (&self.lines, &self.common);
+        self.round.retain(|tenant| match tenant {
+            Some(tenant) => lines.contains_key(tenant),
+            None => !common.is_empty(),
+        });
+        self.waiting -= removed.len();
+        removed
+    }
+
     /// Turns until the last call of a tenant's line has been taken, if nobody else comes: its own line, and of each
     /// other line at most as many calls. Of a single line that is its length.
     pub(super) fn turns(&self, tenant: Option<&Arc<str>>) -> usize {
@@ -162,7 +222,7 @@ impl<T> Queue<T> {
     pub(super) fn oldest(&self) -> Option<Instant> {
         let firsts =
             self.lines.values().map(VecDeque::front).chain([self.common.front(), self.returned.back()]);
-        firsts.flatten().map(|waiter| waiter.since).min()
+        firsts.flatten().map(|waiter| waiter.term.since).min()
     }
 
     /// Takes everybody.
@@ -190,174 +250,4 @@ impl<T> Queue<T> {
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    /// Calls are told apart by whose they are and a number.
-    type Calls = Queue<(char, usize)>;
-
-    fn tenant(name: char) -> Option<Arc<str>> {
-        (name != '-').then(|| Arc::from(name.to_string()))
-    }
-
-    fn push(queue: &mut Calls, name: char, number: usize) -> u64 {
-        queue.push(tenant(name).as_ref(), Instant::now(), (name, number))
-    }
-
-    fn among(names: &str) -> HashSet<Arc<str>> {
-        names.chars().filter_map(tenant).collect()
-    }
-
-    fn order(queue: &mut Calls) -> String {
-        let mut told = String::new();
-        while let Some((name, number)) = queue.pop() {
-            told.push(name);
-            told += &number.to_string();
-            told.push(' ');
-        }
-        told
-    }
-
-    #[test]
-    fn a_newcomer_is_served_after_one_call_of_a_tenant_with_a_long_line() {
-        let mut queue = Calls::new();
-        for number in 0..100 {
-            push(&mut queue, 'a', number);
-        }
-        push(&mut queue, 'b', 0);
-        assert_eq!(queue.turns(tenant('b').as_ref()), 2);
-        assert_eq!(
-            [queue.pop(), queue.pop(), queue.pop()].map(Option::unwrap),
-            [('a', 0), ('b', 0), ('a', 1)]
-        );
-    }
-
-    #[test]
-    fn turns_go_round_and_lines_stay_in_order() {
-        let mut queue = Calls::new();
-        for (name, number) in [('a', 0), ('a', 1), ('a', 2), ('b', 0), ('-', 0), ('b', 1)] {
-            push(&mut queue, name, number);
-        }
-        queue.push_returned(Instant::now(), ('z', 9));
-        assert_eq!((queue.turns(tenant('a').as_ref()), queue.turns(None)), (1 + 3 + 2 + 1, 1 + 3));
-        assert_eq!(order(&mut queue), "z9 a0 b0 -0 a1 b1 a2 ");
-        assert!(queue.is_empty() && queue.lines.is_empty() && queue.round.is_empty());
-    }
-
-    #[test]
-    fn whoever_leaves_takes_nobody_elses_turn() {
-        let mut queue = Calls::new();
-        let first = push(&mut queue, 'a', 0);
-        push(&mut queue, 'b', 0);
-        let returned = queue.push_returned(Instant::now(), ('z', 0));
-        queue.leave(tenant('a').as_ref(), returned);
-        queue.leave(tenant('a').as_ref(), first);
-        queue.leave(tenant('a').as_ref(), first);
-        assert_eq!((queue.len(), order(&mut queue).as_str()), (1, "b0 "));
-    }
-
-    #[test]
-    fn the_newest_call_of_the_longest_line_makes_room() {
-        let mut queue = Calls::new();
-        for (name, number) in [('a', 0), ('b', 0), ('b', 1), ('c', 0), ('c', 1), ('c', 2)] {
-            push(&mut queue, name, number);
-        }
-        assert_eq!((queue.longest(&among("ab")), queue.longest(&among("xy"))), (2, 0));
-        assert_eq!(queue.displace(&among("ab")), Some(('b', 1)));
-        assert_eq!(queue.displace(&among("x")), None);
-        assert_eq!(queue.displace(&among("a")), Some(('a', 0)));
-        assert_eq!((queue.len(), order(&mut queue).as_str()), (4, "b0 c0 c1 c2 "));
-    }
-
-    #[test]
-    fn the_oldest_call_is_found_in_every_line() {
-        let mut queue = Calls::new();
-        assert_eq!(queue.oldest(), None);
-        let begin = Instant::now();
-        let later = |ms| begin + std::time::Duration::from_millis(ms);
-        queue.push(tenant('a').as_ref(), later(3), ('a', 0));
-        queue.push(tenant('b').as_ref(), later(2), ('b', 0));
-        assert_eq!(queue.oldest(), Some(later(2)));
-        queue.push_returned(later(1), ('z', 0));
-        queue.push_returned(later(4), ('z', 1));
-        assert_eq!(queue.oldest(), Some(later(1)));
-        assert_eq!(queue.drain().len(), 4);
-        assert_eq!((queue.oldest(), queue.pop()), (None, None));
-    }
-
-    #[derive(Debug, Clone)]
-    enum Step {
-        Push(char),
-        Pop,
-        Leave(usize),
-        Displace(char),
-    }
-
-    fn steps() -> impl Strategy<Value = Vec<Step>> {
-        let name = prop::sample::select(vec!['a', 'b', 'c', '-']);
-        let step = prop_oneof![
-            4 => name.clone().prop_map(Step::Push),
-            3 => Just(Step::Pop),
-            1 => any::<usize>().prop_map(Step::Leave),
-            1 => name.prop_map(Step::Displace),
-        ];
-        prop::collection::vec(step, 0..200)
-    }
-
-    proptest! {
-        /// Against a plain list of all calls: nobody is lost, lines keep their order, and while a tenant waits, each
-        /// other is served at most once before it.
-        #[test]
-        fn no_backlog_takes_more_than_its_turn(steps in steps()) {
-            let mut queue = Calls::new();
-            let mut model: Vec<(char, usize, u64)> = Vec::new();
-            let mut served: HashMap<char, Vec<char>> = HashMap::new();
-            for (number, step) in steps.into_iter().enumerate() {
-                match step {
-                    Step::Push(name) => {
-                        let id = push(&mut queue, name, number);
-                        if model.iter().all(|call| call.0 != name) {
-                            served.insert(name, Vec::new());
-                        }
-                        model.push((name, number, id));
-                    }
-                    Step::Pop => {
-                        let popped = queue.pop();
-                        prop_assert_eq!(popped.is_none(), model.is_empty());
-                        let Some((name, number)) = popped else { continue };
-                        let place = model.iter().position(|call| call.0 == name).unwrap();
-                        prop_assert_eq!(model.remove(place).1, number);
-                        for (other, seen) in &mut served {
-                            if *other == name {
-                                seen.clear();
-                            } else if model.iter().any(|call| call.0 == *other) {
-                                prop_assert!(!seen.contains(&name), "{} had two turns before {}", name, other);
-                                seen.push(name);
-                            }
-                        }
-                    }
-                    Step::Leave(place) => {
-                        let Some(place) = place.checked_rem(model.len()) else { continue };
-                        let (name, _, id) = model.remove(place);
-                        queue.leave(tenant(name).as_ref(), id);
-                        // A line that begins anew has no turn before others'.
-                        for seen in served.values_mut() {
-                            seen.retain(|other| *other != name);
-                        }
-                        served.insert(name, Vec::new());
-                    }
-                    Step::Displace(name) => {
-                        let place = model.iter().rposition(|call| call.0 == name && name != '-');
-                        let displaced = queue.displace(&tenant(name).into_iter().collect());
-                        prop_assert_eq!(displaced.map(|call| call.1), place.map(|place| model.remove(place).1));
-                    }
-                }
-                prop_assert_eq!(queue.len(), model.len());
-                let lines: HashSet<char> = model.iter().map(|call| call.0).collect();
-                prop_assert_eq!(queue.round.len(), lines.len());
-            }
-        }
-    }
-}
+mod tests;

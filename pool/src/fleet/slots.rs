@@ -15,7 +15,7 @@ use tokio::sync::{Notify, oneshot};
 
 use super::{
     place::{Granted, Place},
-    queue::Queue,
+    queue::{Queue, Term},
     seat::{COLD, Seat, Seated},
     snapshot::{SeatView, Snapshot},
     window::Window,
@@ -158,8 +158,15 @@ impl Slots {
         })
     }
 
-    /// A slot, or a place in the queue. `first`: a call that was sent before and came back goes to the front.
-    pub(crate) fn acquire(self: &Arc<Self>, lane: Lane, tenant: Option<&Arc<str>>, first: bool) -> Acquired {
+    /// A slot, or a place in the queue for a call whose deadline is `until`. `first`: a call that was sent before and came
+    /// back goes to the front.
+    pub(crate) fn acquire(
+        self: &Arc<Self>,
+        lane: Lane,
+        tenant: Option<&Arc<str>>,
+        first: bool,
+        until: Instant,
+    ) -> Acquired {
         let mut state = self.state.lock();
         if state.closed {
             return Acquired::Closed;
@@ -171,8 +178,8 @@ impl Slots {
         }
         let (grant, receiver) = oneshot::channel();
         let waiting = &mut state.lane(lane).waiting;
-        let since = Instant::now();
-        let id = if first { waiting.push_returned(since, grant) } else { waiting.push(tenant, since, grant) };
+        let term = Term { since: Instant::now(), until };
+        let id = if first { waiting.push_returned(term, grant) } else { waiting.push(tenant, term, grant) };
         drop(state);
         self.pressure.notify_one();
         let (slots, tenant) = (Arc::clone(self), tenant.cloned());
@@ -240,7 +247,7 @@ impl Slots {
                 };
                 match grant.send(Granted::Slot(slot)) {
                     Err(Granted::Slot(slot)) => refused.push(slot),
-                    Ok(()) | Err(Granted::Displaced) => {}
+                    Ok(()) | Err(Granted::Displaced | Granted::Late) => {}
                 }
             }
         }
@@ -374,6 +381,15 @@ impl Slots {
         let Some(grant) = grant else { return false };
         drop(grant.send(Granted::Displaced));
         true
+    }
+
+    /// Tells those in a queue who cannot have their turn in time if one comes every `turn`.
+    pub(crate) fn turn_away(&self, lane: Lane, turn: Duration) {
+        let grants = self.state.lock().lane(lane).waiting.late(Instant::now(), turn);
+        for grant in grants {
+            // Whoever has left meanwhile need not be told.
+            drop(grant.send(Granted::Late));
+        }
     }
 
     /// Calls that wait, without the rest of the picture.

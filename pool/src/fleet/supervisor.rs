@@ -13,7 +13,7 @@ use super::{
     growth::Demand,
     snapshot::{SeatView, Snapshot},
 };
-use crate::process::{Death, usage};
+use crate::process::{Death, Lane, usage};
 
 /// Time between two looks at memory and cold workers. A worker that allocates a GB a second is 100 MB over its limit
 /// when it is ended.
@@ -109,7 +109,14 @@ async fn grow(generation: &Arc<Generation>) {
             demand.on_cpu = sample(&now).await;
         }
         let starts = demand.starts().max(missing);
-        generation.at_cap.store(demand.waiting > 0 && starts == 0, Ordering::Relaxed);
+        let at_cap = demand.waiting > 0 && starts == 0;
+        generation.at_cap.store(at_cap, Ordering::Relaxed);
+        if at_cap {
+            // Nothing will make it faster: who waits in vain is told now, not at his deadline.
+            for lane in [Lane::Sync, Lane::Async] {
+                generation.slots.turn_away(lane, generation.turn(lane));
+            }
+        }
         if starts == 0 {
             if aged || now.oldest.is_none() {
                 return;

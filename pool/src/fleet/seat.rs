@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Instant};
 
 use super::ticket::CallTicket;
-use crate::process::Worker;
+use crate::process::{Lane, Worker};
 
 pub(super) type Seated = Arc<Worker<CallTicket>>;
 
@@ -16,6 +16,7 @@ pub(super) struct Seat {
     pub(super) retiring: bool,
     pub(super) listed_idle: bool,
     pub(super) served: u32,
+    /// When it began to be busy, or when its last call ended if that was later.
     pub(super) since: Instant,
 }
 
@@ -23,6 +24,16 @@ pub(super) struct Seat {
 pub(super) const COLD: u32 = 3;
 
 impl Seat {
+    /// One more call is outstanding.
+    #[expect(clippy::indexing_slicing, reason = "two lanes, and `index` is below two")]
+    pub(super) fn begin(&mut self, lane: Lane) {
+        // Of several calls the last end tells more than another begin.
+        if self.total() == 0 {
+            self.since = Instant::now();
+        }
+        self.outstanding[lane.index()] += 1;
+    }
+
     pub(super) fn total(&self) -> u32 {
         self.outstanding.iter().sum()
     }

@@ -198,7 +198,7 @@ impl Slots {
             self.pressure.notify_one();
         }
         let seat = &mut state.seats[found];
-        seat.outstanding[lane.index()] += 1;
+        seat.begin(lane);
         Some(Slot {
             slots: Arc::clone(self),
             key: seat.key,
@@ -223,12 +223,10 @@ impl Slots {
             let seat = &mut state.seats[found];
             let outstanding = &mut seat.outstanding[lane.index()];
             *outstanding = outstanding.saturating_sub(1);
-            if seat.total() == 0 {
-                seat.since = Instant::now();
-                if !seat.listed_idle && !seat.retiring {
-                    seat.listed_idle = true;
-                    state.idle.push(key);
-                }
+            seat.since = Instant::now();
+            if seat.total() == 0 && !seat.listed_idle && !seat.retiring {
+                seat.listed_idle = true;
+                state.idle.push(key);
             }
         }
         self.dispatch(&mut state, &mut refused);
@@ -355,6 +353,7 @@ impl Slots {
                 .map(|seat| SeatView {
                     worker: Arc::clone(&seat.worker),
                     outstanding: seat.total(),
+                    still: seat.since.elapsed(),
                     retiring: seat.retiring,
                 })
                 .collect(),

@@ -24,5 +24,7 @@ pub(crate) struct Snapshot {
 pub(crate) struct SeatView {
     pub(crate) worker: Arc<Worker<CallTicket>>,
     pub(crate) outstanding: u32,
+    /// How long none of its calls has begun or ended.
+    pub(crate) still: Duration,
     pub(crate) retiring: bool,
 }

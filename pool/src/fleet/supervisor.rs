@@ -23,6 +23,9 @@ const LOOK: Duration = Duration::from_millis(100);
 /// live for microseconds would start workers that nobody needs.
 const WORTH: Duration = Duration::from_millis(1);
 
+/// A call that has run for so long, or that is known to, is not the one whose end is worth waiting for.
+const LONG: Duration = Duration::from_millis(10);
+
 /// Time between two looks at busy workers that tell computing from waiting; the runtime's timers know no shorter one.
 const BETWEEN_LOOKS: Duration = Duration::from_millis(1);
 
@@ -78,6 +81,11 @@ fn minimum(generation: &Generation) -> usize {
     if package.exports.is_empty() { 0 } else { package.workers.min as usize }
 }
 
+/// Whether a worker is busy with a call that takes long.
+fn is_held(seat: &SeatView) -> bool {
+    seat.outstanding > 0 && seat.still >= LONG
+}
+
 /// Rounds of starts until nobody waits or nothing more may be started.
 async fn grow(generation: &Arc<Generation>) {
     let policy = &generation.installed.package.workers;
@@ -90,8 +98,9 @@ async fn grow(generation: &Arc<Generation>) {
         let [sync_cost, concurrent_cost] = now.cost;
         // Behind calls that are known to take long nobody gets his turn by waiting.
         let cost = if sync > 0 { sync_cost } else { concurrent_cost };
-        let aged =
-            live == 0 || cost >= WORTH * 10 || now.oldest.is_some_and(|since| since.elapsed() >= WORTH);
+        let aged = cost >= LONG
+            || now.oldest.is_some_and(|since| since.elapsed() >= WORTH)
+            || now.seats.iter().all(|seat| seat.retiring || is_held(seat));
         let waiting = if aged { sync + concurrent.div_ceil(room.max(1) as usize) } else { 0 };
         let mut demand = Demand {
             waiting: u32::try_from(waiting).unwrap_or(u32::MAX),

@@ -1,7 +1,13 @@
 //! UIs: files of a package as browsers want them, and nothing but those.
 
+use std::time::Duration;
+
 use reqwest::Method;
 use serde_json::json;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::{TcpSocket, TcpStream},
+};
 
 use crate::harness::{Answer, Answered, Client, Package, Par, RawConnection, par, scratch, status_of};
 
@@ -202,4 +208,46 @@ async fn another_version_has_other_files() {
     assert_eq!((second.status, second.text().as_str()), (200, "two"));
     assert_eq!(second.header("x-par-version"), "1.1.0");
     assert_eq!(par.http.get("/agents/page@1.0.0/ui/").await.text(), "one", "parked, and named");
+}
+
+/// Asks for `/bundle.js` on a connection that holds little; the request has this id.
+async fn little(par: &Par, id: &str) -> TcpStream {
+    let socket = TcpSocket::new_v4().expect("a socket");
+    socket.set_recv_buffer_size(16 * 1024).expect("a small buffer");
+    let mut connection = socket.connect(([127, 0, 0, 1], par.port).into()).await.expect("a connection");
+    let request = format!(
+        "GET /agents/page/ui/bundle.js HTTP/1.1\r\nHost: x\r\nX-Request-ID: {id}\r\nConnection: close\r\n\r\n"
+    );
+    connection.write_all(request.as_bytes()).await.expect("it is asked");
+    connection
+}
+
+#[tokio::test]
+async fn a_slow_reader_gets_a_whole_file_and_who_takes_nothing_is_let_go() {
+    let file: Vec<u8> = (0..4_000_000_u32).map(|at| (at % 249) as u8).collect();
+    let folder = scratch();
+    let package = package().file("ui/bundle.js", file.clone()).apkg(folder.path());
+    let par = par().source(package).setting("server.idle_timeout", "2s").start().await;
+    let mut none = little(&par, "takes-nothing").await;
+    let mut slow = little(&par, "takes-its-time").await;
+    let mut got = Vec::new();
+    let mut piece = vec![0; 64 * 1024];
+    // Four seconds, twice as long as a silence may last.
+    loop {
+        let read = slow.read(&mut piece).await.expect("it goes on");
+        if read == 0 {
+            break;
+        }
+        got.extend_from_slice(&piece[..read]);
+        tokio::time::sleep(Duration::from_micros(read as u64)).await;
+    }
+    assert!(got.ends_with(&file), "{} bytes came", got.len());
+    par.wait_for_line("it was let go", |line| {
+        line["event"] == "access" && line["request_id"] == "takes-nothing"
+    })
+    .await;
+    let mut rest = Vec::new();
+    // A reset is an end as well.
+    none.read_to_end(&mut rest).await.ok();
+    assert!(rest.len() < file.len(), "{} bytes came", rest.len());
 }

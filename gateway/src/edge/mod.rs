@@ -10,6 +10,7 @@ mod clock;
 mod connection;
 mod cors;
 mod ctx;
+mod delivery;
 mod door;
 mod duplex;
 mod envelope;

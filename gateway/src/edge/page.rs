@@ -9,9 +9,9 @@ use pingora_proxy::Session;
 use super::{
     Door, Edge,
     ctx::Ctx,
+    delivery::deliver,
     invoke::{JSON, Success},
     refusal::Refusal,
-    respond::PIECE,
     surface::Spot,
 };
 use crate::ui::{Answer, Content, Facts, File, Found, decide, navigates};
@@ -132,22 +132,19 @@ impl Edge {
         };
         let mut at = from;
         while at < to {
-            let mut bytes = match content.next(at, to).await {
+            let bytes = match content.next(at, to).await {
                 Ok(bytes) if !bytes.is_empty() => bytes,
                 failed => {
                     // The head has said how much would come: only the end of the connection can take that back.
                     ctx.code = Some(Code::Internal);
                     ctx.cause = failed.err().map(|error| error.to_string());
-                    downstream.set_keepalive(None);
+                    session.as_downstream_mut().set_keepalive(None);
                     return Ok(());
                 }
             };
             at += bytes.len() as u64;
             ctx.bytes_out += bytes.len();
-            while bytes.len() > PIECE {
-                downstream.write_response_body(bytes.split_to(PIECE), false).await?;
-            }
-            downstream.write_response_body(bytes, at >= to).await?;
+            deliver(session, bytes, at >= to).await?;
         }
         Ok(())
     }

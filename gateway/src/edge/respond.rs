@@ -9,15 +9,11 @@ use pingora_core::Result;
 use pingora_http::ResponseHeader;
 use pingora_proxy::Session;
 
-use super::{Edge, connection, cors, ctx::Ctx, invoke::Success, refusal::Refusal};
+use super::{Edge, connection, cors, ctx::Ctx, delivery::deliver, invoke::Success, refusal::Refusal};
 use crate::{
     auth::Role,
     problem::{AgentFault, Extras, PROBLEM_JSON, problem},
 };
-
-/// Largest piece given to one write: a write timeout covers a whole piece, so a slow reader of a large answer is cut
-/// only if it does not even take this much.
-pub(super) const PIECE: usize = 64 * 1024;
 
 /// Headers of an answer: six of ours, type, length, `Retry-After`, `Allow`.
 const HEADERS: usize = 10;
@@ -191,7 +187,7 @@ pub(crate) fn milliseconds(out: &mut Vec<u8>, time: Duration) {
     out.extend_from_slice(&[b'.', digit(rest / 100), digit(rest / 10), digit(rest)]);
 }
 
-async fn write(session: &mut Session, head: ResponseHeader, mut body: Bytes) -> Result<()> {
+async fn write(session: &mut Session, head: ResponseHeader, body: Bytes) -> Result<()> {
     let is_head = session.req_header().method == Method::HEAD;
     let downstream = session.as_downstream_mut();
     downstream.write_response_header(Box::new(head)).await?;
@@ -199,11 +195,7 @@ async fn write(session: &mut Session, head: ResponseHeader, mut body: Bytes) -> 
         // HTTP/2 forbids a body here, and pingora does not leave it out by itself.
         return downstream.finish_body().await;
     }
-    while body.len() > PIECE {
-        let piece = body.split_to(PIECE);
-        downstream.write_response_body(piece, false).await?;
-    }
-    downstream.write_response_body(body, true).await
+    deliver(session, body, true).await
 }
 
 #[cfg(test)]

@@ -22,11 +22,11 @@ use super::{
     Edge,
     accept::Form,
     ctx::Ctx,
+    delivery::PIECE,
     envelope::{Wrapping, tail},
     events,
     invoke::{JSON, Success, gone, left, outcome},
     refusal::Refusal,
-    respond::PIECE,
     toll::count_tokens,
 };
 

@@ -2,7 +2,7 @@
 //! the watch that ends it. All of them run on one thread; the atomics are for the type system, and cost what
 //! plain cells do.
 
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering::Relaxed};
 
 /// Where a connection stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,6 +33,8 @@ pub(super) struct Gate {
     /// How many heads have begun, so that a clock knows its own.
     heads: AtomicU32,
     end: AtomicU8,
+    /// Bytes that the client's side has taken.
+    sent: AtomicU64,
     /// The framework itself refused a head that it could not read.
     pub(super) unreadable: AtomicBool,
     /// The client is told something before it has said all: closing at once would take the answer away from
@@ -47,6 +49,7 @@ impl Gate {
             phase: AtomicU8::new(Phase::Head as u8),
             heads: AtomicU32::new(0),
             end: AtomicU8::new(0),
+            sent: AtomicU64::new(0),
             unreadable: AtomicBool::new(false),
             parting: AtomicBool::new(false),
         }
@@ -79,6 +82,16 @@ impl Gate {
     /// The number of the head that is not whole yet.
     pub(super) fn open_head(&self) -> Option<u32> {
         (self.phase() == Phase::Head).then(|| self.heads.load(Relaxed))
+    }
+
+    /// Bytes were taken.
+    pub(super) fn send(&self, bytes: usize) {
+        self.sent.store(self.sent.load(Relaxed).wrapping_add(bytes as u64), Relaxed);
+    }
+
+    /// Bytes that were taken until now.
+    pub(super) fn sent(&self) -> u64 {
+        self.sent.load(Relaxed)
     }
 
     /// Nothing more is to be done.

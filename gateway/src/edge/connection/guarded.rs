@@ -87,7 +87,7 @@ impl Guarded {
     }
 
     /// Where the connection stands.
-    pub(super) fn gate(&self) -> &Gate {
+    pub(super) fn gate(&self) -> &Arc<Gate> {
         &self.gate
     }
 
@@ -222,8 +222,7 @@ impl AsyncWrite for Guarded {
                 }
                 Poll::Ready(Ok(buf.len()))
             }
-            Wire::One { .. } => this.stream()?.poll_write(cx, buf),
-            Wire::Two(_) => {
+            Wire::One { .. } | Wire::Two(_) => {
                 let written = this.stream()?.poll_write(cx, buf);
                 this.note_sent(&written);
                 written
@@ -256,8 +255,10 @@ impl AsyncWrite for Guarded {
 
 impl Guarded {
     fn note_sent(&mut self, written: &Poll<io::Result<usize>>) {
-        if let (Wire::Two(frames), Poll::Ready(Ok(bytes))) = (&mut self.wire, written) {
-            frames.sent(*bytes);
+        let Poll::Ready(Ok(bytes)) = written else { return };
+        match &mut self.wire {
+            Wire::One { .. } => self.gate.send(*bytes),
+            Wire::Two(frames) => frames.sent(*bytes),
         }
     }
 }

@@ -139,6 +139,22 @@ pub(super) fn at_rest(session: &Session) {
     }
 }
 
+/// What a connection of HTTP/1 has taken of what it is sent; it may be asked while something is being sent.
+#[derive(Debug)]
+pub(super) struct Taken(Arc<Gate>);
+
+impl Taken {
+    /// None: the connection speaks HTTP/2.
+    pub(super) fn of(session: &Session) -> Option<Self> {
+        guarded(session).map(|guarded| Self(Arc::clone(guarded.gate())))
+    }
+
+    /// Bytes since its begin.
+    pub(super) fn bytes(&self) -> u64 {
+        self.0.sent()
+    }
+}
+
 /// The connection ends with this answer, though its client may not have said all.
 pub(super) fn last_answer(session: &mut Session) {
     if let Some(guarded) = guarded(session) {

@@ -29,8 +29,8 @@ const LONG: Duration = Duration::from_millis(10);
 /// Time between two looks at busy workers that tell computing from waiting; the runtime's timers know no shorter one.
 const BETWEEN_LOOKS: Duration = Duration::from_millis(1);
 
-/// Busy workers looked at in one sample.
-const SAMPLED: usize = 16;
+/// Busy workers looked at in one sample. Each costs 60 µs; with half as many a few that happen to sleep would decide.
+const SAMPLED: usize = 8;
 
 /// Most workers of a package whose manifest says `max: auto`, whatever memory allows.
 const MOST: u32 = 512;

@@ -113,7 +113,9 @@ def _too_late(par: Par, result: Result) -> None:
     result.verdicts += [
         _honest(f"{name}: who cannot start in time gets 503 with Retry-After", answers),
         at_least(f"{name}: refused", len(refused), CALLS - 2 * begun, "", 0),
-        at_most(f"{name}: the last refusal, before the deadline", early, 0.5 * SHORT_DEADLINE_MS / 1000, " s", 2),
+        at_most(
+            f"{name}: the last refusal, before the deadline", early, 0.5 * SHORT_DEADLINE_MS / 1000, " s", 2
+        ),
         at_least(f"{name}: answered", sum(a.status == 200 for a in answers), 0.5 * begun, "", 0),
     ]
 

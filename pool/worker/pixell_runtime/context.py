@@ -16,7 +16,8 @@ from pixell_runtime.frames import Frame
 
 
 class Session:
-    """A named state that lives in this worker. `state` is kept between the calls of the session."""
+    """A name that calls have in common. `state` is kept between them if the package's manifest has a session mode;
+    without one it is empty for every call."""
 
     __slots__ = ("id", "state")
 
@@ -131,8 +132,14 @@ class Identity:
 SLOT = Slot()
 CALL: ContextVar[Call | None] = ContextVar("pixell_runtime_call", default=None)
 
-# Kept as long as the worker lives: par decides when a session ends, and ends the worker or stops using it.
-_states: dict[str, dict[str, Any]] = {}
+# By par's number of the session, which is never used again: a client's id may be, for another session of somebody
+# else. Kept until par says FORGET, or the worker ends.
+_states: dict[int, dict[str, Any]] = {}
+
+
+def forget(number: int) -> None:
+    """The session is over. A call that still runs in it keeps what it holds."""
+    _states.pop(number, None)
 
 
 def current() -> Context | None:
@@ -153,8 +160,8 @@ def _read(frame: Frame) -> Context:
     named = said.get("session")
     session = None
     if named:
-        ident = str(named["id"])
-        session = Session(ident, _states.setdefault(ident, {}))
+        number = named.get("key")
+        session = Session(str(named["id"]), {} if number is None else _states.setdefault(number, {}))
     return Context(
         str(said.get("request_id", "")),
         agent_id,

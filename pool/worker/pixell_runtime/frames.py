@@ -34,6 +34,7 @@ class Kind(enum.IntEnum):
     REPLY = 4
     RECALL = 5
     STOP = 6
+    FORGET = 7
     READY = 64
     RESULT = 65
     ERROR = 66
@@ -48,7 +49,9 @@ class Kind(enum.IntEnum):
 
 #: What `par` may send on each of the two sockets.
 MAIN_KINDS = frozenset((int(Kind.CALL),))
-SIDE_KINDS = frozenset(int(k) for k in (Kind.CANCEL, Kind.CREDIT, Kind.REPLY, Kind.RECALL, Kind.STOP))
+SIDE_KINDS = frozenset(
+    int(k) for k in (Kind.CANCEL, Kind.CREDIT, Kind.REPLY, Kind.RECALL, Kind.STOP, Kind.FORGET)
+)
 ALL_KINDS = frozenset(int(kind) for kind in Kind)
 
 # Plain integers for the hot path: an attribute of an enum costs more than the comparison.

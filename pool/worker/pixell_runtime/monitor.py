@@ -1,12 +1,12 @@
 """The thread that listens to the side socket while the main thread may be busy in a handler.
 
-Enters: CANCEL, CREDIT, RECALL, REPLY and STOP. Leaves: calls of the worker's `Serving` half, and answers to calls that
-handlers make. The end of the socket ends the
-process at once.
+Enters: CANCEL, CREDIT, FORGET, RECALL, REPLY and STOP. Leaves: calls of the worker's `Serving` half, and answers to
+calls that handlers make. The end of the socket ends the process at once.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import threading
@@ -14,6 +14,7 @@ from typing import Protocol
 
 from pixell_runtime.calls import Calls
 from pixell_runtime.channel import EXIT_BROKEN
+from pixell_runtime.context import forget
 from pixell_runtime.frames import SIDE_KINDS, Decoder, Frame, FrameError, Kind
 
 _RECEIVE_SIZE = 65_536
@@ -62,7 +63,7 @@ class Monitor(threading.Thread):
                 for frame in frames:
                     self._obey(frame)
                 frames.clear()
-        except (OSError, FrameError):
+        except (OSError, FrameError, ValueError, LookupError):
             os._exit(EXIT_BROKEN)
 
     def _obey(self, frame: Frame) -> None:
@@ -81,3 +82,5 @@ class Monitor(threading.Thread):
             worker.credit(ident, frame[3])
         elif kind == Kind.REPLY:
             self._calls.reply(frame)
+        elif kind == Kind.FORGET:
+            forget(json.loads(frame[5])["session"])

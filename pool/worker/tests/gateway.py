@@ -203,8 +203,9 @@ class WorkerEnd:
         self.main.sendall(data)
         return sent
 
-    def aside(self, kind: Kind, call: int = 0, a: int = 0) -> None:
-        self.side.sendall(encode(kind, 0, call, a))
+    def aside(self, kind: Kind, call: int = 0, a: int = 0, meta: dict[str, Any] | None = None) -> None:
+        said = json.dumps(meta).encode() if meta is not None else b""
+        self.side.sendall(encode(kind, 0, call, a, meta=said))
 
     def frame(self) -> Frame:
         """The next frame from the worker."""

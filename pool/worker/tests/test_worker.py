@@ -158,7 +158,12 @@ def test_a_context_says_who_called(gateway):
         "def ask():\n    return context.current().request_id\n"
     )
     worker = gateway(source, "run", "ask").worker()
-    meta = {"request_id": "r-1", "session": {"id": "s"}, "caller": {"sub": "me"}, "traceparent": "00-1"}
+    meta = {
+        "request_id": "r-1",
+        "session": {"id": "s", "key": 7},
+        "caller": {"sub": "me"},
+        "traceparent": "00-1",
+    }
     for n in (1, 2):
         answer = worker.ask({}, meta=meta, deadline=30_000)
         assert answer == ["r-1", "s", {"n": n}, {"sub": "me"}, True, "test@1.0.0/run", "1.0.0", "00-1"]

@@ -18,6 +18,8 @@ pub enum Kind {
     Recall = 5,
     /// Finish what was received, then exit.
     Stop = 6,
+    /// A session is over; its state is dropped.
+    Forget = 7,
     /// First frame of a worker.
     Ready = 64,
     /// A call's result; `a` is the handler's time in microseconds.
@@ -51,6 +53,7 @@ impl TryFrom<u8> for Kind {
             4 => Self::Reply,
             5 => Self::Recall,
             6 => Self::Stop,
+            7 => Self::Forget,
             64 => Self::Ready,
             65 => Self::Result,
             66 => Self::Error,

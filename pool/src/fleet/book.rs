@@ -125,6 +125,12 @@ impl Book {
         }
     }
 
+    /// Whether a generation gets a share of the calls to its package's short ids.
+    pub(crate) fn has_share(&self, mount: &Arc<Mount>) -> bool {
+        let of_it = self.standing.iter().find(|standing| Arc::ptr_eq(&standing.mount, mount));
+        of_it.is_some_and(|standing| self.seat(standing).weight > 0)
+    }
+
     /// Everything that is mounted under a name.
     pub(crate) fn of_name<'a, 'n>(
         &'a self,

@@ -17,12 +17,17 @@ use super::{
     exchange::{Origin, Principal},
     flow::{Feed, Started},
     generation::Generation,
+    hold::Hold,
+    lodging::SessionTurn,
     outcome::{Answer, Outcome},
-    place::Granted,
+    place::{Granted, Place},
     slots::{Acquired, Slot},
     ticket::CallTicket,
 };
-use crate::process::{CallFrame, Death, Lane, Reply, Worker};
+use crate::{
+    process::{CallFrame, Death, Lane, Reply, Worker},
+    session::Claim,
+};
 
 /// One call, ready to be sent; a clone shares its bytes.
 #[derive(Debug, Clone)]
@@ -43,6 +48,8 @@ pub struct Call {
     pub principal: Option<Principal>,
     /// How many calls it is nested in.
     pub depth: u8,
+    /// The session that it belongs to, if its caller names one.
+    pub session: Option<Claim>,
     /// Where items go, if they may come one by one.
     pub feed: Option<Feed>,
 }
@@ -96,6 +103,11 @@ impl Generation {
     /// Sends a call to a worker and waits for its end. Dropping the future cancels the call; its slot stays taken
     /// until the worker has said that it is over.
     pub async fn call(self: &Arc<Self>, call: Call) -> Answer {
+        self.call_in(call, None).await
+    }
+
+    /// The same for a call whose turn it is in its session.
+    pub(super) async fn call_in(self: &Arc<Self>, call: Call, turn: Option<&Arc<SessionTurn>>) -> Answer {
         self.in_flight.fetch_add(1, Ordering::Relaxed);
         let _flight = Flight(&self.in_flight);
         let begin = Instant::now();
@@ -116,7 +128,7 @@ impl Generation {
         };
         let mut again = false;
         loop {
-            let slot = match self.slot(lane, &origin, again).await {
+            let slot = match self.hold(turn, lane, &origin, again).await {
                 Ok(slot) => slot,
                 Err(outcome) => {
                     return Answer { outcome, queued: begin.elapsed(), worker: Duration::ZERO, pid: 0 };
@@ -125,7 +137,7 @@ impl Generation {
             let now = Instant::now();
             let queued = now - begin;
             let left = call.deadline.saturating_duration_since(now);
-            let worker = Arc::clone(&slot.worker);
+            let worker = Arc::clone(slot.worker());
             if !worker.channel.is_attached() {
                 worker.channel.attach(&self.settings.homes.pick());
             }
@@ -194,18 +206,36 @@ impl Generation {
         }
     }
 
-    async fn slot(self: &Arc<Self>, lane: Lane, origin: &Origin, again: bool) -> Result<Slot, Outcome> {
-        let (tenant, deadline) = (origin.tenant.as_ref(), origin.deadline);
+    async fn hold(
+        self: &Arc<Self>,
+        turn: Option<&Arc<SessionTurn>>,
+        lane: Lane,
+        origin: &Origin,
+        again: bool,
+    ) -> Result<Hold, Outcome> {
         if self.troubled.load(Ordering::Relaxed)
             && let Some(retry_after) = self.looping()
         {
             return Err(Outcome::CrashLoop { retry_after });
         }
-        let mut place = match self.slots.acquire(lane, tenant, again, deadline) {
-            Acquired::Now(slot) => return Ok(slot),
-            Acquired::Closed => return Err(Outcome::Stopping),
-            Acquired::Queued(place) => place,
-        };
+        if let Some(turn) = turn {
+            return self.hold_in_session(turn, lane, origin, again).await;
+        }
+        match self.slots.acquire(lane, origin.tenant.as_ref(), again, origin.deadline) {
+            Acquired::Now(slot) => Ok(Hold::Shared(slot)),
+            Acquired::Closed => Err(Outcome::Stopping),
+            Acquired::Queued(place) => self.granted(place, lane, origin).await.map(Hold::Shared),
+        }
+    }
+
+    /// Waits in the queue.
+    pub(super) async fn granted(
+        &self,
+        mut place: Place,
+        lane: Lane,
+        origin: &Origin,
+    ) -> Result<Slot, Outcome> {
+        let (tenant, deadline) = (origin.tenant.as_ref(), origin.deadline);
         if self.at_cap.load(Ordering::Relaxed) {
             if origin.depth > 0 && self.is_entangled(lane) {
                 return Err(Outcome::Entangled);

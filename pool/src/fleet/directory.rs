@@ -86,6 +86,21 @@ impl Agent {
         self.mount.package().exports.get(self.export as usize)
     }
 
+    /// The same agent in another version of its package, which need not be in the table; `None`: it has none.
+    pub(crate) fn standing_in(&self, mount: &Arc<Mount>) -> Option<Self> {
+        let at = mount.package().exports.iter().position(|export| export.id == self.id.export)?;
+        let id = AgentId { package: mount.id.clone(), export: self.id.export.clone() };
+        Some(Self {
+            text: Arc::from(id.to_string()),
+            id,
+            export: u32::try_from(at).ok()?,
+            mount: Arc::clone(mount),
+            conflict: self.conflict.clone(),
+            front: OnceLock::new(),
+            enabled: Arc::clone(&self.enabled),
+        })
+    }
+
     /// Whether only other agents may call it.
     pub fn is_private(&self) -> bool {
         self.export().is_none_or(|export| export.private)

@@ -16,9 +16,11 @@ use super::{
     backoff::Backoff,
     exchange::{Exchange, Waits},
     homes::Homes,
+    lodging::Lodgings,
     metrics::PoolMetrics,
     primaries::Primaries,
     slots::Slots,
+    solitary::Solitary,
     status::ForkStatus,
     totals::{Tally, Totals},
 };
@@ -36,6 +38,7 @@ pub(crate) struct FleetSettings {
     pub(crate) cores: u32,
     pub(crate) homes: Arc<Homes>,
     pub(crate) metrics: Arc<PoolMetrics>,
+    pub(crate) sessions: Arc<Lodgings>,
     /// What connects calls between agents, as soon as there is something.
     pub(crate) exchange: Arc<OnceLock<Arc<dyn Exchange>>>,
     pub(crate) background: Handle,
@@ -63,6 +66,8 @@ pub struct Generation {
     /// Sync calls at once on one worker.
     pub(crate) threads: u32,
     pub(crate) slots: Arc<Slots>,
+    /// Workers of its isolated sessions.
+    pub(crate) solitary: Solitary,
     /// What serves its surfaces.
     pub(crate) primaries: Primaries,
     pub(crate) template: tokio::sync::Mutex<Option<Arc<Template>>>,

@@ -182,6 +182,7 @@ impl Pool {
             tokio::spawn(Arc::clone(self).retry(again));
         }
         tokio::spawn(Arc::clone(self).tend());
+        tokio::spawn(Arc::clone(self).tend_sessions());
         tokio::spawn(Arc::clone(self).follow());
         failed.into_iter().map(|(_, error)| error).collect()
     }

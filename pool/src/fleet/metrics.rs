@@ -24,6 +24,8 @@ pub struct PoolMetrics {
     pub queue_depth: IntGaugeVec,
     /// Packages pulled, by outcome.
     pub pulls: IntCounterVec,
+    /// Sessions that live, by package.
+    pub sessions: IntGaugeVec,
     /// Rollouts by package and outcome.
     pub rollouts: IntCounterVec,
     /// Time of the steps of rollouts.
@@ -65,6 +67,10 @@ impl PoolMetrics {
                 Opts::new("par_package_pulls_total", "Packages pulled, by outcome."),
                 &["outcome"],
             )?,
+            sessions: IntGaugeVec::new(
+                Opts::new("par_sessions", "Sessions that live, by package."),
+                &["package"],
+            )?,
             rollouts: IntCounterVec::new(
                 Opts::new("par_rollouts_total", "Rollouts by package and outcome."),
                 &["package", "outcome"],
@@ -81,6 +87,7 @@ impl PoolMetrics {
         registry.register(Box::new(metrics.slots_busy.clone()))?;
         registry.register(Box::new(metrics.queue_depth.clone()))?;
         registry.register(Box::new(metrics.pulls.clone()))?;
+        registry.register(Box::new(metrics.sessions.clone()))?;
         registry.register(Box::new(metrics.rollouts.clone()))?;
         registry.register(Box::new(metrics.rollout_step.clone()))?;
         Ok(metrics)

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 
-use crate::process::Death;
+use crate::{process::Death, session::Denied};
 
 /// How a call ended.
 #[derive(Debug)]
@@ -44,6 +44,8 @@ pub enum Outcome {
         /// When the next worker is started.
         retry_after: Duration,
     },
+    /// Its session does not take it.
+    Session(Denied),
     /// The generation is over.
     Stopping,
 }
@@ -79,6 +81,7 @@ impl Outcome {
             | Self::Deadline { started: false }
             | Self::QueueFull { .. }
             | Self::Entangled
+            | Self::Session(_)
             | Self::Stopping => false,
         }
     }

@@ -11,6 +11,7 @@ impl Pool {
         for mount in gone {
             let pool = Arc::clone(self);
             self.fleet.background.spawn(async move {
+                pool.finish_sessions(&mount.generation, grace).await;
                 mount.generation.end(grace).await;
                 drop(mount);
                 // What it kept from being collected may be more than the store may have.

@@ -27,10 +27,12 @@ use super::{
     generation::FleetSettings,
     homes::Homes,
     installers::{InstallerPool, pool as installer_pool},
+    lodging::Lodgings,
     metrics::PoolMetrics,
     outcome::{Answer, Outcome},
-    receipt::{Kept, Receipts},
+    receipt::Receipts,
     rollout::{RolloutSettings, Turn},
+    sessions::SessionSettings,
     share::{Shares, Verdict},
     state::StateFile,
     status::{AgentStatus, Failure, PackageStatus},
@@ -67,6 +69,8 @@ pub struct PoolSettings {
     pub events: EventSink,
     /// How versions replace each other.
     pub rollout: RolloutSettings,
+    /// How many sessions there may be.
+    pub sessions: SessionSettings,
     /// One more id for the first package and its main agent: `AGENT_APP_ID`.
     pub alias: Option<Box<str>>,
     /// The registry index, if there is one.
@@ -222,6 +226,7 @@ impl Pool {
             pack_budget: settings.pack_budget,
             cores,
             homes: Arc::new(Homes::new(background.clone())),
+            sessions: Lodgings::open(data_dir.join("sessions.jsonl"), settings.sessions.caps)?,
             metrics: Arc::new(metrics),
             exchange: Arc::default(),
             background,
@@ -281,7 +286,11 @@ impl Pool {
             return Answer { outcome, queued: Duration::ZERO, worker: Duration::ZERO, pid: 0 };
         }
         let begin = Instant::now();
-        let answer = generation.call(call).await;
+        let mut call = call;
+        let answer = match call.session.take() {
+            None => generation.call(call).await,
+            Some(claim) => self.call_in_session(agent, call, claim).await,
+        };
         generation.totals.count(begin.elapsed(), answer.outcome.is_fault());
         self.answered.fetch_add(1, Ordering::Relaxed);
         answer
@@ -331,17 +340,6 @@ impl Pool {
         self.answered.load(Ordering::Relaxed)
     }
 
-    /// Brings the gauges up to date; to be called before they are read.
-    pub fn refresh_metrics(&self) {
-        let metrics = &self.fleet.metrics;
-        metrics.workers.reset();
-        metrics.slots_busy.reset();
-        metrics.queue_depth.reset();
-        for seated in self.directory.load().standing() {
-            seated.mount.generation.refresh_metrics(metrics, &seated.mount.id.to_string());
-        }
-    }
-
     /// Begins no more rollouts and drops those under way; calls are answered on.
     pub fn halt(&self) {
         self.stopping.cancel();
@@ -353,16 +351,6 @@ impl Pool {
         let standing = self.directory.load().standing().to_vec();
         futures_util::future::join_all(standing.iter().map(|seated| seated.mount.generation.end(grace)))
             .await;
-    }
-
-    /// Receipts of rollouts, newest first.
-    pub fn rollouts(&self) -> Vec<Kept> {
-        self.receipts.all()
-    }
-
-    /// One receipt.
-    pub fn rollout(&self, id: &str) -> Option<Kept> {
-        self.receipts.one(id)
     }
 
     pub(crate) fn publish(&self, book: &mut Book) {

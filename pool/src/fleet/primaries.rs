@@ -1,6 +1,7 @@
 //! The processes that serve a generation's surfaces: started with it, replaced when they die.
 
 use std::{
+    hash::{DefaultHasher, Hash as _, Hasher as _},
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -58,6 +59,13 @@ impl Drop for Visit {
     }
 }
 
+/// How much a session is drawn to a process (rendezvous hashing).
+fn affinity(session: &[u8], pid: u32) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    (session, pid).hash(&mut hasher);
+    hasher.finish()
+}
+
 /// A primary that has just started.
 pub(crate) type Born = (Arc<Primary>, Watch);
 
@@ -83,9 +91,13 @@ pub(crate) async fn first(
 }
 
 impl Generation {
-    /// A process that serves the surfaces now; several take turns, one visit each.
-    pub fn primary(&self) -> Option<Arc<Primary>> {
+    /// A process that serves the surfaces now; several take turns, one visit each. Requests of one session go to the same
+    /// one as long as it lives, and a death moves only the sessions of who died.
+    pub fn primary(&self, session: Option<&[u8]>) -> Option<Arc<Primary>> {
         let seats = self.primaries.seats.load();
+        if let Some(session) = session {
+            return seats.iter().max_by_key(|seat| affinity(session, seat.pid)).map(Arc::clone);
+        }
         let visits = self.primaries.visits.load(Ordering::Relaxed);
         seats.get(visits.checked_rem(seats.len())?).map(Arc::clone)
     }

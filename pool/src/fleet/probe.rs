@@ -31,6 +31,7 @@ pub(crate) async fn probe(generation: &Arc<Generation>, timeout: Duration) -> Re
         principal: None,
         depth: 0,
         feed: None,
+        session: None,
     };
     match generation.call(call).await.outcome {
         Outcome::Done { flags, payload, .. } => {
@@ -53,8 +54,10 @@ pub(crate) async fn probe(generation: &Arc<Generation>, timeout: Duration) -> Re
             let detail = format!("healthcheck of {} took too long", check.export);
             Err(PullError::refused(Step::Probe, detail).because(Cause::Late))
         }
-        Outcome::QueueFull { .. } | Outcome::Entangled | Outcome::CrashLoop { .. } | Outcome::Stopping => {
-            refused(format!("healthcheck of {} found no worker", check.export))
-        }
+        Outcome::QueueFull { .. }
+        | Outcome::Entangled
+        | Outcome::CrashLoop { .. }
+        | Outcome::Session(_)
+        | Outcome::Stopping => refused(format!("healthcheck of {} found no worker", check.export)),
     }
 }

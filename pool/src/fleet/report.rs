@@ -7,6 +7,8 @@ use super::{
     directory::{Seated, surfaces},
     generation::Generation,
     metrics::PoolMetrics,
+    pool::Pool,
+    receipt::Kept,
     status::{PackageStatus, WorkerStatus},
 };
 use crate::process::usage;
@@ -28,7 +30,7 @@ impl Generation {
     pub(crate) fn status(&self, seated: &Seated) -> PackageStatus {
         let mount = &seated.mount;
         let now = self.slots.snapshot();
-        let workers: Vec<WorkerStatus> = now
+        let mut workers: Vec<WorkerStatus> = now
             .seats
             .iter()
             .map(|seat| WorkerStatus {
@@ -40,8 +42,17 @@ impl Generation {
                 },
                 outstanding: seat.outstanding,
                 answered: seat.worker.channel.answered(),
+                sessions: seat.sessions,
             })
             .collect();
+        workers.extend(self.solitary.workers().iter().map(|worker| WorkerStatus {
+            pid: worker.pid,
+            state: "isolated",
+            // One at a time.
+            outstanding: u32::from(worker.channel.with_ticket(worker.channel.started(), |_| ()).is_some()),
+            answered: worker.channel.answered(),
+            sessions: 1,
+        }));
         let template = self.template_pid.load(Ordering::Relaxed);
         let primaries = self.primary_pids();
         let pids = workers.iter().map(|worker| worker.pid).chain(primaries.iter().copied()).chain([template]);
@@ -85,10 +96,34 @@ impl Generation {
         };
         count("busy", busy);
         count("idle", now.seats.len() - busy);
+        count("isolated", self.solitary.workers().len());
         count("starting", self.starting.load(Ordering::Relaxed));
         let waiting: usize = now.waiting.iter().sum();
         metrics.queue_depth.with_label_values(&[package]).set(i64::try_from(waiting).unwrap_or(i64::MAX));
         let ratio = busy as f64 / now.seats.len().max(1) as f64;
         metrics.slots_busy.with_label_values(&[package]).set(ratio);
+    }
+}
+
+impl Pool {
+    /// Receipts of rollouts, newest first.
+    pub fn rollouts(&self) -> Vec<Kept> {
+        self.receipts.all()
+    }
+
+    /// One receipt.
+    pub fn rollout(&self, id: &str) -> Option<Kept> {
+        self.receipts.one(id)
+    }
+
+    /// Brings the gauges up to date; to be called before they are read.
+    pub fn refresh_metrics(&self) {
+        let metrics = &self.fleet.metrics;
+        metrics.workers.reset();
+        metrics.slots_busy.reset();
+        metrics.queue_depth.reset();
+        for seated in self.directory.load().standing() {
+            seated.mount.generation.refresh_metrics(metrics, &seated.mount.id.to_string());
+        }
     }
 }

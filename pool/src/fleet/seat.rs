@@ -1,8 +1,10 @@
 //! A worker among the slots.
 
-use std::{sync::Arc, time::Instant};
+use std::{collections::VecDeque, sync::Arc, time::Instant};
 
-use super::ticket::CallTicket;
+use tokio::sync::oneshot;
+
+use super::{place::Granted, ticket::CallTicket};
 use crate::process::{Lane, Worker};
 
 pub(super) type Seated = Arc<Worker<CallTicket>>;
@@ -18,6 +20,10 @@ pub(super) struct Seat {
     pub(super) served: u32,
     /// When it began to be busy, or when its last call ended if that was later.
     pub(super) since: Instant,
+    /// Sessions that it keeps.
+    pub(super) sessions: u32,
+    /// Calls of those that wait for it, by lane.
+    pub(super) bound: [VecDeque<(u64, oneshot::Sender<Granted>)>; 2],
 }
 
 /// Calls of a new worker that say little: they fault in memory that the template shared.

@@ -17,34 +17,34 @@ use super::{
     place::{Granted, Place},
     queue::{Queue, Term},
     seat::{COLD, Seat, Seated},
-    snapshot::{SeatView, Snapshot},
     window::Window,
 };
 use crate::process::Lane;
 
 #[derive(Debug)]
-struct LaneState {
-    window: Window,
+pub(super) struct LaneState {
+    pub(super) window: Window,
     /// Calls at once that the manifest allows on one worker; for sync calls the window may allow more.
     declared: u32,
-    waiting: Queue<oneshot::Sender<Granted>>,
+    pub(super) waiting: Queue<oneshot::Sender<Granted>>,
 }
 
 #[derive(Debug)]
-struct State {
-    lanes: [LaneState; 2],
-    seats: Vec<Seat>,
+pub(super) struct State {
+    pub(super) lanes: [LaneState; 2],
+    pub(super) seats: Vec<Seat>,
     /// Keys of idle seats, the most recently used last.
     idle: Vec<u64>,
-    next_key: u64,
-    closed: bool,
+    /// Keys of seats, and of calls that wait for one particular seat.
+    pub(super) next_key: u64,
+    pub(super) closed: bool,
     resting: bool,
 }
 
 /// All slots of one generation.
 #[derive(Debug)]
 pub(crate) struct Slots {
-    state: Mutex<State>,
+    pub(super) state: Mutex<State>,
     /// Rung when calls begin to wait.
     pub(crate) pressure: Notify,
     pack_budget_us: f32,
@@ -53,8 +53,8 @@ pub(crate) struct Slots {
 /// One slot. Dropping it gives it back; the ticket that carries it does so when the worker says that the call is over.
 #[derive(Debug)]
 pub(crate) struct Slot {
-    slots: Arc<Slots>,
-    key: u64,
+    pub(super) slots: Arc<Slots>,
+    pub(super) key: u64,
     lane: Lane,
     micros: Option<u32>,
     pub(crate) worker: Seated,
@@ -91,7 +91,7 @@ impl State {
     }
 
     #[expect(clippy::indexing_slicing, reason = "two lanes, and `index` is below two")]
-    fn capacity(&self, lane: Lane) -> u32 {
+    pub(super) fn capacity(&self, lane: Lane) -> u32 {
         let state = &self.lanes[lane.index()];
         match lane {
             Lane::Sync => state.window.size().max(state.declared),
@@ -135,7 +135,12 @@ impl State {
         None
     }
 
-    fn find(&self, key: u64) -> Option<usize> {
+    #[expect(clippy::indexing_slicing, reason = "two lanes, and `index` is below two")]
+    pub(super) fn is_unwaited(&self, lane: Lane) -> bool {
+        self.lanes[lane.index()].waiting.is_empty()
+    }
+
+    pub(super) fn find(&self, key: u64) -> Option<usize> {
         self.seats.binary_search_by_key(&key, |seat| seat.key).ok()
     }
 }
@@ -191,21 +196,34 @@ impl Slots {
         self.state.lock().lane(lane).waiting.leave(tenant, id);
     }
 
-    #[expect(clippy::indexing_slicing, reason = "`choose` returns an index of `seats`; two lanes")]
     fn take(self: &Arc<Self>, state: &mut State, lane: Lane) -> Option<Slot> {
         let found = state.choose(lane, self.pack_budget_us)?;
+        Some(self.slot_of(state, found, lane))
+    }
+
+    /// A slot of the seat at an index of `seats`.
+    #[expect(clippy::indexing_slicing, reason = "the caller has found that index; two lanes")]
+    pub(super) fn slot_of(self: &Arc<Self>, state: &mut State, found: usize, lane: Lane) -> Slot {
+        self.stir(state);
+        let seat = &mut state.seats[found];
+        seat.begin(lane);
+        if std::mem::take(&mut seat.listed_idle) {
+            let key = seat.key;
+            state.idle.retain(|idle| *idle != key);
+        }
+        let seat = &state.seats[found];
+        Slot { slots: Arc::clone(self), key: seat.key, lane, micros: None, worker: Arc::clone(&seat.worker) }
+    }
+
+    fn stir(&self, state: &mut State) {
         if std::mem::take(&mut state.resting) {
             self.pressure.notify_one();
         }
-        let seat = &mut state.seats[found];
-        seat.begin(lane);
-        Some(Slot {
-            slots: Arc::clone(self),
-            key: seat.key,
-            lane,
-            micros: None,
-            worker: Arc::clone(&seat.worker),
-        })
+    }
+
+    /// Something runs that has no slot: the supervisor must not rest.
+    pub(crate) fn wake(&self) {
+        self.stir(&mut self.state.lock());
     }
 
     #[expect(clippy::indexing_slicing, reason = "`find` returns an index of `seats`; two lanes")]
@@ -228,6 +246,8 @@ impl Slots {
                 seat.listed_idle = true;
                 state.idle.push(key);
             }
+            // Calls of its sessions first: others may go elsewhere.
+            self.resume(&mut state, found, &mut refused);
         }
         self.dispatch(&mut state, &mut refused);
         drop(state);
@@ -280,6 +300,8 @@ impl Slots {
             listed_idle: true,
             served: 0,
             since: Instant::now(),
+            sessions: 0,
+            bound: Default::default(),
         });
         state.idle.push(key);
         self.dispatch(&mut state, &mut refused);
@@ -313,7 +335,8 @@ impl Slots {
         let mut cold: Vec<(Instant, u64)> = state
             .seats
             .iter()
-            .filter(|seat| seat.total() == 0 && !seat.retiring && seat.since.elapsed() >= idle_for)
+            .filter(|seat| seat.sessions == 0 && seat.total() == 0 && !seat.retiring)
+            .filter(|seat| seat.since.elapsed() >= idle_for)
             .map(|seat| (seat.since, seat.key))
             .collect();
         cold.sort_unstable();
@@ -333,31 +356,9 @@ impl Slots {
         let mut state = self.state.lock();
         state.closed = true;
         let waiting: Vec<_> = state.lanes.iter_mut().flat_map(|lane| lane.waiting.drain()).collect();
+        let bound: Vec<_> = state.seats.iter_mut().map(|seat| std::mem::take(&mut seat.bound)).collect();
         drop(state);
-        drop(waiting);
-    }
-
-    /// A picture of now.
-    pub(crate) fn snapshot(&self) -> Snapshot {
-        let state = self.state.lock();
-        let [sync, concurrent] = &state.lanes;
-        Snapshot {
-            waiting: [sync.waiting.len(), concurrent.waiting.len()],
-            oldest: state.lanes.iter().filter_map(|lane| lane.waiting.oldest()).min(),
-            capacity: [state.capacity(Lane::Sync), state.capacity(Lane::Async)],
-            cost: [sync.window, concurrent.window]
-                .map(|window| Duration::from_secs_f32(window.cost_us() / 1e6)),
-            seats: state
-                .seats
-                .iter()
-                .map(|seat| SeatView {
-                    worker: Arc::clone(&seat.worker),
-                    outstanding: seat.total(),
-                    still: seat.since.elapsed(),
-                    retiring: seat.retiring,
-                })
-                .collect(),
-        }
+        drop((waiting, bound));
     }
 
     /// Turns until a tenant's newest call has its own.

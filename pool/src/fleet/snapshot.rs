@@ -5,8 +5,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::ticket::CallTicket;
-use crate::process::Worker;
+use super::{slots::Slots, ticket::CallTicket};
+use crate::process::{Lane, Worker};
 
 /// What the slots looked like at one moment; arrays are by lane, sync first.
 #[derive(Debug)]
@@ -27,4 +27,32 @@ pub(crate) struct SeatView {
     /// How long none of its calls has begun or ended.
     pub(crate) still: Duration,
     pub(crate) retiring: bool,
+    /// Sessions that it keeps.
+    pub(crate) sessions: u32,
+}
+
+impl Slots {
+    /// A picture of now.
+    pub(crate) fn snapshot(&self) -> Snapshot {
+        let state = self.state.lock();
+        let [sync, concurrent] = &state.lanes;
+        Snapshot {
+            waiting: [sync.waiting.len(), concurrent.waiting.len()],
+            oldest: state.lanes.iter().filter_map(|lane| lane.waiting.oldest()).min(),
+            capacity: [state.capacity(Lane::Sync), state.capacity(Lane::Async)],
+            cost: [sync.window, concurrent.window]
+                .map(|window| Duration::from_secs_f32(window.cost_us() / 1e6)),
+            seats: state
+                .seats
+                .iter()
+                .map(|seat| SeatView {
+                    worker: Arc::clone(&seat.worker),
+                    outstanding: seat.total(),
+                    still: seat.since.elapsed(),
+                    retiring: seat.retiring,
+                    sessions: seat.sessions,
+                })
+                .collect(),
+        }
+    }
 }

@@ -15,6 +15,7 @@ use super::{
     generation::{FleetSettings, Generation, Health},
     primaries::{self, Primaries},
     slots::Slots,
+    solitary::Solitary,
     status::ForkStatus,
     supervisor,
     totals::Totals,
@@ -94,6 +95,7 @@ impl Generation {
             preload,
             threads,
             slots: Slots::new(threads, concurrency, settings.pack_budget),
+            solitary: Solitary::default(),
             primaries: Primaries::default(),
             template_pid: AtomicU32::new(template.pid()),
             template: tokio::sync::Mutex::new(Some(template)),
@@ -163,12 +165,14 @@ impl Generation {
         self.settings.background.spawn(async move {
             let before = worker.channel.answered();
             let death = worker.ended(watch).await;
+            // First, so that calls that wait for it know why it is gone.
+            generation.bereave(&worker, &death);
             generation.slots.remove(key);
             generation.mourn(&worker, &death, worker.channel.answered() > before);
         });
     }
 
-    fn mourn(&self, worker: &Worker<super::ticket::CallTicket>, death: &Death, answered: bool) {
+    pub(super) fn mourn(&self, worker: &Worker<super::ticket::CallTicket>, death: &Death, answered: bool) {
         let package = self.installed.package.id.to_string();
         self.settings.metrics.worker_exits.with_label_values(&[package.as_str(), death.label()]).inc();
         if *death == Death::Retired || *self.ending.borrow() {
@@ -205,6 +209,9 @@ impl Generation {
         self.slots.close();
         for seat in self.slots.snapshot().seats {
             seat.worker.kill(Death::Retired);
+        }
+        for worker in self.solitary.workers() {
+            worker.kill(Death::Retired);
         }
         // Only while the template lives is the number of its group surely its own.
         if let Some(template) = self.template.lock().await.take().filter(|template| template.is_alive()) {

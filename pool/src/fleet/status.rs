@@ -115,12 +115,14 @@ pub struct PackageStatus {
 pub struct WorkerStatus {
     /// Process id.
     pub pid: u32,
-    /// `idle`, `busy`, `retiring`.
+    /// `idle`, `busy`, `retiring`; `isolated`: it belongs to one session.
     pub state: &'static str,
     /// Calls outstanding.
     pub outstanding: u32,
     /// Calls answered.
     pub answered: u64,
+    /// Sessions that live in it.
+    pub sessions: u32,
 }
 
 /// A source that could not be mounted.

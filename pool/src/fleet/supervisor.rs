@@ -47,7 +47,7 @@ pub(crate) async fn run(generation: Arc<Generation>) {
     let mut quiet = 0;
     loop {
         // A package that nobody calls costs nothing: the next call wakes this up.
-        let resting = quiet >= QUIET && generation.slots.rest();
+        let resting = quiet >= QUIET && !generation.solitary.is_busy() && generation.slots.rest();
         tokio::select! {
             _ = ending.changed() => return,
             () = generation.slots.pressure.notified() => quiet = 0,
@@ -203,13 +203,14 @@ fn reap(generation: &Generation) {
 fn watch_memory(generation: &Generation, now: &Snapshot) {
     let limit_mb = generation.installed.package.workers.memory_mb;
     let limit = limit_mb.saturating_mul(1024 * 1024);
-    for seat in &now.seats {
-        let pid = seat.worker.pid;
+    let alone = generation.solitary.workers();
+    for worker in now.seats.iter().map(|seat| &seat.worker).chain(&alone) {
+        let pid = worker.pid;
         // The cheap upper bound first: only a worker that could be over it is measured properly.
         let over = usage::resident(pid).is_some_and(|bytes| bytes > limit)
             && usage::own(pid).is_some_and(|bytes| bytes > limit);
         if over {
-            seat.worker.kill(Death::OutOfMemory { limit_mb });
+            worker.kill(Death::OutOfMemory { limit_mb });
         }
     }
 }

@@ -9,14 +9,14 @@ use super::{
     exchange::{Origin, Wait},
     flow::Feed,
     generation::Generation,
-    slots::Slot,
+    hold::Hold,
 };
 use crate::process::{Answering, Invoked, Item, Lane, Line, Overrun, Reply, Ticket};
 
 /// Gives the slot back when the worker says that the call is over, whether or not its caller is still there.
 #[derive(Debug)]
 pub(crate) struct CallTicket {
-    pub(crate) slot: Slot,
+    pub(crate) slot: Hold,
     pub(crate) answer: oneshot::Sender<Reply>,
     pub(crate) generation: Arc<Generation>,
     /// What is known of it, for calls that its handler makes.

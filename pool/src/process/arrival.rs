@@ -1,7 +1,7 @@
 //! What a frame of a worker means. Pure: a frame enters, a value leaves.
 
-use bytes::Bytes;
-use par_proto::frames::{FLAG_ABANDONED, FLAG_OCTETS, FLAG_STREAM, Frame, Header, Kind};
+use bytes::{Bytes, BytesMut};
+use par_proto::frames::{Decoder, FLAG_ABANDONED, FLAG_OCTETS, FLAG_STREAM, Frame, FrameError, Header, Kind};
 use serde::Deserialize;
 
 use super::reply::{Invoked, Item, Reply};
@@ -43,6 +43,7 @@ pub(super) fn arrival(frame: Frame) -> Arrival {
         | Kind::Reply
         | Kind::Recall
         | Kind::Stop
+        | Kind::Forget
         | Kind::Ready
         | Kind::Failed => Arrival::Nothing,
     }
@@ -61,6 +62,22 @@ fn invoked(header: &Header, meta: &[u8], input: Bytes) -> Invoked {
     // What cannot be read names no agent and no call, which is answered as such.
     let Wanted { agent_id, parent } = serde_json::from_slice(meta).unwrap_or_default();
     Invoked { id: header.call, parent, agent_id, streams: header.flags & FLAG_STREAM != 0, input }
+}
+
+/// Takes the complete frames out of what a worker has sent.
+pub(super) fn collect(
+    decoder: &mut Decoder,
+    inbox: &mut BytesMut,
+    frames: &mut Vec<Frame>,
+) -> Result<(), FrameError> {
+    while let Some(frame) = decoder.next(inbox)? {
+        let from_worker = frame.header.kind as u8 >= Kind::Ready as u8;
+        if !from_worker {
+            return Err(FrameError::UnknownKind(frame.header.kind as u8));
+        }
+        frames.push(frame);
+    }
+    Ok(())
 }
 
 #[cfg(test)]

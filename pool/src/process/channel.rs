@@ -19,7 +19,7 @@ use std::{
 };
 
 use bytes::{Buf, BytesMut};
-use par_proto::frames::{Decoder, Frame, FrameError, Header, JOURNAL_SIZE, JournalImage, Kind, encode};
+use par_proto::frames::{Decoder, Frame, Header, JOURNAL_SIZE, JournalImage, Kind, encode};
 use parking_lot::Mutex;
 use tokio::{
     io::AsyncReadExt,
@@ -29,7 +29,7 @@ use tokio::{
 };
 
 use super::{
-    arrival::{Arrival, arrival},
+    arrival::{Arrival, arrival, collect},
     death::Death,
     nested::Nested,
     reply::{CallFrame, Invoked, Item, Overrun, Reply, Ticket},
@@ -182,6 +182,12 @@ impl<T: Ticket> Channel<T> {
     /// Lets a call send so many bytes of items more.
     pub(crate) fn credit(&self, id: u64, bytes: u32) {
         self.say(Kind::Credit, id, bytes);
+    }
+
+    /// Tells the worker that a session is over: its state is dropped.
+    pub(crate) fn forget(&self, session: u64) {
+        let header = Header { size: 0, meta: 0, kind: Kind::Forget, flags: 0, call: 0, a: 0, b: 0 };
+        self.side.send(header, format!("{{\"session\":{session}}}").as_bytes(), b"");
     }
 
     /// Asks for every call that has not started.
@@ -395,21 +401,6 @@ fn read_journal(journal: &OwnedFd) -> io::Result<Vec<u8>> {
     let length = rustix::io::pread(journal.as_fd(), &mut bytes[..], 0)?;
     bytes.truncate(length);
     Ok(bytes)
-}
-
-pub(super) fn collect(
-    decoder: &mut Decoder,
-    inbox: &mut BytesMut,
-    frames: &mut Vec<Frame>,
-) -> Result<(), FrameError> {
-    while let Some(frame) = decoder.next(inbox)? {
-        let from_worker = frame.header.kind as u8 >= Kind::Ready as u8;
-        if !from_worker {
-            return Err(FrameError::UnknownKind(frame.header.kind as u8));
-        }
-        frames.push(frame);
-    }
-    Ok(())
 }
 
 impl<T> std::fmt::Debug for Channel<T> {

@@ -4,7 +4,7 @@
 use bytes::BytesMut;
 use par_proto::frames::{Decoder, Frame};
 
-use super::{channel::collect, control::Said};
+use super::{arrival::collect, control::Said};
 
 /// One message of a template.
 pub fn said(bytes: &[u8]) {

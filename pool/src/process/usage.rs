@@ -38,8 +38,17 @@ pub(crate) fn own(pid: u32) -> Option<u64> {
 
 /// Memory that could be used without swapping, in bytes.
 pub(crate) fn available_memory() -> Option<u64> {
+    memory("MemAvailable:")
+}
+
+/// Memory of the machine, in bytes.
+pub(crate) fn total_memory() -> Option<u64> {
+    memory("MemTotal:")
+}
+
+fn memory(field: &str) -> Option<u64> {
     let text = std::fs::read_to_string("/proc/meminfo").ok()?;
-    let line = text.lines().find(|line| line.starts_with("MemAvailable:"))?;
+    let line = text.lines().find(|line| line.starts_with(field))?;
     let kilobytes: u64 = line.split_ascii_whitespace().nth(1)?.parse().ok()?;
     Some(kilobytes * 1024)
 }

@@ -130,6 +130,7 @@ fn run(config: Config, logging: Logging, begin: Instant) -> anyhow::Result<()> {
         container: container.clone(),
         pool: Arc::new(Arc::clone(&pool)),
         rollouts: Arc::new(Arc::clone(&pool)),
+        sessions: Arc::new(Arc::clone(&pool)),
         config: Arc::clone(&config),
         redactor: logging.sink.redactor(),
         recent: Arc::clone(&logging.recent),

@@ -207,6 +207,7 @@ mod with_routes {
             container: None,
             pool: Arc::new(Nothing),
             rollouts: Arc::new(crate::control::scripted::Scripted),
+            sessions: Arc::new(crate::control::scripted::Scripted),
             hook: crate::control::scripted::hook(),
             config: Arc::new(config),
             redactor: crate::observe::Redactor::new(),

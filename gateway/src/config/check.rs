@@ -24,6 +24,7 @@ mod limits;
 mod registry;
 mod rollout;
 mod sandbox;
+mod sessions;
 mod signatures;
 mod single;
 mod tls;
@@ -90,6 +91,7 @@ pub(super) fn check(flags: &Flags, environment: &Environment) -> Result<Config, 
         registry: check.registry().filter(|_| !is_single),
         registry_secrets: check.registry_secrets(),
         rollout: check.rollout(),
+        sessions: check.sessions(),
         sandbox: check.sandbox(&data_dir, raw::file(flags, environment), &mut warnings),
         webhooks: check.webhooks(&mut warnings),
         identity,

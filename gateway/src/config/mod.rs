@@ -11,7 +11,7 @@ use std::{
 };
 
 use par_pool::{
-    fleet::{RegistrySettings, RolloutSettings},
+    fleet::{RegistrySettings, RolloutSettings, SessionSettings},
     package::{S3Settings, SignaturePolicy, Source},
     process::SandboxSettings,
 };
@@ -77,6 +77,8 @@ pub(crate) struct Config {
     pub(crate) registry_secrets: Vec<Secret>,
     /// How versions replace each other.
     pub(crate) rollout: RolloutSettings,
+    /// How many sessions there may be.
+    pub(crate) sessions: SessionSettings,
     /// What packages may reach of this host.
     pub(crate) sandbox: SandboxSettings,
     /// Who is told what happens to packages and agents.

@@ -45,6 +45,7 @@ impl From<&Config> for PoolSettings {
             dev: config.dev,
             events: EventSink::none(),
             rollout: config.rollout.clone(),
+            sessions: config.sessions,
             sandbox: config.sandbox.clone(),
             alias: config.single.as_ref().map(|single| single.agent_app_id.clone().into()),
             registry: config.registry.clone(),

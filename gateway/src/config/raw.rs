@@ -113,6 +113,9 @@ settings! {
     BAKE_MIN_CALLS = "rollout.bake_min_calls";
     BAKE_ERROR_POINTS = "rollout.bake_error_points";
     BAKE_P99_RATIO = "rollout.bake_p99_ratio";
+    SESSIONS_PER_PACKAGE = "sessions.per_package";
+    SESSIONS_PER_TENANT = "sessions.per_tenant";
+    SESSIONS_MEMORY = "sessions.memory_mb";
     WEBHOOK_URL = "webhooks.url", "WEBHOOK_URL";
     WEBHOOK_SECRET = "webhooks.secret", "WEBHOOK_SECRET";
     IMPORT_TIMEOUT = "pool.import_timeout";

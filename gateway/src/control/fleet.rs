@@ -5,8 +5,8 @@ use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 use async_trait::async_trait;
 use par_pool::{
     fleet::{
-        AgentStatus, Failure, KeptReceipt, LazyStatus, LoadError, LoadOptions, Loaded, PackageStatus, Pool,
-        ReloadReport, ReloadRequest, RolledBack, SwitchError, Unloaded,
+        AgentStatus, EndError, Failure, KeptReceipt, LazyStatus, LoadError, LoadOptions, Loaded,
+        PackageStatus, Pool, ReloadReport, ReloadRequest, RolledBack, SessionStatus, SwitchError, Unloaded,
     },
     package::Source,
 };
@@ -129,5 +129,23 @@ impl Rollouts for Arc<Pool> {
 
     fn lazy(&self) -> Vec<LazyStatus> {
         Pool::lazy(self)
+    }
+}
+
+/// What callers keep between their calls; see [`Pool`] for what each method promises.
+pub(crate) trait Sessions: Send + Sync {
+    /// Every session; measures their workers.
+    fn sessions(&self) -> Vec<SessionStatus>;
+    /// Ends a session.
+    fn end_session(&self, id: &str, package: Option<&str>) -> Result<(), EndError>;
+}
+
+impl Sessions for Arc<Pool> {
+    fn sessions(&self) -> Vec<SessionStatus> {
+        Pool::sessions(self)
+    }
+
+    fn end_session(&self, id: &str, package: Option<&str>) -> Result<(), EndError> {
+        Pool::end_session(self, id, package)
     }
 }

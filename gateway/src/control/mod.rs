@@ -26,6 +26,7 @@ mod refusal;
 mod reload;
 mod rollouts;
 mod runtime;
+mod sessions;
 mod single;
 mod unread;
 mod upload;
@@ -36,7 +37,7 @@ pub(crate) mod scripted;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use fleet::{Fleet, Rollouts};
+pub(crate) use fleet::{Fleet, Rollouts, Sessions};
 
 use self::refusal::Refusal;
 pub(crate) use self::{
@@ -78,6 +79,8 @@ pub(crate) struct ControlState {
     pub(crate) pool: Arc<dyn Fleet>,
     /// How their versions replace each other.
     pub(crate) rollouts: Arc<dyn Rollouts>,
+    /// What callers keep between their calls.
+    pub(crate) sessions: Arc<dyn Sessions>,
     /// The configuration.
     pub(crate) config: Arc<Config>,
     /// What keeps secrets out of answers.
@@ -116,6 +119,8 @@ pub(crate) fn router(state: ControlState) -> Router {
         .route("/runtime/rollouts", get(rollouts::list))
         .route("/runtime/rollouts/{id}", get(rollouts::one))
         .route("/runtime/reload", post(reload::reload))
+        .route("/runtime/sessions", get(sessions::list))
+        .route("/runtime/sessions/{id}", delete(sessions::end))
         .route("/agents", get(agents::list))
         .route("/runtime/agents", get(agents::list))
         .route("/agents/{*rest}", get(agents::one))

@@ -16,8 +16,8 @@ use utoipa::{
 };
 
 use super::{
-    agents, asker::Caller, body, deliveries, health, load, logs, packages, reload, rollouts, runtime, single,
-    upload, webhook,
+    agents, asker::Caller, body, deliveries, health, load, logs, packages, reload, rollouts, runtime,
+    sessions, single, upload, webhook,
 };
 use crate::problem::PROBLEM_JSON;
 
@@ -30,6 +30,7 @@ use crate::problem::PROBLEM_JSON;
         runtime::info, runtime::metrics, runtime::shutdown,
         packages::list, packages::unload, load::load, upload::upload,
         rollouts::list, rollouts::one, rollouts::rollback, rollouts::traffic, reload::reload, webhook::registry,
+        sessions::list, sessions::end,
         agents::list, agents::one, agents::enable,
         logs::logs, deliveries::deliveries, document,
     ),
@@ -38,6 +39,7 @@ use crate::problem::PROBLEM_JSON;
         (name = "agents", description = "Call and switch agents"),
         (name = "packages", description = "Mount and unmount packages; for operators"),
         (name = "rollouts", description = "Versions that replace each other"),
+        (name = "sessions", description = "What callers keep between their calls"),
         (name = "runtime", description = "The runtime itself"),
         (name = "health", description = "For load balancers"),
     )
@@ -163,6 +165,8 @@ mod tests {
             ("get", "/runtime/rollouts"),
             ("get", "/runtime/rollouts/{id}"),
             ("post", "/runtime/reload"),
+            ("get", "/runtime/sessions"),
+            ("delete", "/runtime/sessions/{id}"),
             ("post", "/runtime/webhooks/registry"),
             ("get", "/runtime/webhooks/deliveries"),
             ("post", "/runtime/agents/{id}/enable"),

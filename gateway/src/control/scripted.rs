@@ -4,13 +4,14 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use async_trait::async_trait;
 use par_pool::fleet::{
-    KeptReceipt, LazyStatus, Reload, ReloadReport, ReloadRequest, Reloaded, RolledBack, SwitchError,
+    EndError, KeptReceipt, LazyStatus, Reload, ReloadReport, ReloadRequest, Reloaded, RolledBack,
+    SessionStatus, SwitchError,
 };
 use par_proto::ids::{PackageName, Version};
 use serde_json::json;
 
 use super::{
-    fleet::Rollouts,
+    fleet::{Rollouts, Sessions},
     webhook::{Hook, Verifier},
 };
 
@@ -53,6 +54,21 @@ impl Rollouts for Scripted {
 
     fn lazy(&self) -> Vec<LazyStatus> {
         Vec::new()
+    }
+}
+
+/// `once` lives, `twice` lives in two packages, and one id is hard to spell.
+impl Sessions for Scripted {
+    fn sessions(&self) -> Vec<SessionStatus> {
+        Vec::new()
+    }
+
+    fn end_session(&self, id: &str, package: Option<&str>) -> Result<(), EndError> {
+        match (id, package) {
+            ("twice", None) => Err(EndError::Several(vec!["a".to_owned(), "b".to_owned()])),
+            ("once" | "twice" | "a/b%", _) => Ok(()),
+            _ => Err(EndError::Unknown),
+        }
     }
 }
 

@@ -166,6 +166,7 @@ fn bench(dev: bool) -> Bench {
         container: None,
         pool: Arc::clone(&fleet) as Arc<dyn Fleet>,
         rollouts: Arc::new(crate::control::scripted::Scripted),
+        sessions: Arc::new(crate::control::scripted::Scripted),
         hook: crate::control::scripted::hook(),
         config: Arc::new(config),
         redactor: crate::observe::Redactor::new(),
@@ -228,11 +229,13 @@ async fn each_route_asks_for_its_role() {
         ("GET", "/runtime/openapi.json", caller),
         ("GET", "/runtime/packages", viewer),
         ("GET", "/runtime/logs", viewer),
+        ("GET", "/runtime/sessions", viewer),
         ("GET", "/runtime/webhooks/deliveries", viewer),
         ("GET", "/metrics", viewer),
         ("POST", "/runtime/agents/say/enable", operator),
         ("POST", "/runtime/shutdown", operator),
         ("DELETE", "/runtime/packages/echo@1.0.0", operator),
+        ("DELETE", "/runtime/sessions/once", operator),
         ("POST", "/runtime/packages/load", operator),
         ("POST", "/runtime/packages/upload", operator),
     ] {
@@ -388,3 +391,4 @@ async fn shutdown_begins_the_end_and_metrics_are_text() {
 
 mod deliveries;
 mod loading;
+mod sessions;

@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use par_pool::fleet::Agent;
+use par_pool::{fleet::Agent, session::SessionId};
 use par_proto::{code::Code, ids::is_request_id};
 
 use super::{client::Client, front::Front, grpc::Exchange, premises::Premises, rest::Rest, who::Decision};
@@ -31,6 +31,8 @@ pub(crate) struct Ctx {
     pub(crate) caller: Option<Arc<Caller>>,
     pub(crate) decision: Decision,
     pub(crate) agent: Option<Arc<Agent>>,
+    /// The session that the call names; stands in the answer.
+    pub(crate) session: Option<SessionId>,
     /// The package whose surface answers, if no agent does.
     pub(crate) premises: Option<Arc<Premises>>,
     /// What its REST surface needs; none: the request is not for one.
@@ -88,6 +90,7 @@ impl Ctx {
             caller: None,
             decision: Decision::Open,
             agent: None,
+            session: None,
             premises: None,
             rest: None,
             strip: 0,

@@ -95,7 +95,7 @@ fn rest(ctx: &Ctx, agent: &Agent, wrapping: &Wrapping, usage: Option<&RawValue>)
             "package_id": agent.mount.id,
             "version": agent.id.package.version,
             "generation": agent.mount.generation.number,
-            "session_id": wrapping.session_id,
+            "session_id": ctx.session,
             "usage": usage,
         },
     })

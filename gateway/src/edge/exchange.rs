@@ -12,9 +12,10 @@ use bytes::Bytes;
 use par_pool::{
     fleet::{self, Agent, Call, Items, Origin, Outcome},
     process::{Answering, Invoked, Line},
+    session::{Claim, SessionId},
 };
-use par_proto::code::Code;
-use serde::Serialize;
+use par_proto::{code::Code, ids::AgentId};
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, value::RawValue};
 
 use super::{
@@ -23,6 +24,7 @@ use super::{
     invoke::{JSON, Success, outcome},
     refusal::Refusal,
     respond::text,
+    session::{denied, owner},
     toll::tokens,
 };
 use crate::{
@@ -89,6 +91,10 @@ impl Edge {
             return Err(Refusal::new(Code::BadRequest, text));
         }
         let mut agent = self.meant(&invoked.agent_id, origin.deadline).await?;
+        let claim = inherited(origin, &agent);
+        if let Some(claim) = &claim {
+            agent = self.pool.resident(&agent, claim).map_err(denied)?;
+        }
         let mut newer = true;
         loop {
             course.agent = Some(Arc::clone(&agent));
@@ -107,6 +113,7 @@ impl Edge {
                 tenant: origin.tenant.clone(),
                 principal: origin.principal.clone(),
                 depth: origin.depth + 1,
+                session: claim.clone(),
                 feed,
             };
             let calling = self.pool.call(&agent, call);
@@ -200,6 +207,25 @@ async fn pass_on(
     answer
 }
 
+/// The session of the call in which this one is made. Not for agents of the same package: their state is the same, and
+/// the call would wait for the one that makes it.
+fn inherited(origin: &Origin, agent: &Agent) -> Option<Claim> {
+    #[derive(Deserialize)]
+    struct Told {
+        agent_id: String,
+        session: Option<Named>,
+    }
+    #[derive(Deserialize)]
+    struct Named {
+        id: SessionId,
+    }
+    let Told { agent_id, session } = serde_json::from_slice(&origin.meta).ok()?;
+    let calling: AgentId = agent_id.parse().ok()?;
+    let id = session.filter(|_| calling.package.name != agent.id.package.name)?.id;
+    let owner = owner(caller_of(origin.principal.as_ref()).as_deref());
+    Some(Claim { id, owner, tenant: origin.tenant.clone().unwrap_or_else(|| Arc::from("")) })
+}
+
 /// What the worker is told of a call that another agent makes: what was told of the first one, for another agent.
 fn meta(origin: &Origin, agent: &Agent) -> Bytes {
     let mut told: Map<String, Value> = serde_json::from_slice(&origin.meta).unwrap_or_default();
@@ -207,6 +233,8 @@ fn meta(origin: &Origin, agent: &Agent) -> Bytes {
     told.insert("version".to_owned(), agent.id.package.version.as_str().into());
     // Files are those of the first call's input, and the token is for who asks for it.
     told.remove("files");
+    // The pool names the session, with the number that it has there.
+    told.remove("session");
     if !agent.mount.package().forward_authorization {
         told.remove("authorization");
     }

@@ -21,6 +21,7 @@ use super::{
     envelope::{Wrapping, unwrap, wrap},
     fit,
     refusal::Refusal,
+    session::denied,
     stream::{self, Answered, Shape},
     toll::count_tokens,
 };
@@ -101,18 +102,24 @@ impl Edge {
         run: Run<'_>,
     ) -> Result<(Answered, Arc<Agent>), Refusal> {
         let Run { input, wrapping, permit, tenant, deadline, shape } = run;
+        let named = wrapping.session_id.as_deref();
+        let claim = Self::claim(session, ctx, &agent, (&input, named), &tenant)?;
+        if let Some(claim) = &claim {
+            agent = self.resident(ctx, agent, claim)?;
+        }
         let mut newer = true;
         loop {
             fit::input(&agent, &input, deadline).await?;
             let mut call = Call {
                 export: agent.export,
-                meta: meta(session, ctx, (&agent.text, &agent.mount), permit, wrapping),
+                meta: meta(session, ctx, (&agent.text, &agent.mount), permit),
                 payload: input.clone(),
                 request_id: Arc::clone(&ctx.request_id),
                 deadline,
                 tenant: Some(Arc::clone(&tenant)),
                 principal: permit.principal(),
                 depth: 0,
+                session: claim.clone(),
                 feed: None,
             };
             let answer = match stream::wanted(&shape) {
@@ -217,13 +224,7 @@ fn plain(body: Bytes, read_later: bool) -> Result<Bytes, Refusal> {
 }
 
 /// Metadata of the call frame. Ids are checked text and need no escaping.
-pub(super) fn meta(
-    session: &Session,
-    ctx: &Ctx,
-    (id, mount): (&str, &Mount),
-    permit: &Permit,
-    wrapping: &Wrapping,
-) -> Bytes {
+pub(super) fn meta(session: &Session, ctx: &Ctx, (id, mount): (&str, &Mount), permit: &Permit) -> Bytes {
     let caller = permit.caller();
     let headers = &session.req_header().headers;
     let mut out = BytesMut::with_capacity(160 + caller.map_or(0, |caller| caller.json.len() + 16));
@@ -238,12 +239,6 @@ pub(super) fn meta(
         out.put_slice(parent.as_bytes());
     }
     out.put_slice(b"\"");
-    if let Some(id) = &wrapping.session_id {
-        out.put_slice(b",\"session\":{\"id\":");
-        // A string always becomes JSON.
-        out.put_slice(&serde_json::to_vec(id).unwrap_or_default());
-        out.put_slice(b"}");
-    }
     if let Some(caller) = caller {
         out.put_slice(b",\"caller\":");
         out.put_slice(&caller.json);
@@ -320,6 +315,7 @@ pub(super) fn outcome(answer: Answer, mount: &Mount) -> Result<Success, Refusal>
             Err(Refusal::new(Code::CrashLoop, format!("the workers of {} die before they answer", mount.id))
                 .retry_after(retry_after))
         }
+        Outcome::Session(why) => Err(denied(why)),
         Outcome::Stopping => Err(Refusal::new(Code::Stopping, "the agent is being stopped")),
     }
 }

@@ -30,6 +30,7 @@ mod refusal;
 mod respond;
 mod rest;
 mod service;
+mod session;
 mod stream;
 mod surface;
 mod tenant;

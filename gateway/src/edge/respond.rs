@@ -119,6 +119,12 @@ impl Edge {
         if ctx.agent.is_some() {
             head.insert_header("server-timing", timing(ctx))?;
         }
+        if let Some(session) = &ctx.session {
+            // Visible characters always may stand in a header.
+            if let Ok(id) = HeaderValue::from_bytes(session.as_str().as_bytes()) {
+                head.insert_header(super::admit::SESSION, id)?;
+            }
+        }
         if let Some(standing) = &ctx.standing {
             head.insert_header("ratelimit-policy", standing.policy.clone())?;
             head.insert_header("ratelimit", standing.left.clone())?;

@@ -12,6 +12,7 @@ use std::{
 };
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use http::{HeaderValue, StatusCode, header};
 use par_pool::{
     fleet::{Guest, Mount, SurfaceState},
@@ -52,6 +53,8 @@ const KEPT: Duration = Duration::from_secs(60);
 #[derive(Debug)]
 pub(crate) struct Rest {
     mount: Arc<Mount>,
+    /// The session that the request names: its process stays the same.
+    session: Option<Bytes>,
     prefix: usize,
     patience: Duration,
     /// Whether both sides may speak at length at the same time.
@@ -101,7 +104,8 @@ impl Edge {
     ) -> Result<(), Refusal> {
         let Spot { mount, premises, prefix, .. } = spot;
         let patience = self.patience(session.req_header(), None)?;
-        let primary = serving(&mount).map_err(|unreachable| unreachable.refusal())?;
+        let named = self.affinity(session, &mount).await?;
+        let primary = serving(&mount, named.as_deref()).map_err(|unreachable| unreachable.refusal())?;
         if primary.facts.rest.is_none() {
             return Err(Refusal::new(Code::NotFound, format!("{} has nothing at this path", mount.id)));
         }
@@ -119,7 +123,9 @@ impl Edge {
         }
         let (is_long, answered) = (is_long(session), false);
         let (clock, sent) = (None, None);
-        ctx.rest = Some(Rest { mount, prefix, patience, is_long, clock, sent, answered, _guest: guest });
+        let session = named;
+        ctx.rest =
+            Some(Rest { mount, session, prefix, patience, is_long, clock, sent, answered, _guest: guest });
         Ok(())
     }
 }
@@ -133,17 +139,18 @@ fn is_long(session: &mut Session) -> bool {
 }
 
 /// The process that serves a package's surfaces now.
-fn serving(mount: &Mount) -> Result<Arc<Primary>, Unreachable> {
+fn serving(mount: &Mount, session: Option<&[u8]>) -> Result<Arc<Primary>, Unreachable> {
     mount
         .generation
-        .primary()
+        .primary(session)
         .ok_or_else(|| Unreachable { package: mount.id.to_string(), state: mount.generation.surfaces() })
 }
 
 impl Rest {
     /// Where the request goes.
     pub(super) fn peer(&self) -> Result<Box<HttpPeer>> {
-        let primary = serving(&self.mount).or_err(ErrorType::ConnectRefused, "no process")?;
+        let primary =
+            serving(&self.mount, self.session.as_deref()).or_err(ErrorType::ConnectRefused, "no process")?;
         // The framework keeps connections by address, and lets one be used again only if its socket has that address;
         // ours have none. This is the one address that it does not compare. The key keeps processes apart.
         let nowhere = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));

@@ -160,14 +160,14 @@ impl Container {
     /// Asks the REST application for anything.
     pub(super) async fn ask_rest(&self) -> Result<(), Unanswered> {
         let primary =
-            self.generation().and_then(|generation| generation.primary()).ok_or(Unanswered::Gone)?;
+            self.generation().and_then(|generation| generation.primary(None)).ok_or(Unanswered::Gone)?;
         probe::rest(&primary).await
     }
 
     /// Asks the gRPC port for its health.
     pub(crate) async fn ask_a2a(&self) -> Result<(), Unanswered> {
         let primary =
-            self.generation().and_then(|generation| generation.primary()).ok_or(Unanswered::Gone)?;
+            self.generation().and_then(|generation| generation.primary(None)).ok_or(Unanswered::Gone)?;
         let services = primary.facts.a2a.as_ref().map(|a2a| a2a.services.as_slice()).unwrap_or_default();
         if self.tls {
             return probe::accepts(self.grpc).await;
@@ -242,7 +242,7 @@ const AGENT_SERVICE: &str = "pixell.agent.AgentService";
 /// What a package has, as its process says where only that can know it.
 fn declared(generation: &Generation) -> Surfaces {
     let package: &Package = &generation.installed.package;
-    let facts = generation.primary().map(|primary| primary.facts.clone());
+    let facts = generation.primary(None).map(|primary| primary.facts.clone());
     let (rest, a2a) = match &facts {
         Some(facts) => (facts.rest.is_some(), facts.a2a.is_some()),
         None => (package.surfaces.rest.is_some(), package.surfaces.a2a.is_some()),

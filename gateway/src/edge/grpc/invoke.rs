@@ -105,13 +105,14 @@ impl Edge {
         let (permit, _guest, tenant) = self.admit_guest(session, ctx, target).await?;
         let call = Call {
             export: number,
-            meta: meta(session, ctx, (&target.id(), mount), &permit, &Wrapping::default()),
+            meta: meta(session, ctx, (&target.id(), mount), &permit),
             payload: action.parameters,
             request_id: Arc::clone(&ctx.request_id),
             deadline,
             tenant: Some(tenant),
             principal: permit.principal(),
             depth: 0,
+            session: None,
             feed: None,
         };
         let answer = tokio::select! {

@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use http::HeaderValue;
 use par_pool::{
     fleet::{Agent, Guest, Mount, SurfaceState},
     process::{A2aFacts, Primary},
@@ -33,6 +34,8 @@ pub(super) struct Target {
     pub(super) premises: Arc<Premises>,
     /// The agent that the id names, or that its package does by itself.
     pub(super) agent: Option<Arc<Agent>>,
+    /// The session that the request names: its process stays the same.
+    session: Option<HeaderValue>,
 }
 
 impl Edge {
@@ -53,8 +56,8 @@ impl Edge {
     /// As the table is now. A package whose agents are all private is not there.
     fn find(&self, session: &Session, id: &str) -> Option<Target> {
         let directory = self.pool.directory();
-        let sticky = session.req_header().headers.get(SESSION).map(http::HeaderValue::as_bytes);
-        let mount = directory.package(id, sticky)?;
+        let session = session.req_header().headers.get(SESSION).cloned();
+        let mount = directory.package(id, session.as_ref().map(HeaderValue::as_bytes))?;
         let premises = Premises::of(mount, &self.metrics);
         let own = directory.find(id).filter(|agent| Arc::ptr_eq(&agent.mount, mount));
         let is_package = mount.id.name.as_str() == id || mount.id.to_string() == id;
@@ -64,7 +67,7 @@ impl Edge {
         }
         let main = || directory.find(&format!("{}/{}", mount.id, mount.package().main_export.as_ref()?));
         let agent = own.or_else(main).filter(|agent| !agent.is_private()).map(Arc::clone);
-        Some(Target { mount: Arc::clone(mount), premises, agent })
+        Some(Target { mount: Arc::clone(mount), premises, agent, session })
     }
 
     /// Lets a request in at the package's own process, once it may use that.
@@ -104,7 +107,7 @@ impl Target {
 
     /// What answers A2A in its own process, if the package has something of that.
     pub(super) fn server(&self) -> Option<Server> {
-        let primary = self.mount.generation.primary()?;
+        let primary = self.mount.generation.primary(self.session.as_ref().map(HeaderValue::as_bytes))?;
         primary.facts.a2a.is_some().then(|| Server(primary))
     }
 

@@ -31,6 +31,7 @@ class Plan:
     neighbour: int = 6
     forks: int = 20
     crashes: int = 5
+    sessions: int = 200
 
 
 # Under four minutes: shows that everything runs and where a figure roughly stands, proves nothing.
@@ -46,6 +47,7 @@ QUICK = Plan(
     neighbour=3,
     forks=8,
     crashes=2,
+    sessions=40,
 )
 
 

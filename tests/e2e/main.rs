@@ -47,6 +47,7 @@
 //! | Versions side by side | [`versions`] |
 //! | Webhooks out: signed, in order, durable, dead letters | [`webhooks_out`] |
 //! | Signals, delay, grace, second signal | [`lifecycle`] |
+//! | Sessions: state, order, whose they are, every way to end and that it is told once; restarts, rollouts, caps, memory | [`sessions`] |
 //! | Rates, calls at once, quotas by tenant and agent; what a refusal costs and tells | [`limits`] |
 //! | Turns and shares of tenants: nobody waits behind the backlog of another | [`fair_share`] |
 //! | Limits, clocks and hygiene of connections; who the client is; which host | [`connections`] |
@@ -106,6 +107,7 @@ mod sandbox;
 mod schemas;
 mod secrets;
 mod security;
+mod sessions;
 mod signatures;
 mod single;
 mod status;

@@ -14,6 +14,7 @@ from .mixed import mixed
 from .neighbour import neighbour
 from .rest import rest
 from .sandbox import sandbox
+from .sessions import sessions
 from .starts import starts
 from .streams import streams
 from .ui import ui
@@ -28,6 +29,7 @@ ROWS: dict[str, Row] = {
     "guarded": guarded,
     "fair": fair,
     "sandbox": sandbox,
+    "sessions": sessions,
     "rest": rest,
     "grpc": grpc,
     "ui": ui,

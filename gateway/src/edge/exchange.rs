@@ -21,7 +21,7 @@ use serde_json::{Map, Value, value::RawValue};
 use super::{
     Edge, fit,
     front::Front,
-    invoke::{JSON, Success, outcome},
+    invoke::{JSON, Success, is_read_later, outcome, plain},
     refusal::Refusal,
     respond::text,
     session::{denied, owner},
@@ -102,12 +102,13 @@ impl Edge {
             let longest = agent.export().and_then(|export| export.timeout);
             let patience = longest.unwrap_or_else(|| self.pool.request_timeout());
             let deadline = origin.deadline.min(Instant::now() + patience);
-            fit::input(&agent, &invoked.input, deadline).await?;
+            let input = plain(invoked.input.clone(), is_read_later(&agent))?;
+            fit::input(&agent, &input, deadline).await?;
             let (feed, items) = invoked.streams.then(|| fleet::stream(fleet::Form::Items, patience)).unzip();
             let call = Call {
                 export: agent.export,
                 meta: meta(origin, &agent),
-                payload: invoked.input.clone(),
+                payload: input,
                 request_id: Arc::clone(&origin.request_id),
                 deadline,
                 tenant: origin.tenant.clone(),
@@ -137,7 +138,7 @@ impl Edge {
                 limiter.charge(tenant, tokens(usage), Moment::now());
             }
             course.bytes_out += success.body.len();
-            return Ok((!is_sent).then_some(success));
+            return Ok((!is_sent || !invoked.streams).then_some(success));
         }
     }
 
@@ -190,7 +191,7 @@ async fn pass_on(
     let mut calling = std::pin::pin!(calling);
     let mut send = async |items: &Items, item: par_pool::process::Item| {
         line.item(&item.payload, item.octets).await;
-        items.consumed(item.payload.len());
+        items.consumed(item.weight());
         course.bytes_out += item.payload.len();
     };
     let answer = loop {

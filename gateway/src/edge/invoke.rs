@@ -127,6 +127,9 @@ impl Edge {
                     let (feed, items) = fleet::stream(form, deadline.saturating_duration_since(ctx.begin));
                     call.feed = Some(feed);
                     match self.pass_on(session, ctx, (&agent, shape), call, items).await? {
+                        Ok(Answered::Whole(success)) => {
+                            return self.checked(ctx, agent, success, deadline).await;
+                        }
                         Ok(answered) => return Ok((answered, agent)),
                         Err(answer) => answer,
                     }
@@ -148,12 +151,23 @@ impl Edge {
             }
             (ctx.queued, ctx.worker, ctx.pid) = (answer.queued, answer.worker, answer.pid);
             let success = outcome(answer, &agent.mount)?;
-            count_tokens(ctx, success.usage.as_deref());
-            if self.validate_output {
-                fit::result(&agent, &success, deadline).await?;
-            }
-            return Ok((Answered::Whole(success), agent));
+            return self.checked(ctx, agent, success, deadline).await;
         }
+    }
+
+    /// What every whole result passes.
+    async fn checked(
+        &self,
+        ctx: &Ctx,
+        agent: Arc<Agent>,
+        success: Success,
+        deadline: Instant,
+    ) -> Result<(Answered, Arc<Agent>), Refusal> {
+        count_tokens(ctx, success.usage.as_deref());
+        if self.validate_output {
+            fit::result(&agent, &success, deadline).await?;
+        }
+        Ok((Answered::Whole(success), agent))
     }
 
     /// What replaced the generation of an agent, if anything did; private ones are for agents only.
@@ -196,7 +210,7 @@ fn accept_json(session: &Session) -> Result<(), Refusal> {
 }
 
 /// Whether the agent has a schema, so that its input is read when it is checked.
-fn is_read_later(agent: &Agent) -> bool {
+pub(super) fn is_read_later(agent: &Agent) -> bool {
     agent.export().is_some_and(|export| export.input_schema.is_some())
 }
 
@@ -212,7 +226,7 @@ pub(super) fn text(body: &Bytes) -> Result<&str, Refusal> {
 }
 
 /// The body as input; an empty one is `{}`. It is JSON unless somebody reads it later.
-fn plain(body: Bytes, read_later: bool) -> Result<Bytes, Refusal> {
+pub(super) fn plain(body: Bytes, read_later: bool) -> Result<Bytes, Refusal> {
     if body.iter().all(u8::is_ascii_whitespace) {
         return Ok(Bytes::from_static(b"{}"));
     }

@@ -374,7 +374,8 @@ impl ProxyHttp for Edge {
             ctx.status = Code::ClientClosed.http();
             ctx.code = Some(Code::ClientClosed);
         }
-        ctx.cause = Some(error.to_string());
+        // What was noted before says more.
+        ctx.cause = ctx.cause.take().or_else(|| Some(error.to_string()));
         FailToProxy { error_code, can_reuse_downstream: false }
     }
 

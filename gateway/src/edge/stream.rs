@@ -112,12 +112,12 @@ impl Edge {
             match written {
                 Ok(()) => {}
                 Err(None) if !writer.begun => return Err(gone()),
-                Err(_) => return Ok(Ok(writer.abandoned())),
+                Err(error) => return Ok(Ok(writer.abandoned(error))),
             }
         };
         while let Some(item) = items.ready() {
-            if writer.items(item, &mut items).await.is_err() {
-                return Ok(Ok(writer.abandoned()));
+            if let Err(error) = writer.items(item, &mut items).await {
+                return Ok(Ok(writer.abandoned(error)));
             }
         }
         if matches!(answer.outcome, Outcome::Stopping) && !writer.begun {
@@ -149,7 +149,7 @@ impl Writer<'_> {
             let kind = said.content_type.unwrap_or_else(|| "application/octet-stream".to_owned());
             self.begin(HeaderValue::from_str(&kind).ok()).await?;
         }
-        let mut taken = first.payload.len();
+        let mut taken = first.weight();
         let mut out = BytesMut::new();
         // A piece of bytes alone is written as it came.
         let mut whole = Some(first.payload.clone()).filter(|_| first.octets);
@@ -157,7 +157,7 @@ impl Writer<'_> {
         while out.len() < PIECE
             && let Some(item) = behind.ready()
         {
-            taken += item.payload.len();
+            taken = taken.saturating_add(item.weight());
             whole = None;
             self.put(&mut out, &item);
         }
@@ -223,11 +223,13 @@ impl Writer<'_> {
         Ok(())
     }
 
-    /// The caller has left in the middle.
-    fn abandoned(&mut self) -> Answered {
+    /// The caller has left in the middle. What was written has no proper end: somebody may have closed only the half
+    /// of the connection that we read, and would take a part for the whole.
+    fn abandoned(&mut self, error: Option<Box<Error>>) -> Answered {
         self.ctx.code = Some(Code::ClientClosed);
-        self.session.as_downstream_mut().set_keepalive(None);
-        Answered::Streamed
+        let left =
+            || Error::explain(ErrorType::ConnectionClosed, "the client left before the end").into_down();
+        Answered::Broken(error.unwrap_or_else(left))
     }
 
     /// Says how the call has ended.
@@ -241,12 +243,12 @@ impl Writer<'_> {
             }
             Ok(success) if !self.begun && self.is_whole(&success) => return Ok(Answered::Whole(success)),
             Ok(success) => {
-                let item = Item { octets: false, meta: Bytes::new(), payload: success.body };
+                let item = Item { number: 0, octets: false, meta: Bytes::new(), payload: success.body };
                 let mut out = BytesMut::new();
                 self.put(&mut out, &item);
                 count_tokens(self.ctx, success.usage.as_deref());
-                if self.piece(out.freeze()).await.is_err() {
-                    return Ok(self.abandoned());
+                if let Err(error) = self.piece(out.freeze()).await {
+                    return Ok(self.abandoned(error));
                 }
                 Ok(success.usage)
             }
@@ -275,11 +277,18 @@ impl Writer<'_> {
                 }
             }
         }
-        let written = match self.piece(out.freeze()).await {
-            Ok(()) => self.session.as_downstream_mut().finish_body().await.map_err(Some),
-            Err(error) => Err(error),
-        };
-        Ok(if written.is_err() { self.abandoned() } else { Answered::Streamed })
+        match self.finish(out.freeze()).await {
+            Ok(()) => Ok(Answered::Streamed),
+            Err(error) => Ok(self.abandoned(error)),
+        }
+    }
+
+    /// Writes the last bytes and the end of the body. The framework waits for ever for who does not read the latter.
+    async fn finish(&mut self, last: Bytes) -> Result<(), Option<Box<Error>>> {
+        self.piece(last).await?;
+        let patience = self.edge.connections.idle_timeout;
+        let finished = tokio::time::timeout(patience, self.session.as_downstream_mut().finish_body()).await;
+        finished.map_err(|_elapsed| None)?.map_err(Some)
     }
 
     /// Whether a result is written as if nobody had asked for items: bytes are no event and no line.

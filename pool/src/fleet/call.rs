@@ -57,6 +57,9 @@ pub struct Call {
 /// How long a cancelled coroutine may take to end before its worker is held for stuck.
 const ASYNC_PATIENCE: Duration = Duration::from_secs(1);
 
+/// The same for a function that was waiting for a call of its own, which is told that it is over.
+const CALLING_PATIENCE: Duration = Duration::from_millis(200);
+
 /// Time for the stack dump before the worker is killed; writing it takes about a millisecond.
 const DUMP_TIME: Duration = Duration::from_millis(40);
 
@@ -309,11 +312,14 @@ impl Generation {
     fn expire(self: &Arc<Self>, worker: Arc<Worker<CallTicket>>, id: u64, lane: Lane) {
         let generation = Arc::clone(self);
         self.settings.background.spawn(async move {
+            // Its own calls have met the same deadline, and are answered: it may still end by itself.
+            let waits = worker.channel.with_ticket(id, CallTicket::waits).unwrap_or_default();
             worker.channel.cancel(id);
             if worker.channel.started() < id {
                 return;
             }
             let patience = match lane {
+                Lane::Sync if waits => CALLING_PATIENCE,
                 Lane::Sync => Duration::ZERO,
                 Lane::Async => ASYNC_PATIENCE,
             };

@@ -5,7 +5,7 @@
 
 use std::{
     collections::VecDeque,
-    sync::{Arc, OnceLock, Weak},
+    sync::{Arc, Weak},
     time::{Duration, Instant},
 };
 
@@ -40,6 +40,10 @@ struct Line {
 
 #[derive(Debug)]
 struct Account {
+    /// Where the call runs; a call that came back before it had started runs elsewhere the next time.
+    line: Option<Line>,
+    /// Number of the item that comes next.
+    next: u32,
     /// What the caller has not taken yet.
     queue: VecDeque<Item>,
     /// Bytes that the worker may still send; it may overshoot by one item.
@@ -54,7 +58,6 @@ struct Account {
 
 #[derive(Debug)]
 struct Flow {
-    line: OnceLock<Line>,
     account: Mutex<Account>,
     arrived: Notify,
     idle: Duration,
@@ -85,8 +88,9 @@ pub enum Form {
 pub fn stream(form: Form, idle: Duration) -> (Feed, Items) {
     // Most calls have no items, and the queue allocates nothing for those.
     let left = i64::from(STREAM_CREDIT);
-    let account = Mutex::new(Account { queue: VecDeque::new(), left, owed: 0, held: 0, moved: None });
-    let flow = Arc::new(Flow { line: OnceLock::new(), account, arrived: Notify::new(), idle });
+    let queue = VecDeque::new();
+    let account = Account { line: None, next: 0, queue, left, owed: 0, held: 0, moved: None };
+    let flow = Arc::new(Flow { account: Mutex::new(account), arrived: Notify::new(), idle });
     (Feed { form, flow: Arc::clone(&flow) }, Items(flow))
 }
 
@@ -101,21 +105,25 @@ impl Feed {
 
     /// The call was sent to a worker.
     pub(super) fn open(&self, channel: &Arc<Channel<CallTicket>>, id: u64, started: Started) {
-        // A call that came back before it started is sent again; it has no items yet.
         let line = Line { channel: Arc::downgrade(channel), id, started };
-        if self.flow.line.set(line).is_ok() {
-            self.flow.settle();
-        }
+        self.flow.account.lock().line = Some(line);
+        self.flow.settle();
     }
 
     /// Takes an item from the worker.
     pub(super) fn push(&self, item: Item) -> Result<(), Overrun> {
-        let size = item.payload.len() as u64;
+        let size = u64::from(item.weight());
         {
             let mut account = self.flow.account.lock();
-            if account.left <= 0 {
+            let behind = account.next.wrapping_sub(item.number);
+            if behind != 0 && behind < u32::MAX / 2 {
+                // Its worker had written it, and did not come to note that before it died.
+                return Ok(());
+            }
+            if behind != 0 || account.left <= 0 {
                 return Err(Overrun);
             }
+            account.next = account.next.wrapping_add(1);
             account.left -= size.cast_signed();
             account.held += size;
             account.moved = Some(Instant::now());
@@ -163,13 +171,12 @@ impl Items {
         self.0.account.lock().queue.pop_front()
     }
 
-    /// So many bytes of items were passed on.
-    pub fn consumed(&self, bytes: usize) {
-        let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
+    /// Items were passed on whose [`Item::weight`]s have this sum.
+    pub fn consumed(&self, weight: u32) {
         {
             let mut account = self.0.account.lock();
-            account.held = account.held.saturating_sub(u64::from(bytes));
-            account.owed = account.owed.saturating_add(bytes);
+            account.held = account.held.saturating_sub(u64::from(weight));
+            account.owed = account.owed.saturating_add(weight);
             account.moved = Some(Instant::now());
         }
         self.0.settle();
@@ -177,25 +184,23 @@ impl Items {
 
     /// When and where the call has started; `None` before it has.
     pub fn started(&self) -> Option<Started> {
-        self.0.line.get().map(|line| line.started)
+        self.0.account.lock().line.as_ref().map(|line| line.started)
     }
 }
 
 impl Flow {
     /// Gives credit back, if it is worth it.
     fn settle(&self) {
-        let Some(line) = self.line.get() else { return };
-        let given = {
+        let (channel, id, given) = {
             let mut account = self.account.lock();
-            if account.owed < GIVEN_AT_ONCE {
-                return;
-            }
+            let Some(line) = account.line.as_ref().filter(|_| account.owed >= GIVEN_AT_ONCE) else { return };
+            let (channel, id) = (line.channel.upgrade(), line.id);
             let given = std::mem::take(&mut account.owed);
             account.left += i64::from(given);
-            given
+            (channel, id, given)
         };
-        if let Some(channel) = line.channel.upgrade() {
-            channel.credit(line.id, given);
+        if let Some(channel) = channel {
+            channel.credit(id, given);
         }
     }
 
@@ -219,19 +224,37 @@ mod tests {
 
     const IDLE: Duration = Duration::from_secs(1);
 
-    fn item(size: usize) -> Item {
-        Item { octets: false, meta: Bytes::new(), payload: Bytes::from(vec![0; size]) }
+    fn item(number: u32, size: usize) -> Item {
+        Item { number, octets: false, meta: Bytes::new(), payload: Bytes::from(vec![0; size]) }
     }
 
     #[test]
     fn a_worker_that_sends_beyond_its_credit_is_refused() {
         let (feed, items) = stream(Form::Items, IDLE);
         let credit = STREAM_CREDIT as usize;
-        feed.push(item(credit - 1)).unwrap();
-        feed.push(item(credit)).expect("one item may overshoot");
-        assert!(feed.push(item(1)).is_err());
-        items.consumed(2 * credit - 1);
-        assert!(feed.push(item(1)).is_err(), "nobody has told the worker");
+        feed.push(item(0, credit - 100)).unwrap();
+        feed.push(item(1, credit)).expect("one item may overshoot");
+        assert!(feed.push(item(2, 1)).is_err());
+        items.consumed(2 * STREAM_CREDIT);
+        assert!(feed.push(item(2, 1)).is_err(), "nobody has told the worker");
+    }
+
+    #[test]
+    fn small_and_empty_items_have_their_weight() {
+        let (feed, _items) = stream(Form::Items, IDLE);
+        let sent = (0..).take_while(|number| feed.push(item(*number, 0)).is_ok()).count();
+        assert_eq!(sent, STREAM_CREDIT as usize / 64);
+    }
+
+    #[test]
+    fn an_item_that_was_seen_is_not_seen_again() {
+        let (feed, mut items) = stream(Form::Items, IDLE);
+        for number in [0, 1, 0, 1, 2] {
+            feed.push(item(number, 5)).unwrap();
+        }
+        let seen: Vec<_> = std::iter::from_fn(|| items.ready()).map(|item| item.number).collect();
+        assert_eq!(seen, [0, 1, 2]);
+        assert!(feed.push(item(4, 5)).is_err(), "one is missing");
     }
 
     #[test]
@@ -239,11 +262,13 @@ mod tests {
         let (feed, items) = stream(Form::Items, IDLE);
         let deadline = Instant::now();
         assert_eq!(items.0.patience(deadline), deadline);
-        feed.push(item(10)).unwrap();
+        let first = item(0, 10);
+        let weight = first.weight();
+        feed.push(first).unwrap();
         assert!(items.0.patience(deadline) >= deadline + IDLE);
         let before = Instant::now();
         assert!(items.0.patience(deadline) >= before + IDLE, "a reader may take its time");
-        items.consumed(10);
+        items.consumed(weight);
         let moved = items.0.patience(deadline);
         assert_eq!(items.0.patience(deadline), moved, "silence counts from what came last");
     }
@@ -251,13 +276,13 @@ mod tests {
     #[tokio::test]
     async fn items_come_in_order_and_are_there_after_the_end() {
         let (feed, mut items) = stream(Form::Items, IDLE);
-        for size in 1..4 {
-            feed.push(item(size)).unwrap();
+        for number in 0..3 {
+            feed.push(item(number, 1)).unwrap();
         }
-        assert_eq!(items.next().await.payload.len(), 1);
-        assert_eq!(items.ready().unwrap().payload.len(), 2);
+        assert_eq!(items.next().await.number, 0);
+        assert_eq!(items.ready().unwrap().number, 1);
         drop(feed);
-        assert_eq!(items.ready().unwrap().payload.len(), 3);
+        assert_eq!(items.ready().unwrap().number, 2);
         assert!(items.ready().is_none());
     }
 }

@@ -29,6 +29,13 @@ pub(crate) struct CallTicket {
     pub(crate) feed: Option<Feed>,
 }
 
+impl CallTicket {
+    /// Whether its handler waits for calls of its own.
+    pub(super) fn waits(&self) -> bool {
+        self.wait.lock().strong_count() > 0
+    }
+}
+
 impl Ticket for CallTicket {
     fn end(self, reply: Reply) {
         let Self { mut slot, answer, .. } = self;
@@ -61,7 +68,12 @@ impl Ticket for CallTicket {
                 begun
             })
         };
-        let answering = Arc::clone(exchange).connect(self.origin.clone(), invoked, line);
+        let mut origin = self.origin.clone();
+        // What streams may go on for longer than its own deadline, and so may what it calls.
+        if let Some(feed) = &self.feed {
+            origin.deadline = feed.patience(origin.deadline);
+        }
+        let answering = Arc::clone(exchange).connect(origin, invoked, line);
         Box::pin(async move {
             let _wait = wait;
             answering.await;

@@ -33,7 +33,10 @@ pub(super) fn arrival(frame: Frame) -> Arrival {
         Kind::End => Arrival::End(Reply::Ended { micros, meta }),
         Kind::Cancelled => Arrival::End(Reply::Cancelled { micros }),
         Kind::Returned => Arrival::End(Reply::Returned),
-        Kind::Item => Arrival::Item(Item { octets: header.flags & FLAG_OCTETS != 0, meta, payload }),
+        Kind::Item => {
+            let octets = header.flags & FLAG_OCTETS != 0;
+            Arrival::Item(Item { number: header.a, octets, meta, payload })
+        }
         Kind::Invoke => Arrival::Invoke(invoked(&header, &meta, payload)),
         Kind::Consumed if header.flags & FLAG_ABANDONED != 0 => Arrival::Abandoned,
         Kind::Consumed => Arrival::Consumed(header.a),

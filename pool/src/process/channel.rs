@@ -5,8 +5,6 @@
 //! after those callers in the same turn of the loop, so what they appended leaves with one system call.
 
 use std::{
-    collections::HashMap,
-    hash::{BuildHasherDefault, Hasher},
     io,
     os::{
         fd::{AsFd, OwnedFd},
@@ -32,6 +30,7 @@ use super::{
     arrival::{Arrival, arrival, collect},
     death::Death,
     nested::Nested,
+    pending::Pending,
     reply::{CallFrame, Invoked, Item, Overrun, Reply, Ticket},
     side::Side,
     stall::Stall,
@@ -39,28 +38,6 @@ use super::{
 
 /// Room for answers in one read. Larger answers grow it; 64 KiB holds a full window of small ones.
 const INBOX: usize = 64 * 1024;
-
-/// Call ids are counters: they need no hashing.
-#[derive(Default)]
-pub(crate) struct CallIdHasher(u64);
-
-impl Hasher for CallIdHasher {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            self.0 = (self.0 << 8) | u64::from(*byte);
-        }
-    }
-
-    fn write_u64(&mut self, id: u64) {
-        self.0 = id.wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    }
-}
-
-type Pending<T> = HashMap<u64, T, BuildHasherDefault<CallIdHasher>>;
 
 struct Shared<T> {
     out: BytesMut,
@@ -104,6 +81,7 @@ impl<T: Ticket> Channel<T> {
         journal: OwnedFd,
     ) -> (Arc<Self>, oneshot::Receiver<Closed>) {
         let (on_close, closed) = oneshot::channel();
+        let side = Arc::new(Side::new(side));
         let channel = Arc::new(Self {
             shared: Mutex::new(Shared {
                 out: BytesMut::new(),
@@ -116,8 +94,8 @@ impl<T: Ticket> Channel<T> {
                 on_close: Some(on_close),
             }),
             wake: Notify::new(),
-            side: Arc::new(Side::new(side)),
-            nested: Arc::default(),
+            nested: Nested::new(Arc::clone(&side)),
+            side,
             journal,
             attached: AtomicBool::new(false),
             stalled: AtomicBool::new(false),
@@ -176,6 +154,7 @@ impl<T: Ticket> Channel<T> {
     pub(crate) fn cancel(&self, id: u64) {
         if self.shared.lock().pending.contains_key(&id) {
             self.say(Kind::Cancel, id, 0);
+            self.nested.end_with(id);
         }
     }
 
@@ -239,7 +218,7 @@ impl<T: Ticket> Channel<T> {
     pub(crate) fn settle(&self, death: &Arc<Death>) {
         let image = read_journal(&self.journal).map(|bytes| JournalImage::parse(&bytes)).unwrap_or_default();
         // A worker that is dead can be held to nothing.
-        self.complete(image.frames).ok();
+        self.complete(image.frames, false).ok();
         self.nested.end_all();
         let left = {
             let mut shared = self.shared.lock();
@@ -269,6 +248,9 @@ impl<T: Ticket> Channel<T> {
         let mut side = None;
         loop {
             let Ok(outstanding) = self.flush(&writer, &mut outbox) else { return Closed::Ended };
+            if self.side.is_full() {
+                return Closed::Garbage("it does not read what it is told".to_owned());
+            }
             if self.side.waits() && side.is_none() {
                 side = self.side.watched().ok();
             }
@@ -282,7 +264,7 @@ impl<T: Ticket> Channel<T> {
                         stall.progress();
                         let collected = collect(&mut decoder, &mut inbox, &mut frames);
                         // What came whole before the garbage is still an answer.
-                        let completed = self.complete(frames.drain(..));
+                        let completed = self.complete(frames.drain(..), true);
                         if let Err(error) = collected {
                             return Closed::Garbage(error.to_string());
                         }
@@ -343,7 +325,8 @@ impl<T: Ticket> Channel<T> {
         Some(ticket)
     }
 
-    fn complete(&self, frames: impl IntoIterator<Item = Frame>) -> Result<(), Overrun> {
+    /// Acts on what has come. Of a worker that is dead only answers and items count.
+    fn complete(&self, frames: impl IntoIterator<Item = Frame>, alive: bool) -> Result<(), Overrun> {
         let mut progressed = 0;
         let mut overrun = Ok(());
         for frame in frames {
@@ -357,10 +340,10 @@ impl<T: Ticket> Channel<T> {
                     }
                 }
                 Arrival::Item(item) => overrun = overrun.and(self.pass_on(id, item)),
-                Arrival::Invoke(invoked) => self.connect(invoked),
+                Arrival::Invoke(invoked) if alive => overrun = overrun.and(self.connect(invoked)),
                 Arrival::Consumed(bytes) => self.nested.consumed(id, bytes),
                 Arrival::Abandoned => self.nested.abandon(id),
-                Arrival::Nothing => {}
+                Arrival::Invoke(_) | Arrival::Nothing => {}
             }
         }
         if progressed > 0 {
@@ -373,13 +356,13 @@ impl<T: Ticket> Channel<T> {
     }
 
     /// Begins a call that a handler makes.
-    fn connect(&self, invoked: Invoked) {
+    fn connect(&self, invoked: Invoked) -> Result<(), Overrun> {
         let shared = self.shared.lock();
         let parent = shared.pending.get(&invoked.parent);
-        self.nested.begin(&self.side, invoked, |invoked, line| match parent {
+        self.nested.begin(invoked, |invoked, line| match parent {
             Some(parent) => parent.connect(invoked, line),
             None => line.refuse("bad_request", "the call in which this one was made is over"),
-        });
+        })
     }
 
     /// Gives an item to its call. A call that streams takes its time: what waits behind it is called back at once.

@@ -12,6 +12,7 @@ pub mod fuzzing;
 mod logs;
 mod nested;
 mod orphans;
+mod pending;
 mod primary;
 mod priority;
 mod reply;

@@ -10,11 +10,16 @@ use std::{
     },
 };
 
-use par_proto::frames::{FLAG_FAILED, FLAG_ITEM, FLAG_REPLY_OCTETS, Header, Kind, MAX_BODY, STREAM_CREDIT};
+use par_proto::frames::{
+    FLAG_FAILED, FLAG_ITEM, FLAG_REPLY_OCTETS, Header, ITEM_WEIGHT, Kind, MAX_BODY, STREAM_CREDIT,
+};
 use parking_lot::Mutex;
 use tokio::{sync::Notify, task::AbortHandle};
 
-use super::{reply::Invoked, side::Side};
+use super::{
+    reply::{Invoked, Overrun},
+    side::Side,
+};
 
 /// What answers such a call.
 pub type Answering = Pin<Box<dyn Future<Output = ()> + Send>>;
@@ -30,12 +35,17 @@ struct Gate {
 struct Outgoing {
     parent: u64,
     gate: Arc<Gate>,
-    task: AbortHandle,
+    /// `None` until it is spawned.
+    task: Option<AbortHandle>,
 }
 
+/// Most of one worker at a time: as many as a hundred handlers that ask forty others each. Each holds its input.
+const MOST: usize = 4096;
+
 /// All of one worker.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Nested {
+    side: Arc<Side>,
     calls: Mutex<HashMap<u64, Outgoing>>,
     /// How many, for who looks without the lock: almost no worker has any.
     count: AtomicUsize,
@@ -44,7 +54,6 @@ pub(super) struct Nested {
 /// Where the answer to such a call goes.
 #[derive(Debug)]
 pub struct Line {
-    side: Arc<Side>,
     gate: Arc<Gate>,
     nested: Arc<Nested>,
     id: u64,
@@ -56,7 +65,8 @@ impl Line {
         while self.gate.left.load(Ordering::Acquire) <= 0 {
             self.gate.opened.notified().await;
         }
-        self.gate.left.fetch_sub((payload.len() as u64).cast_signed(), Ordering::AcqRel);
+        let weight = payload.len() as u64 + u64::from(ITEM_WEIGHT);
+        self.gate.left.fetch_sub(weight.cast_signed(), Ordering::AcqRel);
         self.send(FLAG_ITEM | flag(octets), payload);
     }
 
@@ -88,7 +98,7 @@ impl Line {
             (flags, payload)
         };
         let header = Header { size: 0, meta: 0, kind: Kind::Reply, flags, call: self.id, a: 0, b: 0 };
-        self.side.send(header, b"", payload);
+        self.nested.side.send(header, b"", payload);
     }
 }
 
@@ -105,32 +115,49 @@ const fn flag(octets: bool) -> u8 {
 }
 
 impl Nested {
-    /// Begins to answer a call, on this thread's runtime. `make` is given the line and says what answers.
-    pub(super) fn begin(
-        self: &Arc<Self>,
-        side: &Arc<Side>,
-        invoked: Invoked,
-        make: impl FnOnce(Invoked, Line) -> Answering,
-    ) {
-        let gate = Arc::new(Gate { left: AtomicI64::new(STREAM_CREDIT.into()), opened: Notify::new() });
-        let (id, parent) = (invoked.id, invoked.parent);
-        let line = Line { side: Arc::clone(side), gate: Arc::clone(&gate), nested: Arc::clone(self), id };
-        let answering = make(invoked, line);
-        // The lock is held over the insertion: a quick answer takes its entry out only behind it.
-        let mut calls = self.calls.lock();
-        let task = tokio::spawn(answering).abort_handle();
-        if let Some(former) = calls.insert(id, Outgoing { parent, gate, task }) {
-            // A worker that uses an id twice has given the first one up.
-            former.task.abort();
-        } else {
-            self.count.fetch_add(1, Ordering::Release);
-        }
+    /// None yet. Answers go over `side`.
+    pub(super) fn new(side: Arc<Side>) -> Arc<Self> {
+        Arc::new(Self { side, calls: Mutex::default(), count: AtomicUsize::new(0) })
     }
 
-    /// The worker has taken so many bytes of items.
-    pub(super) fn consumed(&self, id: u64, bytes: u32) {
+    /// Begins to answer a call, on this thread's runtime. `make` is given the line and says what answers.
+    ///
+    /// # Errors
+    /// The worker uses an id twice: it is broken.
+    pub(super) fn begin(
+        self: &Arc<Self>,
+        invoked: Invoked,
+        make: impl FnOnce(Invoked, Line) -> Answering,
+    ) -> Result<(), Overrun> {
+        let gate = Arc::new(Gate { left: AtomicI64::new(STREAM_CREDIT.into()), opened: Notify::new() });
+        let (id, parent) = (invoked.id, invoked.parent);
+        let is_full = {
+            let mut calls = self.calls.lock();
+            if calls.contains_key(&id) {
+                return Err(Overrun);
+            }
+            calls.insert(id, Outgoing { parent, gate: Arc::clone(&gate), task: None });
+            self.count.fetch_add(1, Ordering::Release);
+            calls.len() > MOST
+        };
+        let line = Line { gate, nested: Arc::clone(self), id };
+        let answering = if is_full {
+            line.refuse("queue_full", "the worker has too many calls of its own")
+        } else {
+            make(invoked, line)
+        };
+        // Without the lock: a runtime that ends drops what it is given, and the line takes the lock.
+        let task = tokio::spawn(answering).abort_handle();
+        if let Some(call) = self.calls.lock().get_mut(&id) {
+            call.task = Some(task);
+        }
+        Ok(())
+    }
+
+    /// The worker has taken so much of its items.
+    pub(super) fn consumed(&self, id: u64, weight: u32) {
         if let Some(call) = self.calls.lock().get(&id) {
-            call.gate.left.fetch_add(bytes.into(), Ordering::AcqRel);
+            call.gate.left.fetch_add(weight.into(), Ordering::AcqRel);
             call.gate.opened.notify_one();
         }
     }
@@ -138,24 +165,38 @@ impl Nested {
     /// Nobody waits for this answer.
     pub(super) fn abandon(&self, id: u64) {
         if let Some(call) = self.calls.lock().get(&id) {
-            call.task.abort();
+            call.end();
         }
     }
 
-    /// The call in which they were made is over.
+    /// The call in which they were made is over, or its caller has left: whoever waits for them is told.
     pub(super) fn end_with(&self, parent: u64) {
         if self.count.load(Ordering::Acquire) == 0 {
             return;
         }
-        for call in self.calls.lock().values().filter(|call| call.parent == parent) {
-            call.task.abort();
+        for (id, call) in self.calls.lock().iter().filter(|(_, call)| call.parent == parent) {
+            let (kind, flags) = (Kind::Reply, FLAG_FAILED);
+            let header = Header { size: 0, meta: 0, kind, flags, call: *id, a: 0, b: 0 };
+            self.side.send(header, b"", OVER);
+            call.end();
         }
     }
 
     /// The worker is gone.
     pub(super) fn end_all(&self) {
         for call in self.calls.lock().values() {
-            call.task.abort();
+            call.end();
+        }
+    }
+}
+
+/// What is said of calls whose own call is over.
+const OVER: &[u8] = br#"{"code":"client_closed","detail":"the call in which this one was made is over"}"#;
+
+impl Outgoing {
+    fn end(&self) {
+        if let Some(task) = &self.task {
+            task.abort();
         }
     }
 }

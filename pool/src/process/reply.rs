@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use par_proto::frames::ITEM_WEIGHT;
 
 use super::{
     death::Death,
@@ -25,12 +26,21 @@ pub struct CallFrame {
 /// One item of a call that streams.
 #[derive(Debug, Clone)]
 pub struct Item {
+    /// Its place among the items of its call, from 0.
+    pub number: u32,
     /// Whether it is bytes and not JSON.
     pub octets: bool,
     /// Metadata of the frame: with the first item of bytes, what they are.
     pub meta: Bytes,
     /// The item.
     pub payload: Bytes,
+}
+
+impl Item {
+    /// What it takes of the credit of its call, in bytes.
+    pub fn weight(&self) -> u32 {
+        u32::try_from(self.payload.len() + self.meta.len()).unwrap_or(u32::MAX).saturating_add(ITEM_WEIGHT)
+    }
 }
 
 /// A worker has sent an item for which it had no credit, or which nobody has asked for.

@@ -23,6 +23,8 @@ pub(super) struct Side {
     backlog: Mutex<BytesMut>,
     /// Whether something waits, for who looks without the lock.
     waits: AtomicBool,
+    /// Whether something could not even wait: the worker is to be given up.
+    is_full: AtomicBool,
     /// Rung when something begins to wait.
     stuck: Notify,
 }
@@ -30,7 +32,8 @@ pub(super) struct Side {
 impl Side {
     /// Takes the socket, which does not block.
     pub(super) fn new(socket: StdUnixStream) -> Self {
-        Self { socket, backlog: Mutex::default(), waits: AtomicBool::new(false), stuck: Notify::new() }
+        let (waits, is_full) = (AtomicBool::new(false), AtomicBool::new(false));
+        Self { socket, backlog: Mutex::default(), waits, is_full, stuck: Notify::new() }
     }
 
     /// Writes a frame; what the worker does not read at once waits.
@@ -39,6 +42,10 @@ impl Side {
         if !backlog.is_empty() {
             if backlog.len() + payload.len() + meta.len() < MOST {
                 encode(&mut backlog, header, meta, payload);
+            } else {
+                // A hole would be taken for the whole.
+                self.is_full.store(true, Ordering::Release);
+                self.stuck.notify_one();
             }
             return;
         }
@@ -61,6 +68,11 @@ impl Side {
     /// Waits until something has to wait.
     pub(super) async fn stuck(&self) {
         self.stuck.notified().await;
+    }
+
+    /// Whether more was lost than may wait.
+    pub(super) fn is_full(&self) -> bool {
+        self.is_full.load(Ordering::Acquire)
     }
 
     /// Whether something waits.

@@ -11,6 +11,9 @@ import threading
 #: Bytes that may be sent before the first CREDIT; the same number as on the other side.
 FIRST = 262_144
 
+#: What an item takes besides its bytes; the same number as on the other side.
+WEIGHT = 64
+
 
 class Credit:
     """The credit of one call. Waiting costs nothing until there is none."""
@@ -40,9 +43,9 @@ class Credit:
         return self._left <= 0 and not self._over
 
     def take(self, amount: int) -> bool:
-        """Waits for credit and takes it. False if the caller has left."""
+        """Waits for credit and takes it for an item of so many bytes. False if the caller has left."""
         with self._changed:
             while self._left <= 0 and not self._over:
                 self._changed.wait()
-            self._left -= amount
+            self._left -= amount + WEIGHT
             return not self._over

@@ -265,7 +265,7 @@ class Looping:
         async def pace(sink: streams.Sink) -> None:
             nonlocal count
             count += 1
-            if call.frame[1]:
+            if sink.sends:
                 call.streams = True
                 if call.timer is not None:
                     call.timer.cancel()

@@ -10,6 +10,7 @@ import json
 import os
 import socket
 import threading
+import traceback
 from typing import Protocol
 
 from pixell_runtime.calls import Calls
@@ -64,6 +65,10 @@ class Monitor(threading.Thread):
                     self._obey(frame)
                 frames.clear()
         except (OSError, FrameError, ValueError, LookupError):
+            os._exit(EXIT_BROKEN)
+        except BaseException:
+            # Without this thread no command would reach the worker, and it would outlive `par`.
+            traceback.print_exc()
             os._exit(EXIT_BROKEN)
 
     def _obey(self, frame: Frame) -> None:

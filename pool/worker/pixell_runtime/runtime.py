@@ -2,7 +2,7 @@
 
 Enters: the other agent's id (any form that the host knows) and its input as keywords. Leaves: its result, or
 `CallFailed`. Works inside of a call only: caller, deadline and trace are those of the call that runs, and what
-the other agent uses is charged to the same caller.
+the other agent uses is charged to the same caller. A thread that outlives its call acts for the one that runs then.
 """
 
 from __future__ import annotations
@@ -11,10 +11,12 @@ import json
 import queue
 import threading
 from collections.abc import AsyncIterator, Iterator
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Callable
 
 from pixell_runtime.calls import CREDITED_AT_ONCE, Calls
 from pixell_runtime.context import CALL, SLOT
+from pixell_runtime.credit import WEIGHT
 from pixell_runtime.errors import CallFailed, RuntimeUnavailable
 from pixell_runtime.frames import REPLY_FAILED, REPLY_ITEM, REPLY_OCTETS
 
@@ -51,7 +53,7 @@ def stream(agent_id: str, /, **arguments: Any) -> Iterator[Any]:
     """The items of another agent as they come. Closing the iterator ends the other agent's generator."""
     answer = _Lined()
     calls, ident = _begin(agent_id, arguments, answer, streams=True)
-    return _items(calls, ident, answer)
+    return _Followed(calls, ident, answer)
 
 
 async def astream(agent_id: str, /, **arguments: Any) -> AsyncIterator[Any]:
@@ -87,22 +89,6 @@ def _begin(
     if _calls is None or frame is None:
         raise RuntimeUnavailable("agents can be called only while a call runs")
     return _calls, _calls.begin(frame[2], agent_id, arguments, waiting, streams=streams)
-
-
-def _items(calls: Calls, ident: int, answer: _Lined) -> Iterator[Any]:
-    taken = _Taken(calls, ident)
-    try:
-        while True:
-            said = answer.line.get()
-            if said[0] & REPLY_ITEM:
-                yield taken.item(said)
-            elif _is_end(said):
-                return
-            else:
-                yield _result(said)
-                return
-    finally:
-        calls.abandon(ident)
 
 
 def _is_end(said: _Said) -> bool:
@@ -143,6 +129,36 @@ class _Lined:
         self.line.put((flags, payload))
 
 
+class _Followed(Iterator[Any]):
+    """The items of a call. No generator: one that was never begun would not end its call when it is dropped."""
+
+    def __init__(self, calls: Calls, ident: int, answer: _Lined) -> None:
+        self._calls = calls
+        self._ident = ident
+        self._line = answer.line
+        self._taken = _Taken(calls, ident)
+        self._over = False
+
+    def __next__(self) -> Any:
+        if self._over:
+            raise StopIteration
+        said = self._line.get()
+        if said[0] & REPLY_ITEM:
+            return self._taken.item(said)
+        self._over = True
+        if _is_end(said):
+            raise StopIteration
+        return _result(said)
+
+    def close(self) -> None:
+        """Ends the other agent's call."""
+        self._over = True
+        self._calls.abandon(self._ident)
+
+    def __del__(self) -> None:
+        self.close()
+
+
 class _Queued:
     """Answers for a task of a loop."""
 
@@ -154,7 +170,9 @@ class _Queued:
         self.queue: asyncio.Queue[_Said] = asyncio.Queue()
 
     def take(self, flags: int, payload: bytes) -> None:
-        self._put(self.queue.put_nowait, (flags, payload))
+        # A loop that was closed has left nobody who waits.
+        with suppress(RuntimeError):
+            self._put(self.queue.put_nowait, (flags, payload))
 
 
 class _Taken:
@@ -166,7 +184,7 @@ class _Taken:
         self._owed = 0
 
     def item(self, said: _Said) -> Any:
-        self._owed += len(said[1])
+        self._owed += len(said[1]) + WEIGHT
         if self._owed >= CREDITED_AT_ONCE:
             self._calls.consumed(self._ident, self._owed)
             self._owed = 0

@@ -40,6 +40,10 @@ class Sink(Protocol):
     def spent(self) -> bool:
         """Whether `push` would wait."""
 
+    @property
+    def sends(self) -> bool:
+        """Whether items are on their way before the call is over."""
+
     def push(self, item: Any) -> None:
         """Takes one item. Raises `StreamCancelled`, and `ItemRefused` for what cannot be sent."""
 
@@ -66,6 +70,7 @@ class Collected:
     __slots__ = ("_cancelled", "_items", "_size")
 
     spent = False
+    sends = False
 
     def __init__(self, cancelled: Callable[[], bool]) -> None:
         self._items: list[bytes] = []
@@ -92,6 +97,8 @@ class Sent:
     """Sends the items. `push` blocks while there is no credit: who may not be blocked looks at `spent` before."""
 
     __slots__ = ("_call", "_cancelled", "_channel", "_count", "_credit", "_octets")
+
+    sends = True
 
     def __init__(
         self, channel: Channel, call: int, credit: Credit, cancelled: Callable[[], bool], *, octets: bool
@@ -146,6 +153,11 @@ class Either:
     def spent(self) -> bool:
         """Whether `push` would wait."""
         return self._sink is not None and self._sink.spent
+
+    @property
+    def sends(self) -> bool:
+        """Whether they are bytes; not known before the first one."""
+        return self._sink is not None and self._sink.sends
 
     def push(self, item: Any) -> None:
         """Takes one item."""

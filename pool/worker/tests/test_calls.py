@@ -7,6 +7,7 @@ import json
 import pytest
 from gateway import Kind, encode, export
 
+from pixell_runtime.credit import WEIGHT
 from pixell_runtime.frames import REPLY_FAILED, REPLY_ITEM, REPLY_OCTETS, STREAM
 
 PLAIN = """
@@ -93,7 +94,7 @@ def test_items_come_as_they_are_sent_and_are_credited(worker):
     for _ in range(2):
         reply(worker, invoke[2], REPLY_ITEM, text)
     credit = worker.frame()
-    assert (credit[0], credit[2], credit[3]) == (Kind.CONSUMED, invoke[2], 2 * (len(text) + 2))
+    assert (credit[0], credit[2], credit[3]) == (Kind.CONSUMED, invoke[2], 2 * (len(text) + 2 + WEIGHT))
     reply(worker, invoke[2], 0, b"")
     assert worker.result() == [text, text]
 

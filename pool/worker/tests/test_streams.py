@@ -7,7 +7,7 @@ import json
 import pytest
 from gateway import Kind, export
 
-from pixell_runtime.credit import FIRST
+from pixell_runtime.credit import FIRST, WEIGHT
 from pixell_runtime.frames import LIST, OCTETS, PIECES, STREAM
 
 # `run(n)` counts to n, `endless(size)` yields texts of that size and says what it has made and how it ends.
@@ -76,7 +76,7 @@ def test_a_stream_stops_when_its_credit_is_spent_and_goes_on_with_more(worker):
     worker.wait_for_output("made 2")
     worker.settle()
     assert worker.silent_now()
-    worker.aside(Kind.CREDIT, call, 10)
+    worker.aside(Kind.CREDIT, call, 3 * WEIGHT)
     assert worker.frame()[0] == Kind.ITEM
     worker.settle()
     assert worker.silent_now()
@@ -92,6 +92,16 @@ def test_a_stream_that_waits_for_credit_ends_when_its_caller_leaves(worker):
     worker.wait_for_output("closed")
     frame = worker.frame()
     assert (frame[0], frame[2]) == (Kind.CANCELLED, call)
+
+
+def test_empty_items_have_their_weight_too(worker):
+    worker.call(0, export=ENDLESS, flags=STREAM)
+    sent = FIRST // (len('""') + WEIGHT)
+    for _ in range(sent):
+        assert worker.frame()[0] == Kind.ITEM
+    worker.frame()
+    worker.settle()
+    assert worker.silent_now()
 
 
 def test_credit_for_another_call_is_not_mistaken(worker):

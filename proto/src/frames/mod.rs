@@ -31,3 +31,7 @@ pub const FLAG_ABANDONED: u8 = 1;
 /// Bytes of items that a stream may send before any [`Kind::Credit`] has come. What a slow reader has not taken waits
 /// in the gateway: twice would be felt with a thousand streams, half would make a fast one wait for its credit.
 pub const STREAM_CREDIT: u32 = 256 * 1024;
+
+/// Bytes of credit that an item takes besides its own: what it costs to keep it. Without them empty items would cost
+/// nothing and a million of them might wait.
+pub const ITEM_WEIGHT: u32 = 64;

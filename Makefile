@@ -5,7 +5,7 @@ SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 .PHONY: help setup tools run run-single test lint fmt bench bench-quick bench-calls bench-rollout bench-rollout-quick audit fuzz clean
-.PHONY: lint-format lint-rust lint-python lint-types lint-house
+.PHONY: lint-format lint-rust lint-node lint-python lint-types lint-house
 
 CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/par
 TOOLS := $(CACHE)/tools
@@ -65,7 +65,7 @@ test: tools ## run every test: Rust, the real binary, the Python worker, real cl
 	@'$(PYTHON)' scripts/run_tests.py
 
 # `make -k lint` tells all that is wrong at once.
-lint: lint-format lint-rust lint-python lint-types lint-house audit ## formatting, lints, types, rules of the house
+lint: lint-format lint-rust lint-node lint-python lint-types lint-house audit ## formatting, lints, types, rules of the house
 
 lint-format: tools
 	cargo fmt --all --check
@@ -73,6 +73,9 @@ lint-format: tools
 
 lint-rust:
 	cargo clippy --workspace --all-targets --quiet -- -D warnings
+
+lint-node: setup
+	@for file in pool/worker-node/*.mjs pool/worker-node/tests/*.mjs; do node --check "$$file"; done
 
 lint-python: tools
 	'$(PYTHON)' -m ruff check --quiet .

@@ -21,8 +21,8 @@ MAY_NEED = {
 
 
 def sources() -> list[Path]:
-    """Rust and Python files, tracked or new, generated ones left out."""
-    command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard", "*.rs", "*.py"]
+    """Rust, Python and JavaScript files, tracked or new, generated ones left out."""
+    command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard", "*.rs", "*.py", "*.mjs"]
     listed = subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True, check=True).stdout
     names = [name for name in listed.split("\0") if name and not re.search(r"_pb2(_grpc)?\.py$", name)]
     return [CHECKOUT / name for name in names if (CHECKOUT / name).is_file()]

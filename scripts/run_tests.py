@@ -72,6 +72,16 @@ def read_pytest(lines: Sequence[str]) -> Count | None:
     return None
 
 
+def read_node(lines: Sequence[str]) -> Count | None:
+    """Read what Node's own runner closes with: `# pass 5`, `# fail 0`, a line for each word."""
+    found = dict(re.findall(r"^(?:#|\u2139) ([a-z]+) (\d+)$", "\n".join(lines), re.MULTILINE))
+    number = {word: int(count) for word, count in found.items()}
+    if "pass" not in number:
+        return None
+    failed = number.get("fail", 0) + number.get("cancelled", 0)
+    return Count(number["pass"], failed, number.get("skipped", 0) + number.get("todo", 0))
+
+
 def _named(
     line: str,
     passed: Sequence[str] = ("passed",),
@@ -130,11 +140,13 @@ def runners(python: str) -> list[Runner]:
     # No options about verbosity: with a project's own `-q` a second one would take the summary away.
     pytest = [python, "-m", "pytest", "-p", "no:cacheprovider"]
     folders = ["scripts", "pool/worker/tests", "tests/interop"]
-    return rust + [
+    node = Runner("pool/worker-node", ["node", "--test", "pool/worker-node/tests/"], read_node)
+    python_tests = [
         Runner(folder, [*pytest, folder], read_pytest)
         for folder in folders
         if any((CHECKOUT / folder).glob("**/test_*.py"))
     ]
+    return [*rust, *python_tests, node]
 
 
 def main(arguments: Sequence[str]) -> int:

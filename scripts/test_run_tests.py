@@ -9,7 +9,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from run_tests import Count, Reader, Runner, read_cargo, read_nextest, read_pytest, run
+from run_tests import Count, Reader, Runner, read_cargo, read_nextest, read_node, read_pytest, run
 
 
 @pytest.mark.parametrize(
@@ -42,6 +42,21 @@ from run_tests import Count, Reader, Runner, read_cargo, read_nextest, read_pyte
             Count(2, 2, 4),
         ),
         (read_pytest, ["no tests ran in 0.01s"], Count()),
+        (
+            read_node,
+            [
+                "# tests 9",
+                "# pass 5",
+                "# fail 2",
+                "# cancelled 1",
+                "# skipped 1",
+                "# todo 0",
+                "# duration_ms 9.5",
+            ],
+            Count(5, 3, 1),
+        ),
+        (read_node, ["\u2139 pass 3", "\u2139 fail 0"], Count(3, 0, 0)),
+        (read_node, ["Could not find 'pool/worker-node/tests/'"], None),
         (read_pytest, ["ImportError while loading conftest"], None),
     ],
 )

@@ -2,11 +2,14 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use par_pool::package::manifest::{raw, variants};
+use par_pool::package::{
+    Loaders,
+    manifest::{raw, variants},
+};
 
 fuzz_target!(|text: &str| {
     let Ok(node) = raw::parse(text) else { return };
-    if let Err(faults) = variants::check(&node) {
+    if let Err(faults) = variants::check(&node, &Loaders::default()) {
         assert!(!faults.is_empty(), "refused without a reason");
     }
 });

@@ -52,6 +52,7 @@
 //! | Turns and shares of tenants: nobody waits behind the backlog of another | [`fair_share`] |
 //! | Limits, clocks and hygiene of connections; who the client is; which host | [`connections`] |
 //! | Smuggled requests, paths, injected headers, sizes, drips, floods of HTTP/2 | [`http_attacks`] |
+//! | Packages of other languages: JavaScript by our own worker with the promises of Python, loaders of somebody else | [`loaders`] |
 //! | Pages of packages in a real browser | [`browser`] |
 //! | REST surfaces: paths, prefixes, headers, streams both ways, aborts, deadlines, crashes, rollouts | [`rest`] |
 //! | Roles, limits and identity at surfaces; strangers learn no names | [`surfaces`] |
@@ -91,6 +92,7 @@ mod lazy;
 mod leftovers;
 mod lifecycle;
 mod limits;
+mod loaders;
 mod management;
 mod manifests;
 mod observation;

@@ -96,6 +96,9 @@ pub(super) enum Command {
     },
     /// Show recent log lines of a running par
     Logs(LogsWanted),
+    /// Start workers of a loader; for `par` itself
+    #[command(hide = true)]
+    Nursery,
     /// Write a completion script for a shell
     Completions {
         /// The shell

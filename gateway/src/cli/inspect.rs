@@ -4,7 +4,7 @@
 use std::{collections::BTreeMap, fs, io::Write, path::Path};
 
 use par_pool::package::{
-    Entry, Handler, PackageSettings, PullError, PythonWanted, Source, Step, Street, Unpacked,
+    Entry, Handler, Loaders, Package, PackageSettings, PullError, Runtime, Source, Step, Street, Unpacked,
 };
 use serde_json::{Value, json};
 
@@ -33,10 +33,11 @@ pub(super) async fn inspect(
     // Whoever installs first wins; the street needs any.
     drop(rustls::crypto::ring::default_provider().install_default());
     let settings = settings(temporary.0.path(), environment)?;
+    let loaders = settings.loaders.clone();
     let street = Street::new(settings, None).map_err(|error| refused(&error))?;
     let unpacked = street.fetch(&source).await.map_err(|error| refused(&error))?;
     let signed = Signed::of(&source, &unpacked);
-    let found = describe(&unpacked, &signed);
+    let found = describe(&unpacked, &signed, &loaders);
     if json {
         let text = serde_json::to_string_pretty(&found).map_err(|error| failed(&error))?;
         return Ok(writeln!(out, "{text}")?);
@@ -107,7 +108,7 @@ fn make_writable(directory: &Path) {
     }
 }
 
-fn describe(unpacked: &Unpacked, signed: &Signed) -> Value {
+fn describe(unpacked: &Unpacked, signed: &Signed, loaders: &Loaders) -> Value {
     let package = &unpacked.package;
     let handler = |handler: &Handler| format!("{}:{}", handler.module, handler.attribute);
     let agents: Vec<_> = package
@@ -144,7 +145,8 @@ fn describe(unpacked: &Unpacked, signed: &Signed) -> Value {
         "description": package.description,
         "digest": unpacked.digest,
         "signature": signed.json(),
-        "python": python(&package.python),
+        "runtime": package.runtime.to_string(),
+        "loader": loader(package, loaders),
         "agents": agents,
         "surfaces": surfaces,
         "environment": {"files": files, "requirements": requirements(unpacked), "variables": package.environment.keys().collect::<Vec<_>>()},
@@ -152,11 +154,11 @@ fn describe(unpacked: &Unpacked, signed: &Signed) -> Value {
     })
 }
 
-fn python(wanted: &PythonWanted) -> String {
-    match wanted {
-        PythonWanted::Any => "any".to_owned(),
-        PythonWanted::Minor(major, minor) => format!("{major}.{minor}"),
-        PythonWanted::Range(range) => range.clone(),
+/// The command line of what would run it; `None`: Python does.
+fn loader(package: &Package, loaders: &Loaders) -> Option<String> {
+    match &package.runtime {
+        Runtime::Python(_) => None,
+        Runtime::Loader(name) => loaders.get(name).map(ToString::to_string),
     }
 }
 
@@ -196,7 +198,8 @@ fn show(found: &Value, signed: &Signed, out: &mut dyn Write) -> Result<(), Failu
         ("description", text(found.get("description"))),
         ("digest", text(found.get("digest"))),
         ("signature", signed.text()),
-        ("python", text(found.get("python"))),
+        ("runtime", text(found.get("runtime"))),
+        ("loader", text(found.get("loader"))),
         ("surfaces", if surfaces.is_empty() { "-".to_owned() } else { surfaces.join(", ") }),
         ("environment", names(environment.and_then(|environment| environment.get("files")))),
         ("requirements", names(environment.and_then(|environment| environment.get("requirements")))),

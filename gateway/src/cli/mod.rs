@@ -95,6 +95,7 @@ fn act(
         Command::Inspect { package, json } => {
             in_runtime(inspect::inspect(&package, json, environment, out))?.map(|()| ExitCode::SUCCESS)
         }
+        Command::Nursery => Ok(par_pool::process::nursery()),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Arguments::command(), "par", out);
             Ok(ExitCode::SUCCESS)

@@ -325,7 +325,7 @@ mod of_packages {
         for wanted in [
             "echo@1.0.0\n",
             "signature     none\n",
-            "python        any\n",
+            "runtime       python\n",
             "requirements  httpx==1\n",
             "echo@1.0.0/say  main:say",
         ] {

@@ -19,8 +19,10 @@ use super::{
 };
 
 mod connections;
+mod entry;
 mod identity;
 mod limits;
+mod loaders;
 mod registry;
 mod rollout;
 mod sandbox;
@@ -217,6 +219,13 @@ impl<'a> Check<'a> {
         read.map_err(|problem| self.fault(setting, problem)).ok()
     }
 
+    /// Notes faults within a tree.
+    fn tell(&mut self, setting: &Setting, told: Vec<entry::Told>) {
+        let origin = self.raw.get(setting).map_or(Origin::Environment, |(_, origin)| origin.clone());
+        let faults = told.into_iter().map(|(name, problem)| Fault { name, origin: origin.clone(), problem });
+        self.faults.extend(faults);
+    }
+
     /// A path, made absolute.
     fn path(&mut self, setting: &Setting) -> Option<PathBuf> {
         let text = self.text(setting)?;
@@ -311,6 +320,7 @@ impl<'a> Check<'a> {
             idle_ttl: self.value(&raw::IDLE_TTL, Duration::from_secs(60), parse::limit),
             pack_budget: self.value(&raw::PACK_BUDGET, Duration::from_millis(1), parse::time),
             pythons,
+            loaders: self.loaders(),
             uv,
             pass_env,
         }

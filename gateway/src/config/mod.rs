@@ -12,7 +12,7 @@ use std::{
 
 use par_pool::{
     fleet::{RegistrySettings, RolloutSettings, SessionSettings},
-    package::{S3Settings, SignaturePolicy, Source},
+    package::{Loader, S3Settings, SignaturePolicy, Source},
     process::SandboxSettings,
 };
 use url::Url;
@@ -164,6 +164,8 @@ pub(crate) struct Workers {
     pub(crate) pack_budget: Duration,
     /// Interpreters to choose from; empty: those on PATH.
     pub(crate) pythons: Vec<PathBuf>,
+    /// What runs packages of other languages.
+    pub(crate) loaders: Vec<Loader>,
     /// The installer, if one was found; none: pip.
     pub(crate) uv: Option<PathBuf>,
     /// Variables of our own environment that agents get.

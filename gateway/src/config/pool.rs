@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use par_pool::{
     fleet::{EventSink, PoolSettings},
-    package::PackageSettings,
+    package::{Loaders, PackageSettings},
 };
 
 use super::{Config, raw::Environment};
@@ -26,6 +26,7 @@ impl From<&Config> for PackageSettings {
             wheelhouse: config.packages.wheelhouse.clone(),
             uv: config.pool.uv.clone(),
             pythons: config.pool.pythons.clone(),
+            loaders: Loaders::new(config.pool.loaders.clone(), ourselves()),
             pass_env: config.pool.pass_env.clone(),
         }
     }
@@ -51,6 +52,11 @@ impl From<&Config> for PoolSettings {
             registry: config.registry.clone(),
         }
     }
+}
+
+/// This program's file.
+fn ourselves() -> PathBuf {
+    std::env::current_exe().unwrap_or_else(|_| PathBuf::from("/proc/self/exe"))
 }
 
 /// `uv` where it usually is: on PATH, beside a configured interpreter, beside ourselves, `~/.local/bin`,

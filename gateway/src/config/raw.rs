@@ -124,6 +124,7 @@ settings! {
     PYTHON = "pool.python";
     UV = "pool.uv";
     PASS_ENV = "pool.pass_env", "PAR_PASS_ENV";
+    LOADERS = "loaders";
     REQUEST_TIMEOUT = "limits.request_timeout", "REQUEST_TIMEOUT_SECONDS";
     MAX_CONCURRENT = "limits.max_concurrent", "MAX_CONCURRENT_INVOCATIONS";
     BODY_BYTES = "limits.body_bytes";
@@ -155,7 +156,7 @@ settings! {
 }
 
 /// Settings whose value is a tree of the file: their checks read it with the names that they know.
-const TREES: &[&Setting] = &[&ISSUERS, &ADAPTERS, &TENANTS, &AGENTS];
+const TREES: &[&Setting] = &[&ISSUERS, &ADAPTERS, &TENANTS, &AGENTS, &LOADERS];
 
 /// The variables of the process, as text.
 #[derive(Debug, Clone, Default)]

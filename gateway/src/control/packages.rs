@@ -24,7 +24,7 @@ use super::{
 /// What is mounted, and what could not be.
 #[derive(Serialize, ToSchema)]
 pub(super) struct Packages {
-    /// `id, state, digest, generation, source, workers, queue_depth, fork, sandbox, pss_bytes, agents, surfaces,
+    /// `id, state, digest, generation, source, workers, queue_depth, runtime, fork, sandbox, pss_bytes, agents, surfaces,
     /// last_error, warnings, steps`.
     #[schema(value_type = Vec<Object>)]
     packages: Vec<Listed>,

@@ -63,6 +63,9 @@ const CALLING_PATIENCE: Duration = Duration::from_millis(200);
 /// Time for the stack dump before the worker is killed; writing it takes about a millisecond.
 const DUMP_TIME: Duration = Duration::from_millis(40);
 
+/// The same for a worker of a loader: V8 takes 40 ms to make its inspector ready, on an idle machine.
+const LOADER_DUMP_TIME: Duration = Duration::from_millis(250);
+
 /// Counts a call while it runs or waits; a dropped future is counted out as well.
 struct Flight<'a>(&'a AtomicUsize);
 
@@ -338,7 +341,8 @@ impl Generation {
                 worker = worker.pid,
                 "a call ran past its deadline; the worker's stacks follow and it is replaced"
             );
-            tokio::time::sleep(DUMP_TIME).await;
+            let loader = generation.installed.program.loader();
+            tokio::time::sleep(loader.map_or(DUMP_TIME, |_| LOADER_DUMP_TIME)).await;
             worker.kill(Death::Timeout);
         });
     }

@@ -39,7 +39,7 @@ use super::{
 };
 use crate::{
     package::{PackageSettings, PullError, Signature, Source, Step, Street},
-    process::{OutputSink, SandboxSettings, Shield, TemplateSettings, write_worker_code},
+    process::{self, OutputSink, SandboxSettings, Shield, TemplateSettings},
 };
 
 /// What the pool needs to know; decided before it starts.
@@ -191,14 +191,17 @@ impl Pool {
         let make = |path: PathBuf| std::fs::create_dir_all(&path).and_then(|()| path.canonicalize());
         let data_dir = make(settings.data_dir.clone())?;
         let cache_dir = make(settings.packages.cache_dir.clone())?;
-        let program = write_worker_code(&data_dir.join("worker"))?;
+        let worker = data_dir.join("worker");
+        let (program, node) = (process::PYTHON.write(&worker)?, process::NODE.write(&worker)?);
+        let nursery = settings.packages.loaders.nursery().map(std::path::Path::to_path_buf);
         // What agents left there belongs to processes that are gone.
         match std::fs::remove_dir_all(data_dir.join("tmp")) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
             Ok(()) | Err(_) => {}
         }
         let temporary = make(data_dir.join("tmp"))?;
-        let shared = program.ancestors().nth(2).map(std::path::Path::to_path_buf).into_iter().collect();
+        let code = [&program, &node].into_iter().filter_map(|file| file.ancestors().nth(2));
+        let shared = code.map(std::path::Path::to_path_buf).chain(nursery.clone()).collect();
         let background = Handle::current();
         let metrics = PoolMetrics::register(registry).map_err(std::io::Error::other)?;
         let (state_file, state) = StateFile::open(data_dir.join("state.json"))?;
@@ -217,6 +220,8 @@ impl Pool {
         let fleet = FleetSettings {
             template: TemplateSettings {
                 program,
+                node,
+                nursery,
                 shield,
                 import_timeout: settings.import_timeout,
                 dev: settings.dev,

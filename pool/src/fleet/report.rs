@@ -70,6 +70,7 @@ impl Generation {
             generation: self.number,
             source: mount.source.clone(),
             queue_depth: now.waiting.iter().sum(),
+            runtime: package.runtime.to_string(),
             fork: self.fork.clone(),
             sandbox: self.sandbox.clone(),
             pss_bytes: pids.filter_map(usage::proportional).sum(),

@@ -37,10 +37,17 @@ impl Generation {
     ) -> Result<Arc<Self>, PullError> {
         let begin = Instant::now();
         let policy = installed.package.workers.clone();
-        let mut preload = policy.start != StartMode::Spawn;
+        let loader = installed.program.loader().map(|loader| format!("loader {}", loader.name));
+        if let Some(loader) = loader.as_ref().filter(|_| policy.start == StartMode::Fork) {
+            let detail =
+                format!("the manifest says workers.start: fork, but workers of {loader} are started");
+            return Err(PullError::refused(Step::Template, detail));
+        }
+        let mut preload = loader.is_none() && policy.start != StartMode::Spawn;
+        let spawn = loader.unwrap_or_else(|| "the manifest says workers.start: spawn".to_owned());
         let mut fork = ForkStatus {
             method: if preload { "fork" } else { "spawn" },
-            reason: (!preload).then(|| "the manifest says workers.start: spawn".to_owned()),
+            reason: (!preload).then_some(spawn),
         };
         let sandboxed = settings.template.shield.settings();
         let cage = Arc::new(Cage::new(installed.package.id.to_string(), sandboxed, policy.memory_mb));

@@ -91,6 +91,8 @@ pub struct PackageStatus {
     pub primaries: Vec<u32>,
     /// Calls waiting for a slot.
     pub queue_depth: usize,
+    /// What its code is written for, as its manifest says.
+    pub runtime: String,
     /// How workers are started.
     pub fork: ForkStatus,
     /// What the sandbox achieves.

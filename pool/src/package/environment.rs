@@ -25,7 +25,7 @@ use self::{
     shelf::Shelf,
     tool::Tools,
 };
-use super::{PackageSettings, PullError, Step, Unpacked};
+use super::{PackageSettings, PullError, PythonWanted, Step, Unpacked};
 
 mod bytecode;
 mod complaint;
@@ -114,10 +114,14 @@ impl Environments {
     }
 
     /// Makes what a package needs, or finds it.
-    pub async fn provide(&self, unpacked: &Unpacked) -> Result<Environment, PullError> {
+    pub async fn provide(
+        &self,
+        unpacked: &Unpacked,
+        wanted: &PythonWanted,
+    ) -> Result<Environment, PullError> {
         let deadline = Instant::now() + self.install_timeout;
         let mut warnings = Vec::new();
-        let (interpreter, warning) = self.interpreters.choose(&unpacked.package.python).await?;
+        let (interpreter, warning) = self.interpreters.choose(wanted).await?;
         let interpreter = &interpreter;
         self.compile_runtime(interpreter);
         warnings.extend(warning);

@@ -13,6 +13,7 @@ use par_proto::ids::Digest;
 pub mod environment;
 mod errand;
 pub mod fetch;
+pub mod loader;
 pub mod manifest;
 pub mod pull;
 pub mod signature;
@@ -24,9 +25,10 @@ pub mod variables;
 
 pub use environment::Confine;
 pub use fetch::{Document, Remote, S3Settings, Validator};
+pub use loader::{Loader, LoaderWorker, Loaders};
 pub use manifest::checked::{
-    Entry, Export, Handler, HealthCheck, Package, Permissions, PythonWanted, SessionMode, SessionPolicy,
-    StartMode, Surfaces, UiSurface, WorkerPolicy,
+    Entry, Export, Handler, HealthCheck, Package, Permissions, PythonWanted, Runtime, SessionMode,
+    SessionPolicy, StartMode, Surfaces, UiSurface, WorkerPolicy,
 };
 pub use manifest::schema::{Misfit, Patience, Schema, Unfit};
 pub use pull::Street;
@@ -64,6 +66,8 @@ pub struct PackageSettings {
     pub uv: Option<PathBuf>,
     /// Interpreters to choose from; empty: those on PATH.
     pub pythons: Vec<PathBuf>,
+    /// What runs packages of other languages.
+    pub loaders: Loaders,
     /// Variables of our own environment that agents get (`PAR_PASS_ENV`), already selected.
     pub pass_env: BTreeMap<String, String>,
 }
@@ -232,6 +236,25 @@ pub struct Unpacked {
     pub fetched_at: SystemTime,
 }
 
+/// What runs a package.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Program {
+    /// The interpreter of its environment.
+    Python(PathBuf),
+    /// A loader.
+    Loader(Arc<Loader>),
+}
+
+impl Program {
+    /// Its loader, if it has one.
+    pub fn loader(&self) -> Option<&Loader> {
+        match self {
+            Self::Python(_) => None,
+            Self::Loader(loader) => Some(loader),
+        }
+    }
+}
+
 /// A package with everything it needs to run.
 #[derive(Debug, Clone)]
 pub struct Installed {
@@ -243,8 +266,8 @@ pub struct Installed {
     pub root: PathBuf,
     /// Keeps `root` in the store.
     pub pin: Arc<Pin>,
-    /// Interpreter of its environment.
-    pub python: PathBuf,
+    /// What runs it.
+    pub program: Program,
     /// Import path in order: root, `src`, `src/a2a` (where they exist), project layer. The environment's own
     /// site-packages come with the interpreter.
     pub sys_path: Vec<PathBuf>,

@@ -17,8 +17,8 @@ use par_proto::ids::Digest;
 
 use self::flights::{Flights, Want};
 use super::{
-    Document, Installed, Location, Package, PackageSettings, PullError, Remote, Signature, Source, Step,
-    Unpacked, Validator,
+    Document, Installed, Loaders, Location, Package, PackageSettings, Program, PullError, Remote, Runtime,
+    Signature, Source, Step, Unpacked, Validator,
     environment::{Confine, Environments},
     errand,
     fetch::Fetched,
@@ -135,12 +135,12 @@ impl Street {
     /// Gives a package its environment.
     pub async fn install(&self, unpacked: Unpacked) -> Result<Installed, PullError> {
         let began = Instant::now();
-        let environment = self.environments.provide(&unpacked).await?;
-        let mut warnings = unpacked.warnings;
-        warnings.extend(environment.warnings);
+        let mut warnings = unpacked.warnings.clone();
+        let Furnished { program, virtual_env, layer, kits, readable } =
+            self.furnish(&unpacked, &mut warnings).await?;
         let origins = Origins {
             root: &unpacked.root,
-            virtual_env: &environment.directory,
+            virtual_env: virtual_env.as_deref(),
             passed: &self.line.settings.pass_env,
             manifest: &unpacked.package.environment,
         };
@@ -150,9 +150,8 @@ impl Street {
         let mut sys_path = vec![root.clone()];
         sys_path
             .extend(["src", "src/a2a"].map(|name| root.join(name)).into_iter().filter(|path| path.is_dir()));
-        sys_path.extend(environment.layer);
-        let mut readable = vec![root.clone()];
-        readable.extend(environment.readable);
+        sys_path.extend(layer);
+        let readable = std::iter::once(root.clone()).chain(readable).collect();
         let mut steps = unpacked.steps;
         steps.push((Step::Environment, began.elapsed()));
         Ok(Installed {
@@ -160,14 +159,45 @@ impl Street {
             digest: unpacked.digest,
             root,
             pin: unpacked.pin,
-            python: environment.python,
+            program,
             sys_path,
-            kits: environment.kits,
+            kits,
             variables,
             readable,
             warnings,
             steps,
         })
+    }
+
+    /// What runs a package, with all that it needs. A package for a loader brings what it needs.
+    async fn furnish(&self, unpacked: &Unpacked, warnings: &mut Vec<String>) -> Result<Furnished, PullError> {
+        match &unpacked.package.runtime {
+            Runtime::Python(wanted) => {
+                let environment = self.environments.provide(unpacked, wanted).await?;
+                warnings.extend(environment.warnings);
+                Ok(Furnished {
+                    program: Program::Python(environment.python),
+                    virtual_env: Some(environment.directory),
+                    layer: environment.layer,
+                    kits: environment.kits,
+                    readable: environment.readable,
+                })
+            }
+            Runtime::Loader(name) => {
+                let Some(loader) = self.line.settings.loaders.get(name) else {
+                    // Its manifest was read with the same loaders.
+                    let detail = format!("no loader is configured for {name}");
+                    return Err(PullError::refused(Step::Environment, detail));
+                };
+                Ok(Furnished {
+                    readable: loader.readable(),
+                    program: Program::Loader(Arc::clone(loader)),
+                    virtual_env: None,
+                    layer: None,
+                    kits: Vec::new(),
+                })
+            }
+        }
     }
 
     /// Makes the next install of each set of requirements look for newer versions (`par env refresh`).
@@ -177,6 +207,15 @@ impl Street {
                 .with_log(error.to_string())
         })
     }
+}
+
+/// What a package is run with.
+struct Furnished {
+    program: Program,
+    virtual_env: Option<PathBuf>,
+    layer: Option<PathBuf>,
+    kits: Vec<PathBuf>,
+    readable: Vec<PathBuf>,
 }
 
 impl Line {
@@ -212,12 +251,12 @@ impl Line {
                 if let Some(signer) = signer.filter(|_| !settings.signatures.accepts(pin.signer())) {
                     pin = store.endorse(pin, signer).map_err(|error| unstored(&error))?;
                 }
-                return finish(pin, digest, steps);
+                return finish(pin, &settings.loaders, digest, steps);
             }
             let scratch = store.scratch();
             unpack(fetched.file.path(), &scratch.path().join("tree"), settings.max_package_bytes)?;
             steps.end(Step::Unpack);
-            publish(&store, &scratch, digest, signer, steps)
+            publish(&store, &settings.loaders, &scratch, digest, signer, steps)
         })
         .await
     }
@@ -230,6 +269,7 @@ impl Line {
     ) -> Result<Unpacked, PullError> {
         self.check_unsigned()?;
         let (store, max) = (self.store.clone(), self.settings.max_package_bytes);
+        let loaders = self.settings.loaders.clone();
         let directory = directory.to_path_buf();
         blocking(move || {
             let scratch = store.scratch();
@@ -238,8 +278,8 @@ impl Line {
             verify(expected, digest)?;
             steps.end(Step::Verify);
             match store.recall(digest) {
-                Some(pin) => finish(pin, digest, steps),
-                None => publish(&store, &scratch, digest, None, steps),
+                Some(pin) => finish(pin, &loaders, digest, steps),
+                None => publish(&store, &loaders, &scratch, digest, None, steps),
             }
         })
         .await
@@ -249,6 +289,7 @@ impl Line {
     async fn kept(&self, digest: Option<Digest>, steps: &Steps) -> Option<Unpacked> {
         let digest = digest?;
         let (store, policy) = (self.store.clone(), self.settings.signatures.clone());
+        let loaders = self.settings.loaders.clone();
         let mut steps = steps.clone();
         let kept = blocking(move || {
             let Some(pin) = store.recall(digest) else { return Ok(None) };
@@ -261,7 +302,7 @@ impl Line {
                 return Ok(None);
             }
             steps.end(Step::Fetch);
-            finish(pin, digest, steps).map(Some)
+            finish(pin, &loaders, digest, steps).map(Some)
         });
         // One that cannot be understood any more is fetched again.
         kept.await.ok().flatten()
@@ -281,21 +322,22 @@ fn verify(expected: Option<Digest>, digest: Digest) -> Result<(), PullError> {
 /// Understands a tree that nobody sees yet, then shows it.
 fn publish(
     store: &Store,
+    loaders: &Loaders,
     scratch: &Scratch,
     digest: Digest,
     signer: Option<String>,
     mut steps: Steps,
 ) -> Result<Unpacked, PullError> {
-    let (package, warnings) = manifest::read(&scratch.path().join("tree"))?;
+    let (package, warnings) = manifest::read(&scratch.path().join("tree"), loaders)?;
     let pin = store.publish(scratch, digest, signer).map_err(|error| unstored(&error))?;
     steps.end(Step::Manifest);
     Ok(unpacked((package, warnings), digest, pin, steps))
 }
 
 /// Understands a tree of the store.
-fn finish(pin: Pin, digest: Digest, mut steps: Steps) -> Result<Unpacked, PullError> {
+fn finish(pin: Pin, loaders: &Loaders, digest: Digest, mut steps: Steps) -> Result<Unpacked, PullError> {
     steps.end(Step::Unpack);
-    let understood = manifest::read(pin.root())?;
+    let understood = manifest::read(pin.root(), loaders)?;
     steps.end(Step::Manifest);
     Ok(unpacked(understood, digest, pin, steps))
 }

@@ -34,8 +34,8 @@ type Map = BTreeMap<String, String>;
 pub struct Origins<'a> {
     /// The package's files: `.env` and `deploy.json`.
     pub root: &'a Path,
-    /// The environment whose interpreter runs the worker.
-    pub virtual_env: &'a Path,
+    /// The environment whose interpreter runs the worker; `None`: no interpreter does.
+    pub virtual_env: Option<&'a Path>,
     /// What is passed on of our own environment.
     pub passed: &'a Map,
     /// `environment` of the manifest.
@@ -54,22 +54,24 @@ pub fn assemble(origins: &Origins<'_>, warnings: &mut Vec<String>) -> Result<Map
 }
 
 /// What every worker has. HOME is a place that exists; the process that starts workers replaces it and adds TMPDIR.
-fn base(virtual_env: &Path) -> Map {
-    let bin = virtual_env.join("bin");
-    let path = format!("{}:/usr/local/bin:/usr/bin:/bin", bin.display());
-    [
-        ("PATH", path.as_str()),
-        ("HOME", "/tmp"),
-        ("LANG", "C.UTF-8"),
-        ("VIRTUAL_ENV", &virtual_env.to_string_lossy()),
-        // Lines of agents reach the log when they are written, and trees of packages stay as they are.
-        ("PYTHONUNBUFFERED", "1"),
-        ("PYTHONDONTWRITEBYTECODE", "1"),
-        ("PYTHONNOUSERSITE", "1"),
-    ]
-    .into_iter()
-    .map(|(name, value)| (name.to_owned(), value.to_owned()))
-    .collect()
+fn base(virtual_env: Option<&Path>) -> Map {
+    let mut map: Map = own([("PATH", "/usr/local/bin:/usr/bin:/bin"), ("HOME", "/tmp"), ("LANG", "C.UTF-8")]);
+    if let Some(virtual_env) = virtual_env {
+        let path = format!("{}:/usr/local/bin:/usr/bin:/bin", virtual_env.join("bin").display());
+        map.extend(own([
+            ("PATH", path.as_str()),
+            ("VIRTUAL_ENV", &virtual_env.to_string_lossy()),
+            // Lines of agents reach the log when they are written, and trees of packages stay as they are.
+            ("PYTHONUNBUFFERED", "1"),
+            ("PYTHONDONTWRITEBYTECODE", "1"),
+            ("PYTHONNOUSERSITE", "1"),
+        ]));
+    }
+    map
+}
+
+fn own<const N: usize>(pairs: [(&str, &str); N]) -> Map {
+    pairs.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
 }
 
 fn read(root: &Path, name: &str, warnings: &mut Vec<String>) -> Option<String> {

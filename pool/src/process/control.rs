@@ -28,6 +28,9 @@ pub(crate) struct Init {
     pub(crate) surfaces: Option<InitSurfaces>,
     /// `None`: the sandbox is off.
     pub(crate) sandbox: Option<InitSandbox>,
+    /// The command line of a worker; `None`: workers are forked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) loader: Option<Vec<String>>,
 }
 
 /// What a template puts on itself and on its workers; programs in hexadecimal. The layer comes as a descriptor.

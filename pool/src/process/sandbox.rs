@@ -11,6 +11,7 @@ mod entry;
 mod filter;
 mod level;
 mod limits;
+mod own;
 mod paths;
 mod permissions;
 mod rules;
@@ -19,7 +20,8 @@ mod settings;
 mod shield;
 
 pub use level::SandboxLevel;
+pub(crate) use own::Own;
 pub use permissions::SandboxError;
 pub use settings::{SandboxMode, SandboxSettings};
-pub(crate) use shield::Inner;
 pub use shield::{Bounds, Shield};
+pub(crate) use shield::{Inner, Offspring};

@@ -20,10 +20,10 @@ use super::{
     descriptors::{self, Theirs},
     logs::{Origin, OutputSink},
     priority,
-    sandbox::{Inner, SandboxError, SandboxLevel, Shield},
+    sandbox::{Inner, Offspring, SandboxError, SandboxLevel, Shield},
     spawner,
 };
-use crate::package::{Entry, Installed};
+use crate::package::{Entry, Installed, Loaders, Program};
 
 /// How long an import makes do with what nobody else wants. Most imports take less on a machine with room.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -33,6 +33,10 @@ const PATIENCE: Duration = Duration::from_secs(10);
 pub(crate) struct TemplateSettings {
     /// `pixell_runtime/__main__.py` as written to the data directory.
     pub(crate) program: PathBuf,
+    /// `main.mjs` of our own worker for JavaScript, likewise.
+    pub(crate) node: PathBuf,
+    /// What starts workers of loaders; `None`: there is no loader.
+    pub(crate) nursery: Option<PathBuf>,
     /// What confines it.
     pub(crate) shield: Shield,
     /// Longest import.
@@ -133,10 +137,8 @@ impl Template {
         cage: &Cage,
     ) -> Result<Self, StartError> {
         let (ours, theirs) = descriptors::control().map_err(system("make a control socket"))?;
-        let mut command = Command::new(&installed.python);
+        let mut command = command(installed, settings)?;
         command
-            .arg("-I")
-            .arg(&settings.program)
             .current_dir(&installed.root)
             .env_clear()
             .envs(&installed.variables)
@@ -144,7 +146,11 @@ impl Template {
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
         let bounds = settings.shield.bounds(installed)?.marked(cage.mark());
-        let inner = settings.shield.confine(&mut command, &bounds)?;
+        let offspring = match &installed.program {
+            Program::Python(_) => Offspring::Forked,
+            Program::Loader(_) => Offspring::Started,
+        };
+        let inner = settings.shield.confine(&mut command, &bounds, offspring)?;
         let mut child = spawner::spawn(command).await.map_err(system("start the interpreter"))?;
         let pid = child.id();
         let member = cage.template(pid);
@@ -155,7 +161,7 @@ impl Template {
         }
         let guard = Kill(Some(child));
         let control = Control::new(ours).map_err(system("use a control socket"))?;
-        let (init, layer) = init(installed, preload, settings.dev, inner);
+        let (init, layer) = init(installed, preload, settings, inner);
         control
             .send(&serde_json::json!({ "init": init }), &layer)
             .await
@@ -228,7 +234,30 @@ async fn hear(control: &Control, pid: u32, longest: Duration) -> Result<Option<S
     said.map_err(system("hear the template"))
 }
 
-fn init(installed: &Installed, preload: bool, dev: bool, inner: Inner) -> (Init, Vec<OwnedFd>) {
+/// The program that becomes the template.
+fn command(installed: &Installed, settings: &TemplateSettings) -> Result<Command, StartError> {
+    match &installed.program {
+        Program::Python(python) => {
+            let mut command = Command::new(python);
+            command.arg("-I").arg(&settings.program);
+            Ok(command)
+        }
+        Program::Loader(_) => {
+            let nursery = settings.nursery.as_ref();
+            let missing = || system("start workers of a loader")(io::ErrorKind::NotFound.into());
+            let mut command = Command::new(nursery.ok_or_else(missing)?);
+            command.arg(Loaders::NURSERY);
+            Ok(command)
+        }
+    }
+}
+
+fn init(
+    installed: &Installed,
+    preload: bool,
+    settings: &TemplateSettings,
+    inner: Inner,
+) -> (Init, Vec<OwnedFd>) {
     let text = |path: &Path| path.to_string_lossy().into_owned();
     let Inner { on, layer, template, worker } = inner;
     let init = Init {
@@ -249,9 +278,10 @@ fn init(installed: &Installed, preload: bool, dev: bool, inner: Inner) -> (Init,
             })
             .collect(),
         preload,
-        dev,
+        dev: settings.dev,
         surfaces: surfaces(installed),
         sandbox: on.then_some(InitSandbox { template, worker }),
+        loader: installed.program.loader().map(|loader| loader.command(&settings.node)),
     };
     (init, layer.into_iter().collect())
 }

@@ -37,6 +37,24 @@ impl Entry {
         read
     }
 
+    /// A mapping of names, each with what it is for; `None` is none. What is no mapping is a fault.
+    pub(super) fn root(path: &str, tree: Value, told: &mut Vec<Told>) -> Self {
+        let left = match tree {
+            Value::Mapping(left) => left,
+            Value::Null => Mapping::new(),
+            Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Sequence(_) | Value::Tagged(_) => {
+                told.push((path.to_owned(), "must hold a mapping of names".to_owned()));
+                Mapping::new()
+            }
+        };
+        Self { path: path.to_owned(), left, told: Vec::new() }
+    }
+
+    /// Whether a key holds a mapping.
+    pub(super) fn has_section(&self, key: &str) -> bool {
+        self.left.get(key).is_some_and(Value::is_mapping)
+    }
+
     /// Notes what is wrong with a key.
     pub(super) fn fault(&mut self, key: &str, problem: impl Into<String>) {
         self.told.push((self.path_to(key), problem.into()));
@@ -123,6 +141,11 @@ impl Entry {
     /// The keys that are not read yet, for mappings whose keys are names of somebody else.
     pub(super) fn keys(&self) -> Vec<String> {
         self.left.keys().filter_map(Value::as_str).map(str::to_owned).collect()
+    }
+
+    /// Whether nothing was wrong so far.
+    pub(super) fn is_sound(&self) -> bool {
+        self.told.is_empty()
     }
 
     /// Ends the reading: whatever was not taken does not exist.

@@ -8,7 +8,11 @@ use std::{
 use rustls::pki_types::{CertificateDer, pem::PemObject as _};
 use serde_yaml::Value;
 
-use super::{Check, Origin, Setting, parse, raw};
+use super::{
+    Check, Setting,
+    entry::{Entry, Told},
+    parse, raw,
+};
 use crate::{
     auth::{
         Standing,
@@ -16,16 +20,13 @@ use crate::{
         issuer::IssuerSettings,
         token::Algorithm,
     },
-    config::{Fault, identity::IdentitySettings},
+    config::identity::IdentitySettings,
 };
 
 mod adapters;
-mod entry;
 
 #[cfg(test)]
 mod tests;
-
-use entry::{Entry, Told};
 
 /// What entries inherit unless they say otherwise.
 struct Common {
@@ -125,13 +126,6 @@ impl Check<'_> {
         let entries = Entry::all(setting.key, tree, &mut told);
         self.tell(setting, told);
         entries
-    }
-
-    /// Notes faults within a tree.
-    fn tell(&mut self, setting: &Setting, told: Vec<Told>) {
-        let origin = self.raw.get(setting).map_or(Origin::Environment, |(_, origin)| origin.clone());
-        let faults = told.into_iter().map(|(name, problem)| Fault { name, origin: origin.clone(), problem });
-        self.faults.extend(faults);
     }
 }
 

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc, time::SystemTime};
 
 use super::*;
-use crate::package::{Pin, S3Settings, SignaturePolicy, manifest};
+use crate::package::{Loaders, Pin, S3Settings, SignaturePolicy, manifest};
 
 /// uv where tests find it: on PATH, or where `PAR_TEST_UV` says.
 fn uv() -> Option<PathBuf> {
@@ -15,6 +15,13 @@ fn uv() -> Option<PathBuf> {
         eprintln!("no uv here: what needs it is not tested");
     }
     found
+}
+
+impl Environments {
+    /// For whatever interpreter is found first.
+    async fn provided(&self, unpacked: &Unpacked) -> Result<Environment, PullError> {
+        self.provide(unpacked, &PythonWanted::Any).await
+    }
 }
 
 struct Desk {
@@ -48,6 +55,7 @@ impl Desk {
             wheelhouse,
             uv,
             pythons: Vec::new(),
+            loaders: Loaders::default(),
             pass_env: BTreeMap::new(),
         };
         Environments::open(&settings, None).unwrap()
@@ -62,7 +70,7 @@ impl Desk {
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             fs::write(path, content).unwrap();
         }
-        let package = manifest::read(&root).unwrap().0;
+        let package = manifest::read(&root, &Loaders::default()).unwrap().0;
         Unpacked {
             package: Arc::new(package),
             digest: par_proto::ids::Digest::new(Sha256::digest(name).into()),
@@ -90,14 +98,14 @@ async fn packages_without_requirements_share_one_empty_environment() {
     let desk = Desk::new(None, None);
     let (one, two) =
         (desk.package("one", "", &[]), desk.package("two", "", &[("requirements.txt", "# nothing\n")]));
-    let (one, two) = tokio::join!(desk.environments.provide(&one), desk.environments.provide(&two));
+    let (one, two) = tokio::join!(desk.environments.provided(&one), desk.environments.provided(&two));
     let (one, two) = (one.unwrap(), two.unwrap());
     assert_eq!(one.directory, two.directory);
     let prefix = desk.run(&one, "import sys; print(sys.prefix)").await;
     assert_eq!(Path::new(&prefix), one.directory);
     assert!(one.readable.contains(&one.directory) && one.readable.len() >= 2);
     fs::remove_file(one.directory.join("bin/python")).unwrap();
-    let again = desk.environments.provide(&desk.package("three", "", &[])).await.unwrap();
+    let again = desk.environments.provided(&desk.package("three", "", &[])).await.unwrap();
     assert_ne!(again.directory, one.directory, "an environment whose interpreter went is made anew");
     assert!(again.python.is_file());
 }
@@ -107,7 +115,7 @@ async fn a_rollout_of_code_alone_installs_nothing() {
     let Some(uv) = uv() else { return };
     let desk = Desk::new(Some(uv), None);
     let files = [("requirements.txt", "six\nidna==3.10\n")];
-    let one = desk.environments.provide(&desk.package("one", "", &files)).await.unwrap();
+    let one = desk.environments.provided(&desk.package("one", "", &files)).await.unwrap();
     let version =
         desk.run(&one, "import six, idna; print(idna.__version__, six.__cached__.endswith('.pyc'))").await;
     assert_eq!(version, "3.10 True");
@@ -119,13 +127,13 @@ async fn a_rollout_of_code_alone_installs_nothing() {
     let broken =
         Desk { environments: desk.opened_with(PathBuf::from("/bin/false")), ..Desk::new(None, None) };
     let two =
-        broken.environments.provide(&desk.package("two", "dependencies: [toml]", &files)).await.unwrap();
+        broken.environments.provided(&desk.package("two", "dependencies: [toml]", &files)).await.unwrap();
     assert_eq!(two.directory, one.directory, "no installer is asked");
     let pinned = desk.package("pinned", "", &[("requirements.txt", "idna==3.9\n")]);
-    assert_ne!(desk.environments.provide(&pinned).await.unwrap().directory, one.directory);
+    assert_ne!(desk.environments.provided(&pinned).await.unwrap().directory, one.directory);
     desk.environments.forget_resolutions().unwrap();
     assert_eq!(
-        desk.environments.provide(&desk.package("one", "", &files)).await.unwrap().directory,
+        desk.environments.provided(&desk.package("one", "", &files)).await.unwrap().directory,
         one.directory
     );
 }
@@ -135,7 +143,7 @@ async fn requirements_that_cannot_be_met_are_refused_with_the_cause() {
     let Some(uv) = uv() else { return };
     let desk = Desk::new(Some(uv), None);
     let package = desk.package("a", "dependencies: ['six==0.0.1']", &[]);
-    let error = desk.environments.provide(&package).await.unwrap_err();
+    let error = desk.environments.provided(&package).await.unwrap_err();
     assert_eq!((error.step, error.transient), (Step::Environment, false), "{error:?}");
     assert!(error.detail.contains("six==0.0.1"), "{error}");
     assert!(!error.detail.contains(&*desk.directory.path().to_string_lossy()), "{error}");
@@ -146,7 +154,7 @@ async fn requirements_that_cannot_be_met_are_refused_with_the_cause() {
 async fn without_uv_pip_does_it() {
     let desk = Desk::new(None, None);
     let package = desk.package("a", "", &[("pyproject.toml", "[project]\nname = 'a'\nversion = '1'\ndynamic = ['x']\ndependencies = ['six']\n[build-system]\nrequires = ['missing-backend-of-nobody']\nbuild-backend = 'x'")]);
-    let environment = desk.environments.provide(&package).await.unwrap();
+    let environment = desk.environments.provided(&package).await.unwrap();
     assert_eq!(desk.run(&environment, "import six; print(six.__name__)").await, "six");
     assert_eq!((environment.layer, environment.warnings.len()), (None, 1), "a build that fails is a warning");
 }
@@ -158,10 +166,10 @@ async fn a_wheelhouse_makes_it_work_offline() {
     wheel(wheels.path(), "offline_only");
     let desk = Desk::new(Some(uv), Some(wheels.path().to_path_buf()));
     let package = desk.package("a", "", &[("requirements.txt", "offline-only>=1")]);
-    let environment = desk.environments.provide(&package).await.unwrap();
+    let environment = desk.environments.provided(&package).await.unwrap();
     assert_eq!(desk.run(&environment, "import offline_only; print(offline_only.X)").await, "1");
     let absent = desk.package("b", "dependencies: ['six>=1']", &[]);
-    assert!(desk.environments.provide(&absent).await.is_err());
+    assert!(desk.environments.provided(&absent).await.is_err());
 }
 
 #[tokio::test]
@@ -175,8 +183,8 @@ async fn local_paths_get_an_environment_of_their_own() {
         wheel(&package.root.join("wheels"), "offline_only");
         package
     };
-    let one = desk.environments.provide(&vendored("one")).await.unwrap();
-    let two = desk.environments.provide(&vendored("two")).await.unwrap();
+    let one = desk.environments.provided(&vendored("one")).await.unwrap();
+    let two = desk.environments.provided(&vendored("two")).await.unwrap();
     assert_ne!(one.directory, two.directory);
     assert_eq!(desk.run(&two, "import offline_only; print(offline_only.X)").await, "1");
 }
@@ -199,7 +207,7 @@ def build_wheel(directory, *rest):
 "#;
     let pyproject = "[build-system]\nrequires = []\nbuild-backend = 'backend'\nbackend-path = ['.']\n";
     let files = [("pyproject.toml", pyproject), ("backend.py", backend)];
-    let environment = desk.environments.provide(&desk.package("a", "", &files)).await.unwrap();
+    let environment = desk.environments.provided(&desk.package("a", "", &files)).await.unwrap();
     assert_eq!(environment.warnings, Vec::<String>::new());
     let output = desk.run(&environment, "import own_code, idna; print(own_code.X, idna.__version__)").await;
     assert_eq!(output, "7 3.10");

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use par_proto::ids::{ExportId, IdError};
 
 use super::{
-    checked::{Export, Handler},
+    checked::{Export, Handler, Runtime},
     raw::Node,
     schema::{PatternRoom, Schema},
     section::Section,
@@ -27,9 +27,9 @@ pub(super) struct Agents {
     pub(super) entrypoint: Option<Handler>,
 }
 
-pub(super) fn read(root: &Section<'_>, role_required: Option<&str>) -> Agents {
+pub(super) fn read(root: &Section<'_>, role_required: Option<&str>, runtime: &Runtime) -> Agents {
     let entrypoint = root.text("entrypoint").and_then(|text| {
-        let handler = Handler::parse(text);
+        let handler = Handler::parse(text, runtime);
         if handler.is_none() {
             root.fault("entrypoint", &format!("{text:?} is not module:function"));
         }
@@ -39,6 +39,7 @@ pub(super) fn read(root: &Section<'_>, role_required: Option<&str>) -> Agents {
         exports: Vec::new(),
         seen: HashSet::new(),
         role_required,
+        runtime,
         entrypoint: entrypoint.as_ref(),
         room: PatternRoom::default(),
     };
@@ -59,6 +60,7 @@ struct Reader<'a> {
     exports: Vec<Export>,
     seen: HashSet<ExportId>,
     role_required: Option<&'a str>,
+    runtime: &'a Runtime,
     entrypoint: Option<&'a Handler>,
     room: PatternRoom,
 }
@@ -73,8 +75,10 @@ impl Reader<'_> {
         }
         let id = id(section, if section.text("id").is_some() { "id" } else { "name" });
         let handler = match handler {
-            Some(text) => Handler::parse(text)
-                .or_else(|| Handler::of(main_module?, text).filter(|_| !text.contains([':', '.'])))
+            Some(text) => Handler::parse(text, self.runtime)
+                .or_else(|| {
+                    Handler::of(main_module?, text, self.runtime).filter(|_| !text.contains([':', '.']))
+                })
                 .or_else(|| {
                     section.fault("handler", &format!("{text:?} is not module:function"));
                     None

@@ -1,6 +1,6 @@
 //! The manifest as meant: no Option that cannot be None, no text for a number.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, fmt, time::Duration};
 
 use par_proto::ids::{ExportId, PackageId};
 
@@ -19,8 +19,8 @@ pub struct Package {
     pub exports: Vec<Export>,
     /// The export that the bare package id names: the entrypoint's, or the only one.
     pub main_export: Option<ExportId>,
-    /// `(major, minor)` wanted, and whether newer minors are fine without a warning.
-    pub python: PythonWanted,
+    /// What its code is written for.
+    pub runtime: Runtime,
     /// Role that every agent needs unless it names its own.
     pub role_required: Option<String>,
     /// Probe after the import.
@@ -41,6 +41,26 @@ pub struct Package {
     pub dependencies: Vec<String>,
 }
 
+/// What a package's code is written for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Runtime {
+    /// Python: `(major, minor)` wanted, and whether newer minors are fine without a warning.
+    Python(PythonWanted),
+    /// Anything else that there is a loader for, as written.
+    Loader(String),
+}
+
+impl fmt::Display for Runtime {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Python(PythonWanted::Any) => f.write_str("python"),
+            Self::Python(PythonWanted::Minor(major, minor)) => write!(f, "python{major}.{minor}"),
+            Self::Python(PythonWanted::Range(range)) => write!(f, "python{range}"),
+            Self::Loader(name) => f.write_str(name),
+        }
+    }
+}
+
 /// The interpreter that a package asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum PythonWanted {
@@ -52,10 +72,10 @@ pub enum PythonWanted {
     Range(String),
 }
 
-/// `module:attribute`.
+/// `module:attribute`. Of packages for a loader, the module is a path below the root as the loader understands it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Handler {
-    /// Dotted module.
+    /// Dotted module, or a path.
     pub module: String,
     /// Attribute, dots for nested ones.
     pub attribute: String,

@@ -4,7 +4,7 @@
 use std::{fs::File, io::Read, path::Path};
 
 use self::checked::Package;
-use super::{PullError, Step};
+use super::{Loaders, PullError, Step};
 
 pub mod checked;
 pub mod raw;
@@ -15,6 +15,7 @@ mod agents;
 mod compare;
 mod depth;
 mod handler;
+mod runtime;
 mod section;
 mod surfaces;
 
@@ -24,7 +25,7 @@ pub(crate) use compare::Comparisons;
 const MAX_BYTES: u64 = 1 << 20;
 
 /// Reads and checks the manifest of the package at `root`. What leaves besides is odd but not refused.
-pub fn read(root: &Path) -> Result<(Package, Vec<String>), PullError> {
+pub fn read(root: &Path, loaders: &Loaders) -> Result<(Package, Vec<String>), PullError> {
     let refused = |detail: String| PullError::refused(Step::Manifest, detail);
     let Ok(file) = File::open(root.join("agent.yaml")) else {
         return Err(refused(missing(root)));
@@ -38,8 +39,8 @@ pub fn read(root: &Path) -> Result<(Package, Vec<String>), PullError> {
     }
     let text = std::str::from_utf8(&text).map_err(|_| refused("agent.yaml is not UTF-8".to_owned()))?;
     let node = raw::parse(text).map_err(|error| refused(error.to_string()))?;
-    let (mut package, mut warnings) =
-        variants::check(&node).map_err(|faults| refused(format!("agent.yaml: {}", faults.join("; "))))?;
+    let (mut package, mut warnings) = variants::check(&node, loaders)
+        .map_err(|faults| refused(format!("agent.yaml: {}", faults.join("; "))))?;
     place_ui(root, &mut package, &mut warnings);
     Ok((package, warnings))
 }

@@ -4,10 +4,13 @@
 //! into `entry`, so the keys of one surface agree and the key says nothing.
 
 use super::{
-    checked::{Entry, Handler, Surfaces, UiSurface},
+    checked::{Entry, Handler, PythonWanted, Runtime, Surfaces, UiSurface},
     raw::Node,
     section::Section,
 };
+
+/// Surfaces are served by Python alone.
+const PYTHON: Runtime = Runtime::Python(PythonWanted::Any);
 
 pub(super) fn read(root: &Section<'_>, entrypoint: Option<&Handler>) -> Surfaces {
     let http_server =
@@ -67,11 +70,11 @@ fn handler(
     entrypoint: Option<&Handler>,
 ) -> Option<Handler> {
     let handler = if text.contains(':') {
-        Handler::parse(text)
+        Handler::parse(text, &PYTHON)
     } else {
         match entrypoint {
-            Some(entrypoint) if !text.contains('.') => Handler::of(&entrypoint.module, text),
-            _ => Handler::of(text, usual),
+            Some(entrypoint) if !text.contains('.') => Handler::of(&entrypoint.module, text, &PYTHON),
+            _ => Handler::of(text, usual, &PYTHON),
         }
     };
     if handler.is_none() {

@@ -3,11 +3,11 @@
 use std::fs;
 
 use super::*;
-use crate::package::{Entry, Handler, PythonWanted, SessionMode, StartMode};
+use crate::package::{Entry, Handler, Loader, LoaderWorker, PythonWanted, Runtime, SessionMode, StartMode};
 
 fn check(yaml: &str) -> Result<(Package, Vec<String>), String> {
     let node = raw::parse(yaml).map_err(|error| error.to_string())?;
-    variants::check(&node).map_err(|faults| faults.join("; "))
+    variants::check(&node, &Loaders::default()).map_err(|faults| faults.join("; "))
 }
 
 fn package(yaml: &str) -> Package {
@@ -15,7 +15,7 @@ fn package(yaml: &str) -> Package {
 }
 
 fn handler(text: &str) -> Handler {
-    Handler::parse(text).unwrap()
+    Handler::parse(text, &Runtime::Python(PythonWanted::Any)).unwrap()
 }
 
 #[expect(clippy::unnecessary_wraps, reason = "compared with what may be None")]
@@ -55,7 +55,7 @@ fn variant_a_as_the_kit_initialises_it() {
          a2a: {service: 'src.a2a.server:serve'}\nrest: {entry: 'src.rest.index:mount'}\nui: {path: ui}\nui_spec_version: null\n",
     );
     assert_eq!(package.id.to_string(), "kit-all@1.0");
-    assert_eq!(package.python, PythonWanted::Minor(3, 11));
+    assert_eq!(package.runtime, Runtime::Python(PythonWanted::Minor(3, 11)));
     assert_eq!(ids(&package), ["default"]);
     assert_eq!(package.main_export.as_ref().unwrap().as_str(), "default");
     assert_eq!(package.exports[0].handler, handler("src.main:handler"));
@@ -101,7 +101,7 @@ fn variant_c_lists_exports() {
          - {name: page, handler: http, path: /x}\n- {name: rpc, type: grpc, service: S}\n",
     )
     .unwrap();
-    assert_eq!(package.python, PythonWanted::Range(">=3.8".to_owned()));
+    assert_eq!(package.runtime, Runtime::Python(PythonWanted::Range(">=3.8".to_owned())));
     assert_eq!(ids(&package), ["hello", "bye"]);
     assert_eq!((package.main_export, warnings.len()), (None, 2));
     let [hello, bye] = package.exports.as_slice() else { panic!() };
@@ -150,7 +150,7 @@ fn variant_f_has_a_service_only() {
 #[test]
 fn defaults_are_those_of_the_contract() {
     let package = package("name: a\nversion: 1\nentrypoint: m:f");
-    assert_eq!(package.python, PythonWanted::Any);
+    assert_eq!(package.runtime, Runtime::Python(PythonWanted::Any));
     assert_eq!(package.session.mode, SessionMode::None);
     assert_eq!((package.session.idle_ttl.as_secs(), package.session.max_ttl.as_secs()), (900, 28_800));
     assert_eq!((package.workers.min, package.workers.max, package.workers.memory_mb), (1, None, 1024));
@@ -260,8 +260,30 @@ fn runtime_versions_and_pythons_that_fit_are_accepted() {
         ("null", PythonWanted::Any),
     ] {
         let package = package(&format!("name: a\nversion: 1\nentrypoint: m:f\nruntime: {runtime}"));
-        assert_eq!(package.python, wanted, "{runtime}");
+        assert_eq!(package.runtime, Runtime::Python(wanted), "{runtime}");
     }
+}
+
+#[test]
+fn a_runtime_with_a_loader_is_accepted_and_its_handlers_are_paths() {
+    let worker = LoaderWorker::Node { program: "/bin/node".into() };
+    let loaders = Loaders::new([Loader { name: "node20".to_owned(), worker }], "/bin/par".into());
+    let check = |rest: &str| {
+        let node = raw::parse(&format!("name: a\nversion: 1\n{rest}")).unwrap();
+        variants::check(&node, &loaders)
+    };
+    for runtime in ["node20", "{node: 20}"] {
+        let rest = format!("runtime: {runtime}\nexports: [{{id: x, handler: 'src/main.mjs:Agent.run'}}]");
+        let (package, warnings) = check(&rest).unwrap();
+        assert_eq!(package.runtime, Runtime::Loader("node20".to_owned()));
+        assert_eq!(package.exports[0].handler.module, "src/main.mjs");
+        assert!(warnings.is_empty(), "{warnings:?}");
+    }
+    let served = "runtime: node20\nrest: {entry: 'web:mount'}\nexports: [{id: x, handler: main.run}]";
+    let faults = check(served).unwrap_err().join("; ");
+    assert!(faults.contains("surfaces rest and a2a") && faults.contains("\"main.run\""), "{faults}");
+    let other = check("runtime: go1.22\nentrypoint: main:run").unwrap_err().join("; ");
+    assert!(other.contains("there are loaders for node20"), "{other}");
 }
 
 #[test]
@@ -269,7 +291,7 @@ fn a_ui_is_found_where_the_kit_packs_it() {
     let root = tempfile::tempdir().unwrap();
     fs::write(root.path().join("agent.yaml"), "name: a\nversion: 1\nui: {path: web}").unwrap();
     let path = || {
-        read(root.path())
+        read(root.path(), &Loaders::default())
             .map(|(package, warnings)| (package.surfaces.ui.unwrap().path, warnings.len()))
             .unwrap()
     };
@@ -290,7 +312,7 @@ fn a_file_that_is_no_manifest_is_refused() {
         (b"a: [".to_vec(), "not valid YAML"),
     ] {
         fs::write(root.path().join("agent.yaml"), bytes).unwrap();
-        let error = read(root.path()).unwrap_err();
+        let error = read(root.path(), &Loaders::default()).unwrap_err();
         assert_eq!(error.step, Step::Manifest);
         assert!(error.detail.contains(reason), "{error}");
     }

@@ -7,14 +7,14 @@ use par_proto::ids::{PackageId, PackageName, Version};
 
 use super::{
     agents,
-    checked::{
-        HealthCheck, Package, Permissions, PythonWanted, SessionMode, SessionPolicy, StartMode, WorkerPolicy,
-    },
+    checked::{HealthCheck, Package, Permissions, SessionMode, SessionPolicy, StartMode, WorkerPolicy},
     compare::{Comparisons, numbers},
     raw::Node,
+    runtime,
     section::{Notes, Section},
     surfaces,
 };
+use crate::package::Loaders;
 
 /// Default of `session.idle_ttl`.
 const IDLE_TTL: Duration = Duration::from_secs(15 * 60);
@@ -24,9 +24,9 @@ const MAX_TTL: Duration = Duration::from_secs(8 * 3600);
 const MEMORY_MB: u64 = 1024;
 
 /// Checks a manifest. Warnings come with the package, faults instead of it.
-pub fn check(node: &Node) -> Result<(Package, Vec<String>), Vec<String>> {
+pub fn check(node: &Node, loaders: &Loaders) -> Result<(Package, Vec<String>), Vec<String>> {
     let notes = Notes::default();
-    let package = package(&Section::root(node, &notes));
+    let package = package(&Section::root(node, &notes), loaders);
     let (faults, warnings) = notes.into_parts();
     match package {
         Some(package) if faults.is_empty() => Ok((package, warnings)),
@@ -35,19 +35,21 @@ pub fn check(node: &Node) -> Result<(Package, Vec<String>), Vec<String>> {
     }
 }
 
-fn package(root: &Section<'_>) -> Option<Package> {
+fn package(root: &Section<'_>, loaders: &Loaders) -> Option<Package> {
     let name = name(root);
     let version = version(root);
     check_runtime_version(root);
     let role_required = root.text("role_required").map(str::to_owned);
-    let agents = agents::read(root, role_required.as_deref());
+    let runtime = runtime::read(root, loaders);
+    let agents = agents::read(root, role_required.as_deref(), &runtime);
     let surfaces = surfaces::read(root, agents.entrypoint.as_ref());
     if agents.exports.is_empty() && surfaces.rest.is_none() && surfaces.a2a.is_none() && surfaces.ui.is_none()
     {
         root.fault("agent.yaml", "it has no handler (exports or entrypoint) and no surface (rest, a2a, ui)");
     }
+    runtime::check_surfaces(root, &runtime, &surfaces);
     let healthcheck = healthcheck(root, &agents);
-    let (python, session, workers) = (python(root), session(root), workers(root));
+    let (session, workers) = (session(root), workers(root));
     let (permissions, environment) = (permissions(root), environment(root));
     let forward_authorization = root.flag("forward_authorization").unwrap_or(false);
     let dependencies = root.texts("dependencies");
@@ -57,7 +59,7 @@ fn package(root: &Section<'_>) -> Option<Package> {
         author: root.text("author").map(str::to_owned),
         exports: agents.exports,
         main_export: agents.main,
-        python,
+        runtime,
         role_required,
         healthcheck,
         session,
@@ -97,50 +99,6 @@ fn check_runtime_version(root: &Section<'_>) {
     if !comparisons.accept(&numbers(OURS).unwrap_or_default()) {
         root.fault("runtime_version", &format!("the package needs PAR {wanted}, this is PAR {OURS}"));
     }
-}
-
-fn python(root: &Section<'_>) -> PythonWanted {
-    let no_loader = |runtime: &str| {
-        root.fault("runtime", &format!("no loader is configured for {runtime}"));
-        PythonWanted::Any
-    };
-    match root.get("runtime") {
-        None => PythonWanted::Any,
-        Some(Node::Scalar { text, .. }) => match text.trim().to_ascii_lowercase().strip_prefix("python") {
-            Some(rest) => python_version(root, "runtime", rest.trim_start_matches([':', '-', '=', ' '])),
-            None => no_loader(text),
-        },
-        Some(node @ Node::Map(entries)) => {
-            let section = root.section("runtime");
-            if let Some(text) = section.text("python") {
-                return python_version(&section, "python", text);
-            }
-            match entries.first() {
-                Some((other, _)) if node.get("python").is_none() && other != "python" => no_loader(other),
-                _ => PythonWanted::Any,
-            }
-        }
-        Some(Node::Null | Node::List(_)) => {
-            root.fault("runtime", "python3.11 or a mapping like {python: \">=3.9\"} is expected");
-            PythonWanted::Any
-        }
-    }
-}
-
-/// `3.11`, `3`, nothing, or comparisons.
-fn python_version(section: &Section<'_>, key: &str, text: &str) -> PythonWanted {
-    match numbers(text).as_deref() {
-        _ if text.is_empty() || text == "3" => return PythonWanted::Any,
-        Some([major, minor, ..]) => {
-            if let (Ok(major @ 3), Ok(minor)) = (u8::try_from(*major), u8::try_from(*minor)) {
-                return PythonWanted::Minor(major, minor);
-            }
-        }
-        None if Comparisons::parse(text).is_some() => return PythonWanted::Range(text.to_owned()),
-        Some(_) | None => {}
-    }
-    section.fault(key, &format!("{text:?} is no version of Python 3"));
-    PythonWanted::Any
 }
 
 fn healthcheck(root: &Section<'_>, agents: &agents::Agents) -> Option<HealthCheck> {

@@ -30,6 +30,7 @@ pub(crate) fn settings(directory: &Path) -> PackageSettings {
         wheelhouse: None,
         uv: None,
         pythons: Vec::new(),
+        loaders: Loaders::default(),
         pass_env: BTreeMap::new(),
     }
 }
@@ -133,10 +134,11 @@ async fn a_directory_that_is_edited_becomes_another_package() {
         .map(|path| path.strip_prefix(&installed.root).unwrap().display().to_string())
         .collect();
     assert_eq!(below, ["", "src", "src/a2a"]);
-    assert!(installed.python.is_file());
+    let Program::Python(python) = &installed.program else { unreachable!("{:?}", installed.program) };
+    assert!(python.is_file());
     assert_eq!(
         installed.variables["VIRTUAL_ENV"],
-        installed.python.parent().unwrap().parent().unwrap().to_str().unwrap()
+        python.parent().unwrap().parent().unwrap().to_str().unwrap()
     );
 }
 

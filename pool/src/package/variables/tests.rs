@@ -94,8 +94,12 @@ fn a_worker_gets_a_cleared_base_and_the_packages_files() {
     fs::write(root.path().join("deploy.json"), r#"{"environment":{"N":1,"T":true,"L":[],"KEY":"${KEY}+"}}"#)
         .unwrap();
     let (passed, manifest) = (map(&[("PATH", "/passed")]), map(&[("M", "${N}")]));
-    let origins =
-        Origins { root: root.path(), virtual_env: Path::new("/venv"), passed: &passed, manifest: &manifest };
+    let origins = Origins {
+        root: root.path(),
+        virtual_env: Some(Path::new("/venv")),
+        passed: &passed,
+        manifest: &manifest,
+    };
     let mut warnings = Vec::new();
     let map = assemble(&origins, &mut warnings).unwrap();
     for (name, value) in [

@@ -76,3 +76,31 @@ pub(super) fn text(program: &BpfProgram) -> String {
     });
     hex::encode(bytes.collect::<Vec<u8>>())
 }
+
+/// The program that [`text`] has written.
+pub(super) fn read(text: &str) -> io::Result<BpfProgram> {
+    let bytes = hex::decode(text).map_err(io::Error::other)?;
+    let (instructions, rest) = bytes.as_chunks::<8>();
+    if !rest.is_empty() {
+        return Err(io::Error::other("the last instruction is cut"));
+    }
+    let read = |&[first, second, jt, jf, a, b, c, d]: &[u8; 8]| sock_filter {
+        code: u16::from_ne_bytes([first, second]),
+        jt,
+        jf,
+        k: u32::from_ne_bytes([a, b, c, d]),
+    };
+    Ok(instructions.iter().map(read).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_program_is_read_as_it_was_written() {
+        let written = text(&without_x32());
+        assert_eq!(text(&read(&written).unwrap()), written);
+        assert!(read("00").is_err() && read("zz").is_err());
+    }
+}

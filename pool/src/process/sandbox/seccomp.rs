@@ -270,10 +270,21 @@ pub(super) fn no_programs() -> io::Result<String> {
 /// Nor any process: what a worker enters after its own fork. Threads go on.
 pub(super) fn no_processes() -> io::Result<String> {
     let mut rules = executing();
+    rules.extend(forking()?);
+    Ok(text(&program(rules, libc::EPERM)?))
+}
+
+/// No other process: what a worker enters before its program, which it may still become.
+pub(super) fn no_children() -> io::Result<String> {
+    Ok(text(&program(forking()?, libc::EPERM)?))
+}
+
+fn forking() -> io::Result<Rules> {
+    let mut rules = Rules::new();
     rules.insert(libc::SYS_clone, vec![all_of(&[(0, MaskedEq(word(libc::CLONE_THREAD)), 0)])?]);
     #[cfg(target_arch = "x86_64")]
     rules.extend([(libc::SYS_fork, vec![]), (libc::SYS_vfork, vec![])]);
-    Ok(text(&program(rules, libc::EPERM)?))
+    Ok(rules)
 }
 
 fn executing() -> Rules {

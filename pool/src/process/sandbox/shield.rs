@@ -66,6 +66,16 @@ pub(crate) struct Inner {
     pub(crate) worker: Option<String>,
 }
 
+/// How the workers of a template come to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Offspring {
+    /// They are forked from what has imported the package.
+    Forked,
+    /// They are programs that it starts; whatever of the sandbox is left to them they have before their first
+    /// step.
+    Started,
+}
+
 impl Bounds {
     /// The package's own temporary directory.
     pub fn temporary(&self) -> &Path {
@@ -167,7 +177,12 @@ impl Shield {
 
     /// Prepares a template's command: own process group, death with its parent, its temporary directory (and
     /// home), and the sandbox. Returns what the process has to enter by itself.
-    pub(crate) fn confine(&self, command: &mut Command, bounds: &Bounds) -> Result<Inner, SandboxError> {
+    pub(crate) fn confine(
+        &self,
+        command: &mut Command,
+        bounds: &Bounds,
+        offspring: Offspring,
+    ) -> Result<Inner, SandboxError> {
         command.process_group(0).env("TMPDIR", &bounds.temporary).env("HOME", &bounds.temporary);
         if self.settings.mode == SandboxMode::Off {
             prepare_free(command);
@@ -193,12 +208,12 @@ impl Shield {
         };
         entry.prepare(command);
         let refused = kernel.seccomp && !bounds.programs;
-        Ok(Inner {
-            on: true,
-            layer: rules::domain()?,
-            template: refused.then(seccomp::no_programs).transpose()?,
-            worker: refused.then(seccomp::no_processes).transpose()?,
-        })
+        let (template, worker) = match offspring {
+            Offspring::Forked if refused => (Some(seccomp::no_programs()?), Some(seccomp::no_processes()?)),
+            Offspring::Started if refused => (None, Some(seccomp::no_children()?)),
+            Offspring::Forked | Offspring::Started => (None, None),
+        };
+        Ok(Inner { on: true, layer: rules::domain()?, template, worker })
     }
 
     /// What installers are put into.

@@ -5,10 +5,8 @@ use std::{collections::BTreeMap, time::Duration};
 use http::{HeaderName, Method, header};
 
 use super::{
-    super::{Check, parse, raw},
-    Common,
-    entry::Entry,
-    file, name, read,
+    super::{Check, entry::Entry, parse, raw},
+    Common, file, name, read,
 };
 use crate::{
     auth::token::{Algorithm, KeySet, TokenRules},

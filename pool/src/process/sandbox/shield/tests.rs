@@ -58,7 +58,7 @@ const ATTEMPTS: &str = "attempt() { if \"$@\" 2>/dev/null >&2; then printf yes; 
 fn what_is_granted_is_reached_and_nothing_else() {
     let host = host(SandboxMode::Auto);
     let mut command = host.shell(ATTEMPTS);
-    host.shield.confine(&mut command, &host.bounds(&open())).unwrap();
+    host.shield.confine(&mut command, &host.bounds(&open()), Offspring::Forked).unwrap();
     let told = text(&command.output().unwrap());
     assert_eq!(told, "no yes no no yes yes no yes yes no no no");
 }
@@ -67,7 +67,7 @@ fn what_is_granted_is_reached_and_nothing_else() {
 fn switched_off_it_refuses_nothing() {
     let host = host(SandboxMode::Off);
     let mut command = host.shell("cat $TOP/data/token; echo; cat /proc/self/status");
-    let inner = host.shield.confine(&mut command, &host.bounds(&open())).unwrap();
+    let inner = host.shield.confine(&mut command, &host.bounds(&open()), Offspring::Forked).unwrap();
     assert!(inner.layer.is_none() && inner.worker.is_none() && inner.template.is_none());
     let told = text(&command.output().unwrap());
     assert!(told.starts_with("secret") && told.contains("NoNewPrivs:\t0"), "{told}");
@@ -78,7 +78,7 @@ fn switched_off_it_refuses_nothing() {
 fn a_child_has_no_capabilities_a_filter_and_limits() {
     let host = host(SandboxMode::Auto);
     let mut command = host.shell("cat /proc/self/status; umask; ulimit -c -n; ulimit -f");
-    host.shield.confine(&mut command, &host.bounds(&open())).unwrap();
+    host.shield.confine(&mut command, &host.bounds(&open()), Offspring::Forked).unwrap();
     let told = text(&command.output().unwrap());
     for set in ["CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"] {
         let line = format!("{set}:\t0000000000000000");
@@ -101,7 +101,7 @@ fn a_descriptor_that_was_forgotten_does_not_come_along() {
     let mut plain = host.shell(&script);
     assert_eq!(text(&plain.output().unwrap()), "there");
     let mut command = host.shell(&script);
-    host.shield.confine(&mut command, &host.bounds(&open())).unwrap();
+    host.shield.confine(&mut command, &host.bounds(&open()), Offspring::Forked).unwrap();
     assert_eq!(text(&command.output().unwrap()), "gone");
 }
 
@@ -142,12 +142,12 @@ fn one_more_layer_leaves_only_its_own_temporary_directory() {
     }
     let script = "cd $TMPDIR; for name in one two; do (: > $name/x) 2>/dev/null && echo $name; done; cat $TOP/package/code";
     let mut command = host.shell(script);
-    host.shield.confine(&mut command, &bounds).unwrap();
+    host.shield.confine(&mut command, &bounds, Offspring::Forked).unwrap();
     assert_eq!(text(&command.output().unwrap()), "one\ntwo\ncode");
     let layer = host.shield.extra_layer(&bounds, &bounds.temporary().join("one")).unwrap().unwrap();
     let mut command = host.shell(script);
     enter_after(&mut command, layer);
-    host.shield.confine(&mut command, &bounds).unwrap();
+    host.shield.confine(&mut command, &bounds, Offspring::Forked).unwrap();
     assert_eq!(text(&command.output().unwrap()), "one\ncode");
 }
 
@@ -179,7 +179,7 @@ fn the_sandbox_costs_a_start_a_few_milliseconds_at_most() {
             if confined {
                 let own = std::slice::from_ref(&package);
                 let bounds = host.shield.bounds_of(&open(), &package, own, "p").unwrap();
-                host.shield.confine(&mut command, &bounds).unwrap();
+                host.shield.confine(&mut command, &bounds, Offspring::Forked).unwrap();
             } else {
                 prepare_free(&mut command);
             }

@@ -10,6 +10,7 @@ use crate::harness::{Package, Par, ParBuilder, par, scratch};
 mod commands;
 mod faults;
 mod processes;
+mod streams;
 
 /// Handlers that do what tests ask for.
 const CODE: &str = r#"
@@ -23,6 +24,13 @@ export const where = () => ({ pid: process.pid, parent: process.ppid });
 export const block = ({ ms }) => { Atomics.wait(cell, 0, 0, ms); return process.pid; };
 export const spin = ({ ms }) => { const end = Date.now() + ms; while (Date.now() < end); return process.pid; };
 export const wait = async ({ ms }) => { await sleep(ms); return process.pid; };
+export function* counts({ to }) { for (let n = 0; n < to; n++) yield n; }
+export async function* ticks({ to, ms = 0 }) { for (let n = 0; n < to; n++) { yield n; await sleep(ms); } }
+export function* breaks() { yield 1; throw new Error("in the middle"); }
+export async function* endless({ size }) {
+  let made = 0;
+  try { for (;;) { made += 1; yield "x".repeat(size); } } finally { console.log("closed after", made); }
+}
 export const hangs = () => { for (;;); };
 export const exits = () => process.exit(7);
 export const aborts = () => process.abort();
@@ -46,7 +54,7 @@ export const runs = () => { const { error, stdout } = spawnSync("echo", ["ran"])
 export const leaves = () => { spawnSync("sh", ["-c", "sleep 300 & echo $!"], { stdio: "ignore" }); return process.pid; };
 "#;
 
-const NAMES: [&str; 18] = [
+const NAMES: [&str; 22] = [
     "fine",
     "where",
     "block",
@@ -65,6 +73,10 @@ const NAMES: [&str; 18] = [
     "kills",
     "runs",
     "leaves",
+    "counts",
+    "ticks",
+    "breaks",
+    "endless",
 ];
 
 /// A package in JavaScript whose exports are those of [`CODE`]; `manifest` is the rest of its manifest.

@@ -8,7 +8,7 @@ import inspector from "node:inspector";
 import { fileURLToPath } from "node:url";
 
 /** A main thread that runs JavaScript is interrupted within this, in milliseconds. */
-const PATIENCE = 150;
+const PATIENCE = 700;
 
 let asked = false;
 

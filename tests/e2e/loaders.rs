@@ -167,7 +167,7 @@ async fn a_caller_that_leaves_is_told_to_its_handler() {
 
 #[tokio::test]
 async fn a_package_without_a_loader_is_refused_and_told_what_is_missing() {
-    let par = par().agent("echo").start().await;
+    let par = par().agent("echo").allow("package_failed").start().await;
     let path = crate::harness::agent("node").display().to_string();
     let answer = par.operator().post("/runtime/packages/load", &json!({"path": path})).await;
     let problem =

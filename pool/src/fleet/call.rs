@@ -63,8 +63,9 @@ const CALLING_PATIENCE: Duration = Duration::from_millis(200);
 /// Time for the stack dump before the worker is killed; writing it takes about a millisecond.
 const DUMP_TIME: Duration = Duration::from_millis(40);
 
-/// The same for a worker of a loader: V8 takes 40 ms to make its inspector ready, on an idle machine.
-const LOADER_DUMP_TIME: Duration = Duration::from_millis(250);
+/// The same for a worker of a loader: V8 takes 40 ms to make its inspector ready, and ten times that on a machine that
+/// has no time. Nobody waits for it: the caller has its answer, and the worker gets no calls.
+const LOADER_DUMP_TIME: Duration = Duration::from_secs(1);
 
 /// Counts a call while it runs or waits; a dropped future is counted out as well.
 struct Flight<'a>(&'a AtomicUsize);

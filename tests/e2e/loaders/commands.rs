@@ -1,6 +1,6 @@
 //! Loaders of somebody else: what `FRAMES.md` says is enough to write one.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, process::Command};
 
 use serde_json::{Value, json};
 
@@ -12,14 +12,25 @@ fn loader() -> PathBuf {
     PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/e2e/loaders/loader.py"))
 }
 
+/// An interpreter itself, no shim before it, and where its library is.
+fn python() -> (String, String) {
+    let question =
+        "import sys; print(getattr(sys, '_base_executable', sys.executable)); print(sys.base_prefix)";
+    let asked = Command::new("python3").args(["-I", "-c", question]).output().expect("python3");
+    let told = String::from_utf8(asked.stdout).expect("text");
+    let (executable, prefix) = told.trim().split_once('\n').expect("two lines");
+    (executable.to_owned(), prefix.to_owned())
+}
+
 fn command(more: &[&str]) -> Value {
     let loader = loader().canonicalize().expect("the loader").display().to_string();
-    let words: Vec<&str> = ["python3", "-I", &loader].into_iter().chain(more.iter().copied()).collect();
+    let (python, _) = python();
+    let words: Vec<&str> = [python.as_str(), "-I", &loader].into_iter().chain(more.iter().copied()).collect();
     json!({"text": {"command": words}})
 }
 
 fn with_texts(more: &[&str]) -> ParBuilder {
-    par().setting("loaders", command(more))
+    par().setting("loaders", command(more)).setting("sandbox_read", json!([python().1]))
 }
 
 fn texts() -> Package {
@@ -58,7 +69,8 @@ async fn a_loader_that_says_nothing_or_garbage_is_refused_with_the_reason() {
     let folder = scratch();
     let path = texts().directory(folder.path());
     for (more, reason) in [("--garbage", "first frame"), ("--silent", "within 2s")] {
-        let par = with_texts(&[more]).setting("pool.import_timeout", "2s").start().await;
+        let par =
+            with_texts(&[more]).setting("pool.import_timeout", "2s").allow("package_failed").start().await;
         let answer = par.operator().post("/runtime/packages/load", &json!({"path": path})).await;
         answer.problem_naming(422, "package_invalid", &[reason]);
     }
@@ -67,7 +79,7 @@ async fn a_loader_that_says_nothing_or_garbage_is_refused_with_the_reason() {
 #[tokio::test]
 async fn surfaces_and_handlers_that_no_loader_can_serve_are_faults_of_the_manifest() {
     let folder = scratch();
-    let par = with_texts(&[]).start().await;
+    let par = with_texts(&[]).allow("package_failed").start().await;
     let manifest = "runtime: text\nrest: {entry: 'web:mount'}\nexports:\n  - {id: out, handler: '../x:y'}";
     let path = Package::new("wrong", "1.0.0", manifest).directory(folder.path());
     let answer = par.operator().post("/runtime/packages/load", &json!({"path": path})).await;

@@ -154,7 +154,7 @@ async fn what_starts_workers_is_replaced_when_it_dies() {
 async fn a_package_that_insists_on_fork_is_refused_by_a_loader() {
     let folder = scratch();
     let path = script("workers: {start: fork}").directory(folder.path());
-    let par = with_node().agent("echo").start().await;
+    let par = with_node().agent("echo").allow("package_failed").start().await;
     let answer = par.operator().post("/runtime/packages/load", &json!({"path": path})).await;
     answer.problem_naming(422, "package_invalid", &["workers.start: fork", "loader node20"]);
 }

@@ -8,11 +8,7 @@ use std::{
 use rustls::pki_types::{CertificateDer, pem::PemObject as _};
 use serde_yaml::Value;
 
-use super::{
-    Check, Setting,
-    entry::{Entry, Told},
-    parse, raw,
-};
+use super::{Check, Fault, Origin, Setting, entry::Entry, parse, raw};
 use crate::{
     auth::{
         Standing,

@@ -76,6 +76,17 @@ pub(crate) enum Offspring {
     Started,
 }
 
+impl Offspring {
+    /// A template that has Python handles the signal. One that starts programs would end by it before it has ended
+    /// those; the end of its control socket tells it in time.
+    const fn dies_with_parent(self) -> bool {
+        match self {
+            Self::Forked => true,
+            Self::Started => false,
+        }
+    }
+}
+
 impl Bounds {
     /// The package's own temporary directory.
     pub fn temporary(&self) -> &Path {
@@ -185,7 +196,9 @@ impl Shield {
     ) -> Result<Inner, SandboxError> {
         command.process_group(0).env("TMPDIR", &bounds.temporary).env("HOME", &bounds.temporary);
         if self.settings.mode == SandboxMode::Off {
-            prepare_free(command);
+            if offspring.dies_with_parent() {
+                prepare_free(command);
+            }
             return Ok(Inner::default());
         }
         self.accepts(&self.level(true))?;
@@ -200,7 +213,7 @@ impl Shield {
         let filters = if kernel.seccomp { seccomp::programs(&bounds.network)? } else { Vec::new() };
         let own = Grant::new(&bounds.temporary, Access::Write);
         let entry = Entry {
-            with_parent: true,
+            with_parent: offspring.dies_with_parent(),
             private_files: true,
             limits: Limits { file_bytes: self.settings.file_bytes, mark: bounds.mark },
             rules: self.rules(bounds, own)?,

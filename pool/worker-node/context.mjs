@@ -4,12 +4,12 @@
 
 import { now } from "./clock.mjs";
 
-/** States of sessions. Kept as long as the worker lives: `par` decides when one ends. */
+/** States of sessions by their keys, which are never used again. Kept until `par` says FORGET. */
 const states = new Map();
 
 /** Drops a session's state. */
-export function forget(session) {
-  states.delete(session);
+export function forget(key) {
+  states.delete(key);
 }
 
 /** One call. */
@@ -17,6 +17,7 @@ export class Context {
   #call;
   #id;
   #said;
+  #state;
 
   constructor(call, id) {
     this.#call = call;
@@ -38,12 +39,15 @@ export class Context {
     return this.#id.split("/")[0].split("@")[1] ?? "";
   }
 
-  /** `{id, state}`, the state kept between the calls of the session; `null` without one. */
+  /** `{id, state}`, the state kept between the calls of the session if the package has sessions; `null` without one. */
   get session() {
-    const id = this.#meta.session?.id;
-    if (id === undefined) return null;
-    if (!states.has(id)) states.set(id, {});
-    return { id, state: states.get(id) };
+    const named = this.#meta.session;
+    if (!named) return null;
+    const { id, key } = named;
+    // Without a key nothing is kept from call to call.
+    if (key === undefined) return { id, state: (this.#state ??= {}) };
+    if (!states.has(key)) states.set(key, {});
+    return { id, state: states.get(key) };
   }
 
   /** Who called, as the gateway knows them; `null` without identity. */

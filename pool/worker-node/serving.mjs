@@ -46,7 +46,7 @@ export class Serving {
     if (said.calls) this.#take(said.calls);
     else if (said.cancel) this.#interrupt(this.#active.get(said.cancel), LEFT);
     else if (said.credit) this.#active.get(said.credit)?.credit.add(said.amount);
-    else if (said.forget) forget(said.forget);
+    else if (said.forget !== undefined) forget(said.forget);
     else if (said.stop) this.#stop();
     // par has closed the socket: nobody would get the answers.
     else if (said.end) leave(0);

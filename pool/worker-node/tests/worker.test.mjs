@@ -195,11 +195,13 @@ test("a worker that is stuck says where", async (t) => {
 
 test("sessions keep their state until they are forgotten", async (t) => {
   const { driver } = await worker(t);
-  const once_ = (id) => driver.end(driver.call({ export: number.remember, meta: { session: { id } } })[0]);
-  assert.deepEqual([(await once_("a")).said, (await once_("a")).said, (await once_("b")).said], [1, 2, 1]);
-  driver.say(Kind.FORGET, { meta: Buffer.from('{"session":"a"}') });
-  let calls = 3;
-  while (calls !== 1) calls = (await once_("a")).said;
+  const calls = async (session) => (await driver.end(driver.call({ export: number.remember, meta: { session } })[0])).said;
+  const [one, two] = [{ id: "a", key: 1 }, { id: "a", key: 2 }];
+  assert.deepEqual([await calls(one), await calls(one), await calls(two)], [1, 2, 1]);
+  assert.deepEqual([await calls({ id: "a" }), await calls({ id: "a" })], [1, 1], "nothing is kept without a key");
+  driver.say(Kind.FORGET, { meta: Buffer.from('{"session":1}') });
+  while ((await calls(one)) !== 1);
+  assert.equal(await calls(two), 2);
 });
 
 test("what is finished is answered before the worker ends, whatever ends it", async (t) => {

@@ -96,6 +96,9 @@ fn run(config: Config, logging: Logging, begin: Instant) -> anyhow::Result<()> {
         .build()?;
     let entered = background.enter();
     par_pool::process::adopt_orphans().context("becoming the reaper of orphaned processes")?;
+    if config.sandbox.mode != par_pool::process::SandboxMode::Off {
+        par_pool::process::prepare_cages();
+    }
     let registry = Registry::new();
     let edge_metrics = EdgeMetrics::register(&registry)?;
     let receivers = config.webhooks.iter().flat_map(|receiver| &receiver.secrets);

@@ -1,10 +1,14 @@
 //! What a package may take as a whole: processes and memory, its children's included.
 
-use std::time::{Duration, Instant};
+use std::{
+    fs,
+    path::Path,
+    time::{Duration, Instant},
+};
 
 use serde_json::json;
 
-use crate::harness::{Package, Par, eventually, par, scratch};
+use crate::harness::{Group, Package, Par, ParBuilder, eventually, par, scratch};
 
 /// An agent that takes what it can get. Each attempt has an end of its own, so that a missing limit harms
 /// nobody.
@@ -49,15 +53,18 @@ def later(input):
     threading.Thread(target=allocate, daemon=True).start()
     return os.getpid()
 
+def quick(input):
+    return len([bytearray(b"\xff" * (64 << 20)) for _ in range(64)])
+
 def fine(input):
     return os.getpid()
 "#;
 
 const MANIFEST: &str = "workers: {max: 1, memory_mb: 200}\nexports:\n  - {id: forks, handler: main:forks}\n  \
                         - {id: child, handler: main:child}\n  - {id: later, handler: main:later}\n  \
-                        - {id: fine, handler: main:fine}\n";
+                        - {id: quick, handler: main:quick}\n  - {id: fine, handler: main:fine}\n";
 
-async fn greedy(folder: &std::path::Path) -> Par {
+fn serving(folder: &Path) -> ParBuilder {
     let package = Package::new("greedy", "1.0.0", MANIFEST).file("main.py", GREEDY);
     par()
         .production()
@@ -66,8 +73,10 @@ async fn greedy(folder: &std::path::Path) -> Par {
         .setting("sandbox_processes", 200)
         .allow("worker_died")
         .allow("package_ended")
-        .start()
-        .await
+}
+
+async fn greedy(folder: &Path) -> Par {
+    serving(folder).start().await
 }
 
 #[tokio::test]
@@ -118,4 +127,40 @@ async fn a_worker_that_grows_after_its_call_is_replaced() {
         (answer.status == 200 && answer.ok() != grown).then_some(())
     })
     .await;
+}
+
+#[tokio::test]
+async fn where_a_group_was_delegated_the_kernel_bounds_each_package_in_one_of_its_own() {
+    let Some(group) = Group::delegated() else { return };
+    let folder = scratch();
+    let mut par = group.holding(serving(folder.path())).start().await;
+    let package = par.package("greedy@1.0.0").await.expect("it is mounted");
+    let layers = package["sandbox"]["layers"].as_array().expect("a list").clone();
+    assert!(layers.contains(&json!("cgroup")) && layers.contains(&json!("watched")), "{layers:?}");
+    let read = |part: &Path, file: &str| fs::read_to_string(part.join(file)).unwrap_or_default();
+    let holding = |pid: u64| {
+        let holds = |part: &Path| read(part, "cgroup.procs").lines().any(|line| line == pid.to_string());
+        group.parts().into_iter().find(|part| holds(part))
+    };
+    let worker = par.http.invoke("fine", &json!({})).await.ok().as_u64().expect("a number");
+    let part = holding(worker).expect("the worker is in a group");
+    let runtime = holding(par.process().pid.into()).expect("so is the runtime");
+    assert_ne!(part, runtime);
+    // What is counted, and ordinary threads of a template, this worker and two more processes.
+    assert_eq!(read(&part, "pids.max").trim(), (200 + 3 * 64).to_string());
+    assert_eq!(read(&part, "memory.max").trim(), (6 * 200_u64 << 20).to_string());
+    assert_eq!(read(&runtime, "memory.max").trim(), "max", "the runtime itself is not bounded");
+
+    par.http.invoke("forks", &json!({"count": 20, "hidden": true})).await.ok();
+    assert!(
+        read(&part, "pids.current").trim().parse().is_ok_and(|count: u32| count > 20),
+        "who hides is in it"
+    );
+    let answer = par.http.invoke("quick", &json!({})).await;
+    answer.problem_naming(502, "worker_crashed", &["memory", "200"]);
+    par.http.invoke("fine", &json!({})).await.ok();
+
+    par.term();
+    assert_eq!(par.exit().await.code(), Some(0));
+    assert_eq!(group.parts(), [runtime], "groups of packages end with them");
 }

@@ -53,6 +53,41 @@ async fn health_says_no_first_and_calls_are_accepted_during_the_delay() {
     }
 }
 
+/// Its import starts somebody who leaves for a session of his own, and goes on for ever.
+const LEAVER: &str = r#"
+import os, time
+if os.fork() == 0:
+    os.setsid()
+    if os.fork() == 0:
+        print("left", flush=True)
+        time.sleep(600)
+    os._exit(0)
+time.sleep(600)
+def run(input):
+    return None
+"#;
+
+#[tokio::test]
+async fn what_a_start_that_was_given_up_has_left_ends_with_the_runtime() {
+    let folder = scratch();
+    let leaver = Package::new("leaver", "1.0.0", "entrypoint: main:run").file("main.py", LEAVER);
+    let path = leaver.apkg(folder.path());
+    let mut par = par().production().agent("echo").allow("package_failed").start().await;
+    let operator = par.operator();
+    let loading = tokio::spawn(async move {
+        let asked = operator.request(reqwest::Method::POST, "/runtime/packages/load");
+        crate::harness::Answered::try_answer(asked.json(&json!({"path": path}))).await.ok();
+    });
+    par.wait_for_line("somebody has left", |line| line.event() == "agent_output" && line.mentions("left"))
+        .await;
+    let children = par.process().descendants();
+    par.term();
+    par.exit().await;
+    let alive: Vec<_> = children.into_iter().filter(|child| child.alive()).map(Process::command).collect();
+    assert_eq!(alive, [""; 0]);
+    loading.await.expect("the task");
+}
+
 #[tokio::test]
 async fn what_runs_is_finished_and_then_it_ends_at_once() {
     let mut par = par().production().agent("slow").env("GRACEFUL_SHUTDOWN_TIMEOUT_SEC", "60").start().await;

@@ -22,6 +22,7 @@ use super::{
     log::{Log, collect},
     process::{self, Process},
     scratch,
+    settings::nested,
 };
 
 /// Enough for a first install of pandas on a busy machine.
@@ -114,19 +115,24 @@ impl ParBuilder {
     }
 
     /// On a disk of its own at `place`, which only this `par` and its children see: a small one fills up.
-    pub(crate) fn disk(mut self, place: &Path, megabytes: u32) -> Self {
-        let mount = "mount -t tmpfs -o size=$1m none \"$2\" && shift 2 && exec \"$@\"";
-        let words = ["unshare", "--map-root-user", "--mount", "sh", "-c", mount, "sh"];
-        self.through = words.map(str::to_owned).to_vec();
-        self.through.extend([megabytes.to_string(), place.to_string_lossy().into_owned()]);
-        self
+    pub(crate) fn disk(self, place: &Path, megabytes: u32) -> Self {
+        let mount = format!("mount -t tmpfs -o size={megabytes}m none \"$1\"");
+        self.apart("--mount", &mount, &place.to_string_lossy())
     }
 
     /// In a network of its own, where nobody else is.
     pub(crate) fn alone(self) -> Self {
-        let network = "ip link set lo up && ip route add default dev lo && exec \"$@\"";
-        let words = ["unshare", "--map-root-user", "--net", "sh", "-c", network, "sh"];
-        Self { through: words.map(str::to_owned).to_vec(), ..self }
+        self.apart("--net", "ip link set lo up && ip route add default dev lo", "")
+    }
+
+    fn apart(self, from: &str, first: &str, place: &str) -> Self {
+        let first = format!("{first} && shift && exec \"$@\"");
+        self.through(&["unshare", "--map-root-user", from, "sh", "-c", &first, "sh", place])
+    }
+
+    /// Started by another program, which ends by becoming it.
+    pub(crate) fn through(self, words: &[&str]) -> Self {
+        Self { through: words.iter().map(|word| (*word).to_owned()).collect(), ..self }
     }
 
     /// The same without its sources.
@@ -216,15 +222,6 @@ impl ParBuilder {
             allowed,
         }
     }
-}
-
-/// `a.b: 1` as `{"a": {"b": 1}}`, which is YAML too.
-fn nested(settings: &[(String, Value)]) -> Value {
-    let mut tree = Value::Object(serde_json::Map::new());
-    for (key, value) in settings {
-        key.split('.').fold(&mut tree, |node, part| &mut node[part]).clone_from(value);
-    }
-    tree
 }
 
 /// Ports that were free a moment ago.

@@ -39,7 +39,7 @@ use super::{
 };
 use crate::{
     package::{PackageSettings, PullError, Signature, Source, Step, Street},
-    process::{self, OutputSink, SandboxSettings, Shield, TemplateSettings},
+    process::{self, OutputSink, SandboxSettings, Shield, TemplateSettings, close_cages},
 };
 
 /// What the pool needs to know; decided before it starts.
@@ -354,8 +354,9 @@ impl Pool {
     pub async fn stop(&self, grace: Duration) {
         self.halt();
         let standing = self.directory.load().standing().to_vec();
-        futures_util::future::join_all(standing.iter().map(|seated| seated.mount.generation.end(grace)))
-            .await;
+        let ends = standing.iter().map(|seated| seated.mount.generation.end(grace));
+        futures_util::future::join_all(ends).await;
+        close_cages().await;
     }
 
     pub(crate) fn publish(&self, book: &mut Book) {

@@ -25,7 +25,8 @@ mod template;
 pub(crate) mod usage;
 mod worker;
 
-pub(crate) use cage::Cage;
+pub use cage::prepare as prepare_cages;
+pub(crate) use cage::{Cage, close_all as close_cages};
 pub(crate) use channel::Channel;
 pub use control::{A2aFacts, ExportFacts, ForkVerdict, ImportFailure, Lane, Ready, RestFacts, SurfaceFacts};
 pub use death::Death;

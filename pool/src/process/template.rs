@@ -145,7 +145,7 @@ impl Template {
             .stdin(Stdio::from(theirs))
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
-        let bounds = settings.shield.bounds(installed)?.marked(cage.mark());
+        let bounds = settings.shield.bounds(installed)?.marked(cage.mark()).within(cage.door());
         let offspring = match &installed.program {
             Program::Python(_) => Offspring::Forked,
             Program::Loader(_) => Offspring::Started,
@@ -177,7 +177,7 @@ impl Template {
                 return Err(StartError::Ended);
             }
         };
-        let sandbox = settings.shield.level(ready.apart);
+        let sandbox = settings.shield.level(ready.apart).grouped(cage.door().is_some());
         settings.shield.accepts(&sandbox)?;
         let (forks, requests) = mpsc::channel(64);
         let (living, alive) = watch::channel(true);

@@ -140,7 +140,7 @@ impl<T: Ticket> Worker<T> {
                 }
             },
         };
-        let cause = self.member.sentence().or_else(|| self.cause.lock().clone());
+        let cause = self.member.sentence(status.as_ref()).or_else(|| self.cause.lock().clone());
         let death = Arc::new(cause.or(status).unwrap_or(Death::Vanished));
         self.kill(Death::Vanished);
         self.channel.settle(&death);

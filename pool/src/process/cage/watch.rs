@@ -2,6 +2,7 @@
 
 use std::{
     collections::{HashMap, HashSet},
+    fs::File,
     sync::{Arc, LazyLock},
     thread,
     time::{Duration, Instant},
@@ -16,6 +17,7 @@ use super::{
         usage,
     },
     census::{self, Resident},
+    cgroup::{Bounds, Group},
     mark::Mark,
     sweep::sweep,
 };
@@ -32,6 +34,10 @@ const SHARE: u32 = 10;
 
 /// Threads of a template or a worker that do not count: pools of ordinary size.
 const FREE_THREADS: u32 = 64;
+
+/// Templates and workers that may be on their way beside those that are known: the kernel bounds them from their first
+/// step on.
+const COMING: u64 = 2;
 
 static CAGES: LazyLock<Mutex<Vec<Arc<Inside>>>> = LazyLock::new(|| {
     let started = thread::Builder::new().name("par-cages".into()).spawn(watch);
@@ -51,6 +57,8 @@ struct Inside {
     mark: Mark,
     processes: u32,
     memory_mb: u64,
+    /// The same by the kernel, where it was delegated.
+    group: Option<Group>,
     state: Mutex<State>,
 }
 
@@ -75,7 +83,12 @@ impl Cage {
     pub(crate) fn new(package: String, settings: &SandboxSettings, memory_mb: u64) -> Self {
         let processes = settings.processes;
         let state = Mutex::default();
-        let inside = Arc::new(Inside { package, mark: Mark::next(), processes, memory_mb, state });
+        let mark = Mark::next();
+        let group = match settings.mode {
+            SandboxMode::Off => None,
+            SandboxMode::Auto | SandboxMode::Require => Group::of(mark, bounds(processes, memory_mb, 0)),
+        };
+        let inside = Arc::new(Inside { package, mark, processes, memory_mb, group, state });
         match settings.mode {
             SandboxMode::Off => {}
             SandboxMode::Auto | SandboxMode::Require => CAGES.lock().push(Arc::clone(&inside)),
@@ -88,6 +101,11 @@ impl Cage {
         self.0.mark
     }
 
+    /// The way into the group in which the kernel bounds its processes, if there is one.
+    pub(crate) fn door(&self) -> Option<Arc<File>> {
+        self.0.group.as_ref().map(Group::door)
+    }
+
     /// Takes a template in.
     pub(crate) fn template(&self, pid: u32) -> Member {
         self.0.state.lock().templates.insert(pid);
@@ -98,7 +116,7 @@ impl Cage {
     pub(crate) fn close(&self) {
         if !std::mem::replace(&mut self.0.state.lock().closed, true) {
             forget(&self.0);
-            sweep(self.0.mark, |_, _| false);
+            self.0.empty();
         }
     }
 }
@@ -113,13 +131,22 @@ impl Drop for Cage {
 impl Member {
     /// Takes a template's worker in.
     pub(crate) fn worker(&self, pid: u32) -> Self {
-        self.inside.state.lock().workers.insert(pid);
+        let workers = {
+            let mut state = self.inside.state.lock();
+            state.workers.insert(pid);
+            state.workers.len()
+        };
+        self.inside.make_room(workers);
         Self { inside: Arc::clone(&self.inside), pid }
     }
 
-    /// Why it was ended, if it was.
-    pub(crate) fn sentence(&self) -> Option<Death> {
-        self.inside.state.lock().ended.get(&self.pid).cloned()
+    /// Why it was ended, if it was: by us, or, where it ended by a signal, by the kernel for its memory.
+    pub(crate) fn sentence(&self, status: Option<&Death>) -> Option<Death> {
+        let known = self.inside.state.lock().ended.get(&self.pid).cloned();
+        known.or_else(|| match status {
+            Some(Death::Signalled(libc::SIGKILL)) => self.inside.too_large(),
+            Some(_) | None => None,
+        })
     }
 }
 
@@ -150,7 +177,57 @@ impl State {
     }
 }
 
+/// What the kernel is told of a package with so many workers: all that the counting allows. Workers and templates have
+/// ordinary threads; what workers start may take as much memory again as they. A template's own memory is shared among
+/// its workers, whose shares are watched. Pure.
+fn bounds(processes: u32, memory_mb: u64, workers: usize) -> Bounds {
+    let workers = u64::try_from(workers).unwrap_or(u64::MAX);
+    let known = workers.saturating_add(COMING);
+    let tasks = known.saturating_mul(u64::from(FREE_THREADS)).saturating_add(processes.into());
+    let memory = memory_mb.saturating_mul(1024 * 1024).saturating_mul(known.saturating_mul(2));
+    Bounds { tasks, memory }
+}
+
+/// Ends all that is left of any package, for the end of the runtime: of what was replaced a moment ago and of starts
+/// that were given up, too.
+pub(crate) async fn close_all() {
+    let closing = tokio::task::spawn_blocking(|| {
+        let cages = std::mem::take(&mut *CAGES.lock());
+        for cage in cages {
+            cage.state.lock().closed = true;
+            cage.empty();
+        }
+    });
+    if let Err(error) = closing.await {
+        tracing::error!(event = "cage_open", "the end of what is left failed: {error}");
+    }
+}
+
 impl Inside {
+    /// Ends all that is in it.
+    fn empty(&self) {
+        if let Some(group) = &self.group {
+            group.kill();
+        }
+        sweep(self.mark, |_, _| false);
+        if let Some(group) = &self.group {
+            group.remove();
+        }
+    }
+
+    fn make_room(&self, workers: usize) {
+        let Some(group) = &self.group else { return };
+        if let Err(error) = group.bound(bounds(self.processes, self.memory_mb, workers)) {
+            let package = &self.package;
+            tracing::warn!(event = "cgroup_refused", package, %error, "more workers share the same bounds");
+        }
+    }
+
+    fn too_large(&self) -> Option<Death> {
+        let is_so = self.group.as_ref().is_some_and(Group::was_too_large);
+        is_so.then_some(Death::OutOfMemory { limit_mb: self.memory_mb })
+    }
+
     fn residents<'a>(&self, all: &'a [Resident]) -> impl Iterator<Item = &'a Resident> {
         let mark = self.mark;
         all.iter().filter(move |one| one.mark == mark)
@@ -212,7 +289,7 @@ fn watch() {
         let cages = CAGES.lock().clone();
         for cage in cages.iter().filter(|cage| cage.state.lock().closed) {
             forget(cage);
-            sweep(cage.mark, |_, _| false);
+            cage.empty();
         }
         let now = census::newest();
         let started = match (newest, now) {
@@ -254,5 +331,17 @@ mod tests {
         let count = |residents: &[Resident]| state.count(residents.iter());
         assert_eq!(count(&[one(1, 1), one(2, 40), one(3, 64)]), 0);
         assert_eq!(count(&[one(2, 70), one(9, 1), one(10, 3)]), 6 + 4);
+    }
+
+    #[test]
+    fn the_kernel_stops_nothing_that_the_counting_allows() {
+        let (processes, memory_mb) = (512, 200);
+        for workers in [0, 1, 8] {
+            let Bounds { tasks, memory } = bounds(processes, memory_mb, workers);
+            let ordinary = (workers as u64 + 1) * u64::from(FREE_THREADS);
+            assert!(tasks > ordinary + u64::from(processes), "the counting ends it first, and says why");
+            assert!(memory >= (memory_mb << 20) * (2 * workers as u64 + 1));
+        }
+        assert_eq!(bounds(u32::MAX, u64::MAX, usize::MAX), Bounds { tasks: u64::MAX, memory: u64::MAX });
     }
 }

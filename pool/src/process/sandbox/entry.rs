@@ -1,7 +1,7 @@
 //! The way in: what a child does to itself between fork and exec, in an order in which each step can still be
 //! taken.
 
-use std::{io, os::unix::process::CommandExt, process::Command};
+use std::{fs::File, io, os::unix::process::CommandExt, process::Command, sync::Arc};
 
 use landlock::RulesetCreated;
 use rustix::{
@@ -25,6 +25,8 @@ pub(super) struct Entry {
     pub(super) with_parent: bool,
     /// Whether files that it makes are for its user alone.
     pub(super) private_files: bool,
+    /// The door of the group that it goes into; `None` where none was delegated.
+    pub(super) group: Option<Arc<File>>,
     pub(super) limits: Limits,
     /// `None` where the kernel has no Landlock.
     pub(super) rules: Option<RulesetCreated>,
@@ -45,6 +47,10 @@ impl Entry {
         }
         if self.private_files {
             umask(Mode::RWXG | Mode::RWXO);
+        }
+        if let Some(door) = &self.group {
+            // Whoever writes zero names itself.
+            rustix::io::write(door, b"0")?;
         }
         close_on_exec()?;
         self.limits.set()?;

@@ -59,7 +59,8 @@ pub struct SandboxLevel {
     /// `full`, `partial` or `none`.
     pub level: &'static str,
     /// What is enforced: `landlock-<interface>`, `seccomp`, `rlimits`, `no_new_privs`, `capabilities`,
-    /// `workers` (each worker in a domain of its own), `watched` (processes and memory are counted and ended).
+    /// `workers` (each worker in a domain of its own), `watched` (processes and memory are counted and ended), `cgroup` (the
+    /// kernel bounds them, too, where a group was delegated).
     pub layers: Vec<String>,
     /// What is not: one of the layers, or a part of Landlock: `truncate`, `tcp`, `device_ioctl`, `scopes`
     /// (signals and abstract sockets).
@@ -89,6 +90,14 @@ impl SandboxLevel {
             (false, false) => "none",
         };
         Self { level, layers, missing }
+    }
+
+    /// The same where the kernel bounds processes and memory in a group.
+    pub(crate) fn grouped(mut self, is_grouped: bool) -> Self {
+        if is_grouped {
+            self.layers.push("cgroup".to_owned());
+        }
+        self
     }
 
     /// What a sandbox that is switched off achieves.

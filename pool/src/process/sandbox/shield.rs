@@ -2,7 +2,8 @@
 //! to be.
 
 use std::{
-    fs, io,
+    fs::{self, File},
+    io,
     os::{fd::OwnedFd, unix::process::CommandExt},
     path::{Path, PathBuf},
     process::Command,
@@ -51,6 +52,7 @@ pub struct Bounds {
     programs: bool,
     temporary: PathBuf,
     mark: Option<Mark>,
+    group: Option<Arc<File>>,
 }
 
 /// What is left to the process itself: layers that it enters after its start, and after each fork.
@@ -96,6 +98,11 @@ impl Bounds {
     /// The same for processes that carry a mark.
     pub(crate) fn marked(self, mark: Mark) -> Self {
         Self { mark: Some(mark), ..self }
+    }
+
+    /// The same for processes that begin in a group: `door` is the file by which they go in.
+    pub(crate) fn within(self, door: Option<Arc<File>>) -> Self {
+        Self { group: door, ..self }
     }
 }
 
@@ -162,6 +169,7 @@ impl Shield {
             programs: permissions.subprocess,
             temporary,
             mark: None,
+            group: None,
         })
     }
 
@@ -215,6 +223,7 @@ impl Shield {
         let entry = Entry {
             with_parent: offspring.dies_with_parent(),
             private_files: true,
+            group: bounds.group.clone(),
             limits: Limits { file_bytes: self.settings.file_bytes, mark: bounds.mark },
             rules: self.rules(bounds, own)?,
             filters,
@@ -256,7 +265,8 @@ impl Shield {
         let rules = if kernel.landlock > 0 { Some(rules::rules(&grants, &Network::ANY)?) } else { None };
         let filters = if kernel.seccomp { seccomp::programs_of_installers()? } else { Vec::new() };
         let limits = Limits { file_bytes: INSTALLED_FILE_BYTES, mark: None };
-        Entry { with_parent: false, private_files: false, limits, rules, filters }.prepare(command);
+        Entry { with_parent: false, private_files: false, group: None, limits, rules, filters }
+            .prepare(command);
         Ok(())
     }
 

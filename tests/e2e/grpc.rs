@@ -6,11 +6,14 @@ use http_body_util::BodyExt as _;
 use reqwest::Method;
 use rustix::process::Signal;
 
+use serde_json::json;
+
 use crate::harness::{
-    CLIENTS, Client, GrpcClient, Par, Rpc, Told, eventually,
+    CLIENTS, Client, GrpcClient, IdentityProvider, Package, Par, Rpc, Told, agent, eventually,
     grpc::{field, fields, number, text_of},
     par,
     process::Process,
+    scratch,
 };
 
 const OWN: &str = "/example.own.Own";
@@ -204,4 +207,44 @@ async fn a_package_whose_process_dies_is_unavailable_and_comes_back() {
         (told.code == 0).then_some(())
     })
     .await;
+}
+
+/// The package of these tests under another name, with more in its manifest.
+fn changed(name: &str, more: &str) -> Package {
+    let folder = agent("grpc-own");
+    let read = |file: &str| std::fs::read(folder.join(file)).expect("a file of the package");
+    let manifest = String::from_utf8(read("agent.yaml")).expect("text").replace("grpc-own", name);
+    let files = ["own.proto", "own_pb2.py", "own_pb2_grpc.py", "requirements.txt", "server.py"];
+    let package = Package::bare(name, "1.0.0").file("agent.yaml", format!("{manifest}{more}"));
+    files.into_iter().fold(package, |package, file| package.file(file, read(file)))
+}
+
+#[tokio::test]
+async fn roles_and_rates_count_for_a_packages_own_services_as_for_calls() {
+    let (issuer, scratch) = (IdentityProvider::start().await, scratch());
+    issuer.knows("clerk", json!({"roles": ["billing"], "tenant": "acme"})).await;
+    issuer.knows("guest", json!({"tenant": "other"})).await;
+    let locked = changed("locked", "role_required: billing\n").apkg(scratch.path());
+    let par =
+        issuer.believed_by(par()).source(locked).setting("limits.tenant_rate", "2/h burst 2").start().await;
+    let (clerk, guest) = (issuer.token("clerk").await, issuer.token("guest").await);
+    let say = || Rpc::unary(&own("Say"), text("a")).to("locked");
+    let told = GrpcClient::Python
+        .ask(
+            &par,
+            &[
+                say(),
+                say().bearing(&guest),
+                say().bearing(&clerk),
+                say().bearing(&clerk),
+                say().bearing(&clerk),
+            ],
+        )
+        .await;
+    told[0].refused(16);
+    told[1].refused(7);
+    for told in &told[2..4] {
+        assert_eq!(text_of(told.ok(), 1), "You said: a");
+    }
+    told[4].refused(8);
 }

@@ -2,7 +2,9 @@
 
 use serde_json::{Value, json};
 
-use crate::harness::{Client, Output, Package, Par, Receiver, Sender, par, par_command, scratch};
+use crate::harness::{
+    Client, GrpcClient, Output, Package, Par, Receiver, Rpc, Sender, grpc::field, par, par_command, scratch,
+};
 
 const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 
@@ -54,6 +56,26 @@ async fn secrets_of_careless_agents_reach_neither_log_nor_caller() {
     for (_, secret) in LEAKS {
         assert!(!told.contains(secret), "{secret} is in the log");
     }
+}
+
+/// Over gRPC what an agent fails at is a result, and what the runtime refuses is a status: two more ways out.
+#[tokio::test]
+async fn secrets_of_careless_agents_do_not_leave_by_grpc_either() {
+    const INVOKE: &str = "/pixell.agent.AgentService/Invoke";
+    let scratch = scratch();
+    let package = Package::with_main("gossip", "1.0.0", GOSSIP);
+    let par = par().source(package.apkg(scratch.path())).start().await;
+    for (leak, secret) in LEAKS {
+        let entry = [field(1, "tell"), field(2, leak)].concat();
+        let action = [field(1, "invoke"), field(2, entry), field(3, "r")].concat();
+        let told = GrpcClient::Python.one(&par, Rpc::unary(INVOKE, action).to("gossip")).await;
+        let said = String::from_utf8_lossy(told.ok()).into_owned();
+        assert!(said.contains('*') && !said.contains(secret), "{said}");
+    }
+    let nobody = Rpc::unary(INVOKE, "").to("sk_live_0123456789abcdefghij");
+    let told = GrpcClient::Python.one(&par, nobody).await;
+    let said = told.refused(5);
+    assert!(said.contains('*') && !said.contains("0123456789abcdefghij"), "{said}");
 }
 
 #[tokio::test]

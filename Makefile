@@ -125,8 +125,8 @@ bench-quick: ## the same in under 4 minutes: shows that it runs, proves nothing
 	@$(MAKE) --no-print-directory bench BENCH='--quick $(BENCH)'
 
 # Rows of `bench` that are about calls between agents, streams and what else belongs to calls.
-CALLS := calls streams
-bench-calls: setup ## measure calls between agents and streams (under 4 minutes after the build)
+CALLS := calls streams client
+bench-calls: setup ## measure calls between agents, streams and the Python client (under 4 minutes after the build)
 	cargo build --release -p par-gateway
 	cd loadtest && uv run --quiet --no-project --python 3.11 python -m bench \
 	  $(addprefix --only ,$(CALLS)) --results results/calls $(BENCH)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from ..plan import Row
 from .bursts import bursts
 from .calls import calls
+from .client import client
 from .echo import echo
 from .fair import fair
 from .grpc import grpc
@@ -35,4 +36,5 @@ ROWS: dict[str, Row] = {
     "ui": ui,
     "calls": calls,
     "streams": streams,
+    "client": client,
 }

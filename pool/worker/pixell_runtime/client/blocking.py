@@ -23,6 +23,7 @@ from pixell_runtime.client.errors import (
     CallError,
     ConnectionLost,
     InternalError,
+    PeerRefused,
     Unreachable,
     of_answer,
 )
@@ -90,6 +91,9 @@ def _connect(place: Place, tls: ssl.SSLContext | None, clock: Clock) -> socket.s
         # Whoever waits for hours for a stream notices that the other side is gone.
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         return tls.wrap_socket(connection, server_hostname=place.host) if tls is not None else connection
+    except ssl.SSLCertVerificationError as error:
+        connection.close()
+        raise PeerRefused(f"{place} is not trusted: {error}") from error
     except OSError as error:
         connection.close()
         raise Unreachable(f"nobody answers at {place}: {error}") from error

@@ -79,6 +79,9 @@ class _Lines:
         loop = asyncio.get_running_loop()
         known = self._looping.get(loop)
         if known is None:
+            # What is kept for a loop keeps the loop, too.
+            for over in [other for other in self._looping if other.is_closed()]:
+                del self._looping[over]
             known = self._looping[loop] = looping.Connections(self.place, self._tls, self._most)
         return known
 

@@ -72,7 +72,7 @@ class Unreachable(CallNotSent):
 
 
 class PeerRefused(CallNotSent):
-    """The local socket belongs to somebody who is neither we nor root."""
+    """The local socket belongs to somebody who is neither we nor root, or a certificate is none that is trusted."""
 
 
 class ConnectionLost(CallError):

@@ -24,6 +24,7 @@ from pixell_runtime.client.errors import (
     CallError,
     ConnectionLost,
     InternalError,
+    PeerRefused,
     Unreachable,
     of_answer,
 )
@@ -70,6 +71,13 @@ class Connection:
     async def receive(self) -> bytes:
         return await self._reader.read(READ)
 
+    def spare(self) -> socket.socket:
+        """A second handle of the socket: asyncio closes its own at the first write that fails, with what has arrived
+        still in it."""
+        spare: socket.socket = self._writer.get_extra_info("socket").dup()
+        spare.setblocking(False)
+        return spare
+
     def close(self) -> None:
         """At once: nobody waits for what the peer still has to say."""
         # The loop may be gone, and its sockets are with it.
@@ -86,6 +94,8 @@ async def _connect(place: Place, tls: ssl.SSLContext | None) -> Connection:
             reader, writer = await asyncio.open_connection(
                 place.host, place.port, ssl=tls, server_hostname=server_hostname
             )
+    except ssl.SSLCertVerificationError as error:
+        raise PeerRefused(f"{place} is not trusted: {error}") from error
     except OSError as error:
         raise Unreachable(f"nobody answers at {place}: {error}") from error
     connection = Connection(reader, writer)
@@ -156,6 +166,7 @@ class Reply:
         self._clock = clock
         self._answer = Answer()
         self._first = b""
+        self._loop = asyncio.get_running_loop()
         #: Not all of the request has left: what follows on this connection would be taken for the rest.
         self.cut = False
 
@@ -194,6 +205,17 @@ class Reply:
             self._first = self._answer.feed(data)
         return True
 
+    def rest(self, spare: socket.socket) -> bool:
+        """Reads what was there when the connection ended; whether it has a head."""
+        with contextlib.suppress(OSError):
+            while self._answer.head is None and (data := spare.recv(READ)):
+                self._first = self._answer.feed(data)
+        return self._answer.head is not None
+
+    def spare(self) -> socket.socket:
+        """Of its connection."""
+        return self._connection.spare()
+
     async def pieces(self, timed: bool = True) -> AsyncIterator[bytes]:
         """The body; not timed: as long as it takes."""
         try:
@@ -221,6 +243,12 @@ class Reply:
             answer = self._answer
             reusable = answer.done and answer.head is not None and answer.head.keeps and not self.cut
             connections.give(self._connection, reusable)
+
+    def __del__(self) -> None:
+        # Not from here: the garbage collector may run in any thread. A loop that is gone has taken its sockets along.
+        if self._connections is not None:
+            with contextlib.suppress(RuntimeError):
+                self._loop.call_soon_threadsafe(self.close)
 
 
 async def exchange(
@@ -285,6 +313,7 @@ async def _sent(
         return begun, unsent, cause
     # Whoever refuses a body does not read it to its end, and may be gone when all of it would have left. What it has
     # said is only heard by who listens while it sends.
+    spare = reply.spare()
     sending = asyncio.ensure_future(reply.send(head, rest))
     beginning = asyncio.ensure_future(_begun(reply))
     try:
@@ -293,12 +322,17 @@ async def _sent(
             # A file that cannot be read ends the call.
             sending.result()
         begun, cause = await beginning
+        begun = begun or reply.rest(spare)
+        if begun and reply.head.status < 400:
+            # Whoever succeeds has read everything: what is left to be done is to notice it.
+            await sending
         unsent = not sending.done() or sending.result()
         reply.cut = unsent
         return begun, unsent, cause
     finally:
         sending.cancel()
         beginning.cancel()
+        spare.close()
 
 
 async def _begun(reply: Reply) -> tuple[bool, Exception | None]:

@@ -6,7 +6,8 @@ is closed.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+import contextlib
+from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator
 from types import TracebackType
 from typing import Any
 
@@ -27,6 +28,7 @@ class Stream(Iterator[Any]):
     def close(self) -> None:
         """No more of them: the agent's generator is closed."""
         self._reply.close()
+        self._items.close()
 
     def __enter__(self) -> Stream:
         return self
@@ -53,6 +55,9 @@ class AsyncStream(AsyncIterator[Any]):
     async def aclose(self) -> None:
         """No more of them: the agent's generator is closed."""
         self._reply.close()
+        # Whoever waits for the next item in another task is told by the end of the connection.
+        with contextlib.suppress(RuntimeError):
+            await self._items.aclose()
 
     async def __aenter__(self) -> AsyncStream:
         return self
@@ -66,7 +71,7 @@ class AsyncStream(AsyncIterator[Any]):
         await self.aclose()
 
 
-def _items(reply: blocking.Reply) -> Iterator[Any]:
+def _items(reply: blocking.Reply) -> Generator[Any, None, None]:
     items = Items(reply.head.content_type)
     # The head comes with the first item, which had to be in time. How long the others may take is for the runtime.
     try:
@@ -77,7 +82,7 @@ def _items(reply: blocking.Reply) -> Iterator[Any]:
         reply.close()
 
 
-async def _aitems(reply: looping.Reply) -> AsyncIterator[Any]:
+async def _aitems(reply: looping.Reply) -> AsyncGenerator[Any, None]:
     items = Items(reply.head.content_type)
     try:
         async for piece in reply.pieces(timed=False):

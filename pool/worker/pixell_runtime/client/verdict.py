@@ -18,6 +18,17 @@ PAUSES = (0.05, 0.5)
 #: Longest `Retry-After` that is waited for. A caller who is told to come back later than that decides for itself.
 PATIENCE = 5.0
 
+#: How a place looks where something is being restarted, or has too many callers at this moment; none: it closed the
+#: connection. A host that does not answer at all has had its time.
+RESTARTING = (
+    ConnectionRefusedError,
+    ConnectionResetError,
+    BrokenPipeError,
+    FileNotFoundError,
+    BlockingIOError,
+    type(None),
+)
+
 #: What a moment can change. An agent that was disabled stays so until somebody does something.
 PASSING = frozenset(
     ("queue_full", "not_ready", "stopping", "crash_loop", "identity_unavailable", "metering_unavailable")
@@ -29,7 +40,7 @@ def pause(failure: CallError, tries: int) -> float | None:
     if tries >= TRIES:
         return None
     seconds: float | None = None
-    if isinstance(failure, Unreachable):
+    if isinstance(failure, Unreachable) and isinstance(failure.__cause__, RESTARTING):
         seconds = PAUSES[min(tries, len(PAUSES)) - 1]
     elif isinstance(failure, Unavailable) and failure.code in PASSING:
         seconds = failure.retry_after

@@ -25,7 +25,7 @@ use crate::{
     auth::{AuthMetrics, Identity, adapters, operator::OperatorToken},
     config::Config,
     control::{ControlState, Hook, Notice, Verifier, router},
-    edge::{Between, Door, Doorway, Edge, InFlight, RequestIds, server},
+    edge::{Between, Door, Doors, Doorway, Edge, InFlight, RequestIds, server},
     exit::Exit,
     host, inner,
     lifecycle::{Ends, Lifecycle},
@@ -148,8 +148,7 @@ fn run(config: Config, logging: Logging, begin: Instant) -> anyhow::Result<()> {
     let local =
         inner::local(&config.socket).with_context(|| format!("listening on {}", config.socket.display()))?;
     let metrics_port = tokio::net::TcpListener::from_std(metrics_port)?;
-    background.spawn(serving("control", axum::serve(control, routes.clone()).into_future()));
-    background.spawn(serving("local", axum::serve(local, inner::for_operators(routes)).into_future()));
+    background.spawn(serving("control", axum::serve(control, routes).into_future()));
     background.spawn(serving("metrics", axum::serve(metrics_port, metrics_routes(metrics)).into_future()));
 
     let quotas = config.data_dir.join("quotas.json");
@@ -191,7 +190,8 @@ fn run(config: Config, logging: Logging, begin: Instant) -> anyhow::Result<()> {
         let (address, opens) = (single.ui, Some(page_opens));
         Doorway { door: Door::Ui { port: address.port() }, address, opens }
     }));
-    let (server, started) = server(&edge, doorways, config.threads, config.shutdown.grace, tls.as_ref());
+    let doors = Doors { ports: doorways, local };
+    let (server, started) = server(&edge, doors, config.threads, config.shutdown.grace, tls.as_ref());
     background.spawn(Arc::clone(&lifecycle).obey_signals());
     let ends = Ends {
         pool: Arc::clone(&pool),

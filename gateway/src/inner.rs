@@ -1,32 +1,27 @@
-//! The inner sockets of the management side, and who may speak there: `par` itself on the control socket, the same
-//! user on `PAR_SOCKET` unless it is a descendant of ours, that is, an agent.
+//! Sockets of ours that are files: that of the management side, where `par` itself speaks and nobody else, and
+//! `PAR_SOCKET`, which the edge serves (`edge/local.rs`).
 
 use std::{
     fs, io,
-    os::unix::fs::{FileTypeExt as _, PermissionsExt as _},
+    os::unix::{
+        fs::{FileTypeExt as _, PermissionsExt as _},
+        net::UnixListener as Bound,
+    },
     path::{Path, PathBuf},
 };
 
-use axum::{
-    Router, extract::Request, http::HeaderMap, middleware::Next, response::Response, serve::Listener,
-};
+use axum::serve::Listener;
 use tokio::net::{UnixListener, UnixStream, unix::SocketAddr};
 
-use crate::auth::Role;
+use crate::auth::neighbour;
 
-/// Who may connect.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Door {
-    Ourselves,
-    SameUser,
-}
+/// Connections that may wait to be accepted: the standard library's 128 is less than a burst of one program's threads,
+/// and whoever does not fit in is refused at once.
+const BACKLOG: i32 = 4_096;
 
-/// A listener that drops connections of others.
+/// A listener that drops connections of others than ourselves.
 #[derive(Debug)]
-pub(crate) struct Guarded {
-    listener: UnixListener,
-    door: Door,
-}
+pub(crate) struct Guarded(UnixListener);
 
 /// The control socket: in a directory with an unguessable name, for `par` itself.
 pub(crate) fn control(run_dir: &Path) -> io::Result<(Guarded, PathBuf)> {
@@ -36,11 +31,12 @@ pub(crate) fn control(run_dir: &Path) -> io::Result<(Guarded, PathBuf)> {
     fs::create_dir_all(&directory)?;
     fs::set_permissions(&directory, fs::Permissions::from_mode(0o700))?;
     let path = directory.join("control.sock");
-    Ok((Guarded { listener: UnixListener::bind(&path)?, door: Door::Ourselves }, path))
+    Ok((Guarded(UnixListener::bind(&path)?), path))
 }
 
-/// `PAR_SOCKET`: for people and their tools on this machine. A socket that nobody answers is replaced.
-pub(crate) fn local(path: &Path) -> io::Result<Guarded> {
+/// `PAR_SOCKET`, bound: whoever connects from now on is answered as soon as the edge is there. A socket that nobody
+/// answers is replaced.
+pub(crate) fn local(path: &Path) -> io::Result<Bound> {
     if let Some(directory) = path.parent() {
         fs::create_dir_all(directory)?;
     }
@@ -55,9 +51,11 @@ pub(crate) fn local(path: &Path) -> io::Result<Guarded> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         Err(error) => return Err(error),
     }
-    let listener = UnixListener::bind(path)?;
+    let listener = Bound::bind(path)?;
+    rustix::net::listen(&listener, BACKLOG)?;
     fs::set_permissions(path, fs::Permissions::from_mode(0o600))?;
-    Ok(Guarded { listener, door: Door::SameUser })
+    listener.set_nonblocking(true)?;
+    Ok(listener)
 }
 
 impl Listener for Guarded {
@@ -66,8 +64,8 @@ impl Listener for Guarded {
 
     async fn accept(&mut self) -> (UnixStream, SocketAddr) {
         loop {
-            match self.listener.accept().await {
-                Ok((stream, address)) if admits(self.door, &stream) => return (stream, address),
+            match self.0.accept().await {
+                Ok((stream, address)) if neighbour::is_ourselves(&stream) => return (stream, address),
                 Ok((stream, _)) => {
                     tracing::warn!(event = "inner_socket_refused", peer = ?stream.peer_cred().ok(), "somebody else spoke to an inner socket");
                 }
@@ -78,82 +76,30 @@ impl Listener for Guarded {
     }
 
     fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.listener.local_addr()
-    }
-}
-
-fn admits(door: Door, stream: &UnixStream) -> bool {
-    let Ok(peer) = stream.peer_cred() else { return false };
-    let Some(pid) = peer.pid().and_then(|pid| u32::try_from(pid).ok()) else { return false };
-    match door {
-        Door::Ourselves => pid == std::process::id(),
-        Door::SameUser => {
-            peer.uid() == rustix::process::geteuid().as_raw() && !descends(pid, std::process::id(), parent)
-        }
-    }
-}
-
-/// Whether a process has `ancestor` above it. One that cannot be looked at counts as a descendant: it may be one that
-/// has just ended.
-fn descends(pid: u32, ancestor: u32, parent: impl Fn(u32) -> Option<u32>) -> bool {
-    let mut at = pid;
-    loop {
-        match parent(at) {
-            Some(above) if above == ancestor => return true,
-            Some(0 | 1) => return false,
-            Some(above) => at = above,
-            None => return true,
-        }
-    }
-}
-
-fn parent(pid: u32) -> Option<u32> {
-    if pid == 1 {
-        return Some(0);
-    }
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // The name in parentheses may contain anything, spaces and parentheses included.
-    let (_, rest) = stat.rsplit_once(')')?;
-    rest.split_ascii_whitespace().nth(1)?.parse().ok()
-}
-
-/// The router as `PAR_SOCKET` offers it: who may connect is an operator, whatever the headers say.
-pub(crate) fn for_operators(router: Router) -> Router {
-    router.layer(axum::middleware::from_fn(|mut request: Request, next: Next| {
-        clean(request.headers_mut());
-        Role::Operator.stamp(request.headers_mut());
-        async move { Ok::<Response, std::convert::Infallible>(next.run(request).await) }
-    }))
-}
-
-fn clean(headers: &mut HeaderMap) {
-    let claimed: Vec<_> =
-        headers.keys().filter(|name| name.as_str().starts_with("x-par-")).cloned().collect();
-    for name in claimed {
-        headers.remove(name);
+        self.0.local_addr()
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::net::UnixStream as Connection;
+
     use super::*;
 
     #[test]
-    fn descendants_of_ours_are_recognised_through_any_number_of_parents() {
-        let parents = |pid| match pid {
-            30 => Some(20),
-            20 => Some(10),
-            10 | 5 => Some(1),
-            _ => None,
-        };
-        assert!(descends(30, 10, parents));
-        assert!(descends(20, 10, parents));
-        assert!(!descends(5, 10, parents));
-        assert!(descends(99, 10, parents), "a process that is gone is refused");
-    }
-
-    #[test]
-    fn we_are_a_child_of_our_parent() {
-        assert_eq!(parent(std::process::id()), Some(std::os::unix::process::parent_id()));
+    fn a_socket_that_nobody_answers_is_replaced_and_nothing_else_is() {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("deep/par.sock");
+        let first = local(&path).unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        assert_eq!(local(&path).unwrap_err().kind(), io::ErrorKind::AddrInUse);
+        drop(first);
+        let second = local(&path).unwrap();
+        Connection::connect(&path).unwrap();
+        drop(second);
+        fs::remove_file(&path).unwrap();
+        fs::write(&path, "somebody's text").unwrap();
+        assert_eq!(local(&path).unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+        assert_eq!(fs::read_to_string(&path).unwrap(), "somebody's text");
     }
 }

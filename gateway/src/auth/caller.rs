@@ -1,6 +1,6 @@
 //! Who calls, once it has been proved: made by authenticators, read by everybody after them.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue};
@@ -28,7 +28,10 @@ pub(crate) struct Caller {
     pub(crate) scopes: Box<[Box<str>]>,
     /// What the roles allow at the management side.
     pub(crate) role: Role,
-    /// `{"subject","tenant","roles","scopes"}`, as agents and the management side get it.
+    /// Whether it may call whatever there is: the same user on this machine, who could as well read every secret.
+    is_local: bool,
+    /// `{"subject","tenant","roles","scopes"}`, with `"local": true` for the user on this machine; as agents and the
+    /// management side get it.
     pub(crate) json: Bytes,
 }
 
@@ -40,7 +43,16 @@ struct Members<'a> {
     tenant: std::borrow::Cow<'a, str>,
     roles: Vec<Box<str>>,
     scopes: Vec<Box<str>>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    local: bool,
 }
+
+/// Who speaks over `PAR_SOCKET`.
+static LOCAL: LazyLock<Arc<Caller>> = LazyLock::new(|| {
+    let subject = format!("local:{}", rustix::process::geteuid().as_raw());
+    let caller = Caller::made(&subject, "local", Vec::new(), Vec::new(), true);
+    Arc::new(Caller { role: Role::Operator, ..caller })
+});
 
 /// Which roles of the issuer are those of our management side.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -80,25 +92,43 @@ impl Caller {
         scopes: Vec<Box<str>>,
         standing: &Standing,
     ) -> Self {
+        let role = standing.of(&roles);
+        let caller = Self::made(subject, tenant.unwrap_or(subject), roles, scopes, false);
+        Self { role, ..caller }
+    }
+
+    /// Who speaks over `PAR_SOCKET`: the same user on this machine. An operator who may call every agent that is not
+    /// private, on the account of the tenant `local`.
+    pub(crate) fn local() -> Arc<Self> {
+        Arc::clone(&LOCAL)
+    }
+
+    fn made(
+        subject: &str,
+        tenant: &str,
+        roles: Vec<Box<str>>,
+        scopes: Vec<Box<str>>,
+        is_local: bool,
+    ) -> Self {
         let (roles, scopes) = (sorted(roles), sorted(scopes));
-        let tenant = tenant.unwrap_or(subject);
         let members = Members {
             subject: subject.into(),
             tenant: tenant.into(),
             roles: roles.to_vec(),
             scopes: scopes.to_vec(),
+            local: is_local,
         };
         // Texts always become JSON.
         let json = Bytes::from(serde_json::to_vec(&members).unwrap_or_default());
-        let role = standing.of(&roles);
         let digest = Sha256::digest(subject.as_bytes());
         let subject_hash = hex::encode(digest.get(..8).unwrap_or_default()).into_boxed_str();
-        Self { subject: subject.into(), subject_hash, tenant: tenant.into(), roles, scopes, role, json }
+        let (subject, tenant) = (subject.into(), tenant.into());
+        Self { subject, subject_hash, tenant, roles, scopes, role: Role::None, is_local, json }
     }
 
-    /// Whether the issuer gives it this role.
+    /// Whether the issuer gives it this role, or it needs none.
     pub(crate) fn has(&self, role: &str) -> bool {
-        self.roles.binary_search_by(|own| (**own).cmp(role)).is_ok()
+        self.is_local || self.roles.binary_search_by(|own| (**own).cmp(role)).is_ok()
     }
 
     /// Writes the header; whatever was there before is replaced. Control characters are escaped in JSON and other
@@ -112,8 +142,9 @@ impl Caller {
         let mut values = headers.get_all(CALLER_HEADER).iter();
         let (Some(value), None) = (values.next(), values.next()) else { return None };
         let members: Members<'_> = serde_json::from_slice(value.as_bytes()).ok()?;
-        let nobody = Standing { operators: Vec::new(), viewers: Vec::new() };
-        Some(Self::new(&members.subject, Some(&members.tenant), members.roles, members.scopes, &nobody))
+        let Members { subject, tenant, roles, scopes, local } = members;
+        let caller = Self::made(&subject, &tenant, roles, scopes, local);
+        Some(Self { role: Role::Caller, ..caller })
     }
 }
 
@@ -158,5 +189,19 @@ mod tests {
             before.json,
             r#"{"subject":"zoë\n","tenant":"zoë\n","roles":["a","z"],"scopes":["a","b"]}"#
         );
+    }
+
+    #[test]
+    fn the_local_user_needs_no_role_and_is_still_recognised_behind_its_header() {
+        let local = Caller::local();
+        assert_eq!((local.role, &*local.tenant, local.roles.len()), (Role::Operator, "local", 0));
+        assert!(local.has("billing"));
+        let mut headers = HeaderMap::new();
+        headers.insert(CALLER_HEADER, local.header().unwrap());
+        let told = Caller::of(&headers).unwrap();
+        assert!(told.has("billing") && told.subject == local.subject && told.json == local.json);
+        let claims =
+            Caller::new("local:0", Some("local"), vec!["local".into()], vec![], &Standing::default());
+        assert!(!claims.has("billing"), "whoever is called like the local user is not the local user");
     }
 }

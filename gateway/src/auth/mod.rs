@@ -7,6 +7,7 @@ pub(crate) mod claims;
 pub(crate) mod identity;
 pub(crate) mod issuer;
 pub(crate) mod metrics;
+pub(crate) mod neighbour;
 pub(crate) mod operator;
 pub(crate) mod permit;
 mod role;

@@ -38,7 +38,7 @@ pub(crate) enum Denied {
     Forbidden,
 }
 
-/// Decides. With identity off everybody is a caller without roles.
+/// Decides. With identity off everybody is a caller without roles, except who speaks over the local socket.
 pub(crate) fn decide(
     identity_on: bool,
     caller: Option<&Arc<Caller>>,
@@ -75,6 +75,8 @@ mod tests {
             (true, Some(&billing), Some("billin"), Err(Denied::Forbidden)),
             (true, Some(&billing), Some(""), Err(Denied::Forbidden)),
             (true, Some(&operator), Some("billing"), Err(Denied::Forbidden)),
+            (true, Some(&Caller::local()), Some("billing"), Ok(())),
+            (false, Some(&Caller::local()), Some("billing"), Ok(())),
         ] {
             assert_eq!(decide(identity, who, role).map(drop), wanted, "{identity} {who:?} {role:?}");
         }

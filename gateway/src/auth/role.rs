@@ -2,8 +2,7 @@
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-/// Set by the edge and by the acceptor of `PAR_SOCKET`, on inner sockets only. All `X-PAR-*` headers of clients are
-/// removed before.
+/// Set by the edge on inner sockets only. All `X-PAR-*` headers of clients are removed before.
 pub(crate) const ROLE_HEADER: HeaderName = HeaderName::from_static("x-par-role");
 
 /// What somebody may do; each may do what the ones before may.

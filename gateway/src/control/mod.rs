@@ -1,5 +1,5 @@
-//! The management side: health, packages, agents, logs. Served on inner sockets only; the edge and the acceptor of
-//! `PAR_SOCKET` decide who asks and say so in `x-par-role`.
+//! The management side: health, packages, agents, logs. Served on an inner socket only; the edge decides who asks
+//! and says so in `x-par-role`.
 
 use std::{sync::Arc, time::SystemTime};
 

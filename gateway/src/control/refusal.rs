@@ -77,7 +77,7 @@ pub(super) async fn finish(State(redactor): State<Redactor>, request: Request, n
     response
 }
 
-/// For requests that come past the edge, over `PAR_SOCKET`.
+/// For requests that come past the edge, which only tests do.
 fn new_request_id() -> HeaderValue {
     let mut bytes = [0; 16];
     let filled = getrandom::fill(&mut bytes);

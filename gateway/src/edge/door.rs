@@ -1,14 +1,16 @@
-//! Which port a request came to.
+//! Which port a request came to, or whether to the local socket.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, os::unix::net::UnixListener};
 
 use tokio::sync::oneshot;
 
-/// The ports that the edge answers on.
+/// The ports and the socket that the edge answers on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Door {
     /// The main port: everything over HTTP.
     Http,
+    /// `PAR_SOCKET`: the same, for the same user.
+    Local,
     /// gRPC alone.
     Grpc,
     /// A port for the UI of the one package, at its root.
@@ -16,6 +18,15 @@ pub(crate) enum Door {
         /// Its number.
         port: u16,
     },
+}
+
+/// Everything that the edge listens on.
+#[derive(Debug)]
+pub(crate) struct Doors {
+    /// Ports.
+    pub(crate) ports: Vec<Doorway>,
+    /// `PAR_SOCKET`, bound and non-blocking.
+    pub(crate) local: UnixListener,
 }
 
 /// A port that the edge listens on.

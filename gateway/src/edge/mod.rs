@@ -20,9 +20,11 @@ mod fit;
 mod front;
 #[cfg(fuzzing)]
 pub(crate) mod fuzzing;
+mod gathered;
 mod grpc;
 mod hygiene;
 mod invoke;
+mod local;
 mod page;
 mod premises;
 mod protocol;
@@ -63,7 +65,7 @@ use pingora_http::{RequestHeader, ResponseHeader};
 use pingora_proxy::{FailToProxy, ProxyHttp, Session};
 
 pub(crate) use ctx::{InFlight, RequestIds};
-pub(crate) use door::{Door, Doorway};
+pub(crate) use door::{Door, Doors, Doorway};
 pub(crate) use exchange::Between;
 pub(crate) use service::server;
 
@@ -103,7 +105,7 @@ pub(crate) struct Edge {
     pub(crate) control: PathBuf,
     /// Where routes are.
     pub(crate) layout: Arc<Layout>,
-    /// Which port this is.
+    /// Which port this is, or that it is none.
     pub(crate) door: Door,
     /// Files of UIs that are kept in memory.
     pub(crate) shelf: Arc<Shelf>,

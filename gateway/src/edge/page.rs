@@ -50,7 +50,7 @@ impl Edge {
             Found::Slash => moved(request.uri.path(), request.uri.query()),
             Found::Config => {
                 let prefix = match self.door {
-                    Door::Http | Door::Grpc => path.get(..spot.prefix).unwrap_or_default(),
+                    Door::Http | Door::Local | Door::Grpc => path.get(..spot.prefix).unwrap_or_default(),
                     Door::Ui { .. } => self.base(),
                 };
                 config(prefix)

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use futures_util::future::join_all;
+use futures_util::future::{join, join_all};
 use par_pool::fleet::Pool;
 use pingora_core::{
     listeners::ListenerConfig,
@@ -13,14 +13,18 @@ use pingora_core::{
 };
 use tokio::sync::oneshot;
 
-use super::{Doorway, Edge, connection::Connections, protocol::EitherHttp};
-use crate::tls::Gate;
+use super::{Door, Doors, Doorway, Edge, connection::Connections, local::LocalDoor, protocol::EitherHttp};
+use crate::{config, tls::Gate};
 
 /// One `send` for a whole small answer; the default of 1,460 bytes splits head and body of anything larger.
-const WRITE_BUFFER: usize = 16 * 1024;
+pub(super) const WRITE_BUFFER: usize = 16 * 1024;
 
 /// Tries until every thread of the runtime has been met; each try meets one at random.
 const TRIES_PER_THREAD: usize = 64;
+
+/// Connections at the local socket at once: a pool of each of many programs on this machine. Half would still be more
+/// than they need; twice would take descriptors from everybody else.
+const NEIGHBOURS: usize = 1_024;
 
 /// A doorway with what answers behind it.
 struct Entrance {
@@ -47,6 +51,7 @@ impl Entrance {
 /// The proxy service of all doors, started on threads that first register as homes.
 struct Homed {
     entrances: Vec<Entrance>,
+    local: Option<LocalDoor>,
     pool: Arc<Pool>,
     threads: usize,
     started: Option<oneshot::Sender<()>>,
@@ -76,7 +81,13 @@ impl Service for Homed {
             .entrances
             .iter_mut()
             .map(|entrance| entrance.serve(fds.clone(), shutdown.clone(), listeners_per_fd));
-        join_all(serving).await;
+        let local = self.local.take();
+        let local = async move {
+            if let Some(local) = local {
+                local.serve().await;
+            }
+        };
+        join(join_all(serving), local).await;
     }
 
     fn name(&self) -> &'static str {
@@ -93,7 +104,7 @@ impl Service for Homed {
 /// they can be limited, timed and told like the rest of it.
 pub(crate) fn server(
     edge: &Edge,
-    doorways: Vec<Doorway>,
+    doors: Doors,
     threads: usize,
     grace: Duration,
     tls: Option<&Arc<Gate>>,
@@ -124,9 +135,31 @@ pub(crate) fn server(
         inner.add_listener(ListenerConfig::tcp(address.to_string()).l4_buffer(buffers));
         Entrance { inner, opens }
     };
-    let entrances = doorways.into_iter().map(entrance).collect();
+    let entrances = doors.ports.into_iter().map(entrance).collect();
+    let local = LocalDoor::new(doors.local, neighbours(&server.configuration, edge));
     let (sender, started) = oneshot::channel();
     let pool = Arc::clone(&edge.pool);
-    server.add_service(Homed { entrances, pool, threads, started: Some(sender) });
+    server.add_service(Homed { entrances, local: Some(local), pool, threads, started: Some(sender) });
     (server, started)
+}
+
+/// What answers at the local socket: the same edge, without what protects ports from strangers. Neighbours speak for
+/// nobody else, ask for whatever host they like, and have places of their own, so that an operator gets in however many
+/// connections there are outside.
+fn neighbours(conf: &Arc<ServerConf>, edge: &Edge) -> EitherHttp {
+    let rules = Arc::new(config::Connections {
+        max: NEIGHBOURS,
+        max_per_address: None,
+        trusted_proxies: Vec::new(),
+        hosts: config::Hosts::default(),
+        ..(*edge.connections).clone()
+    });
+    let connections = Connections::new(
+        Arc::clone(&rules),
+        edge.limits.header_bytes,
+        Arc::clone(&edge.ids),
+        edge.metrics.limited.clone(),
+    );
+    let edge = Edge { door: Door::Local, connections: rules, ..edge.clone() };
+    EitherHttp::new(conf, edge, Arc::new(connections), None)
 }

@@ -7,7 +7,7 @@ use par_pool::fleet::Agent;
 use par_proto::code::Code;
 use pingora_proxy::Session;
 
-use super::{Edge, ctx::Ctx, premises::Premises, refusal::Refusal};
+use super::{Door, Edge, ctx::Ctx, premises::Premises, refusal::Refusal};
 use crate::{
     auth::{
         AuthFault, Caller, Evidence, Identity, Reason, Role,
@@ -53,7 +53,18 @@ impl Decision {
 
 impl Edge {
     /// Proves who asks and notes it. With identity on, whoever cannot prove it goes no further than the open paths.
+    /// At the local socket the connection is the proof, unless a token names somebody else: then it counts as at any
+    /// other door, so that a program that acts for others can be held to what they may.
     pub(super) async fn identify(&self, session: &Session, ctx: &mut Ctx) -> Result<(), Refusal> {
+        if self.door == Door::Local
+            && (self.authentication.is_none() || bearer(&session.req_header().headers).is_none())
+        {
+            let caller = Caller::local();
+            ctx.role = caller.role;
+            ctx.caller = Some(caller);
+            ctx.decision = Decision::Allowed;
+            return Ok(());
+        }
         let Some(identity) = self.authentication.as_deref() else { return Ok(()) };
         let head = session.req_header();
         let path = head.uri.path();
@@ -112,9 +123,9 @@ impl Edge {
 
     /// What whoever asks may do at the management side.
     pub(super) fn role_of(&self, session: &Session, ctx: &Ctx) -> Role {
-        match self.authentication {
-            Some(_) => ctx.role,
-            None => self.role(session),
+        match (&self.authentication, &ctx.caller) {
+            (None, None) => self.role(session),
+            (Some(_), _) | (None, Some(_)) => ctx.role,
         }
     }
 }

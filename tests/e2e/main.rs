@@ -18,6 +18,7 @@
 //! | Forms of ids, precedence, conflicts, no interference | [`ids`] |
 //! | Health, lists, OpenAPI | [`status`] |
 //! | Load, upload, delete, enable, logs, shutdown, command line, watching | [`management`] |
+//! | `PAR_SOCKET`: calls, streams, management, surfaces, for the same user and no agent | [`local_socket`] |
 //! | Loaded, enabled and owned survive a restart | [`survival`] |
 //! | Log lines, access lines, metrics, no secrets | [`observation`] |
 //! | Invalid JSON, content types, sizes, slow bodies, no body; unknown, private, disabled | [`bad_input`] |
@@ -93,6 +94,7 @@ mod leftovers;
 mod lifecycle;
 mod limits;
 mod loaders;
+mod local_socket;
 mod management;
 mod manifests;
 mod observation;

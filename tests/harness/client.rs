@@ -1,6 +1,6 @@
 //! Calls over HTTP and what comes back.
 
-use std::{sync::Once, time::Duration};
+use std::{path::Path, sync::Once, time::Duration};
 
 use reqwest::{Method, RequestBuilder, header::HeaderMap};
 use serde_json::Value;
@@ -46,6 +46,11 @@ impl Client {
     /// Speaks HTTP/2 from the first byte, without TLS.
     pub(crate) fn http2(port: u16) -> Self {
         Self::dressed(port, reqwest::ClientBuilder::http2_prior_knowledge)
+    }
+
+    /// Speaks to the local socket at `path`.
+    pub(crate) fn local(path: &Path) -> Self {
+        Self { base: "http://localhost".to_owned(), ..Self::dressed(0, |builder| builder.unix_socket(path)) }
     }
 
     /// Speaks TLS, whatever the certificate.

@@ -8,6 +8,7 @@ mod bound;
 mod call;
 mod course;
 mod directory;
+mod embedding;
 mod event;
 mod exchange;
 mod flow;

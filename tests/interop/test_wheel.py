@@ -8,6 +8,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,8 @@ exports:
   - {id: raises, handler: "main:raises"}
   - {id: slow, handler: "main:slow"}
   - {id: count, handler: "main:count"}
+  - {id: endless, handler: "main:endless"}
+  - {id: breaks, handler: "main:breaks"}
   - {id: octets, handler: "main:octets"}
   - {id: who, handler: "main:who"}
   - {id: guarded, handler: "main:add", role_required: billing}
@@ -43,6 +46,17 @@ def slow(seconds):
 def count(to):
     for number in range(to):
         yield {"n": number}
+
+def endless():
+    try:
+        while True:
+            yield "x" * 1000
+    finally:
+        print("the generator was closed", flush=True)
+
+def breaks(to):
+    yield from range(to)
+    raise ValueError("of the generator's own")
 
 def octets(size):
     return b"x" * size
@@ -130,6 +144,38 @@ print(json.dumps([par.call("add", a=1, b=2), asyncio.run(later()), par.call("gua
     assert who["word"] == "zoë" and who["traceparent"].startswith("00-0af7651916cd43dd8448eb211c80319c-")
     assert who["caller"]["subject"] == f"local:{os.geteuid()}" and who["caller"]["tenant"] == "local"
     assert octets == 100_000
+
+
+def test_streams_come_as_they_are_made_fail_as_they_do_and_end_with_their_reader(
+    python: Path, outside: Par
+) -> None:
+    story = """
+par = pixell_runtime.connect()
+def failing(stream):
+    seen = []
+    try:
+        for item in stream:
+            seen.append(item)
+    except client.CallError as error:
+        return [seen, type(error).__name__, error.error["message"]]
+async def later():
+    async with par:
+        counted = [item async for item in await par.astream("count", to=3)]
+        async with await par.astream("endless") as stream:
+            return [counted, len(await stream.__anext__())]
+with par.stream("endless") as stream:
+    first = len(next(stream))
+print(json.dumps([list(par.stream("count", to=3)), list(par.stream("add", a=1)), failing(par.stream("breaks", to=2)),
+                  first, asyncio.run(later())]))
+"""
+    counted, plain, broken, first, later = told(python, outside, story)
+    assert counted == [{"n": 0}, {"n": 1}, {"n": 2}] and later == [counted, 1000] and first == 1000
+    assert plain == [{"sum": 2}], "what is no generator is one item"
+    assert broken == [[0, 1], "AgentFailed", "of the generator's own"]
+    deadline = time.monotonic() + 20
+    while (outside.data / "log").read_text().count("the generator was closed") < 2:
+        assert time.monotonic() < deadline, "whoever leaves a stream closes its generator"
+        time.sleep(0.05)
 
 
 def test_calls_go_over_a_port_with_and_without_a_token(python: Path, outside: Par) -> None:

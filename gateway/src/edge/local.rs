@@ -5,6 +5,8 @@
 //! what is bound already, asks the kernel who has connected, and answers until the process ends: also while calls are
 //! drained, when whoever asks how far it is shall be told, and no other `par` may take the socket for abandoned.
 
+mod gathered;
+
 use std::{
     io,
     os::unix::net::{UnixListener as Bound, UnixStream as Accepted},
@@ -18,8 +20,9 @@ use tokio::{
     sync::watch,
 };
 
-use super::{gathered::Gathered, protocol::EitherHttp};
+use super::protocol::EitherHttp;
 use crate::auth::neighbour;
+use gathered::Gathered;
 
 /// When accepting is tried again after it failed: for want of descriptors, most likely, and others give theirs back.
 const AGAIN: Duration = Duration::from_millis(50);

@@ -20,7 +20,6 @@ mod fit;
 mod front;
 #[cfg(fuzzing)]
 pub(crate) mod fuzzing;
-mod gathered;
 mod grpc;
 mod hygiene;
 mod invoke;

@@ -12,9 +12,7 @@ use std::{
 
 use bytes::Bytes;
 
-use super::{
-    directory::Agent, event::EventSink, generation::Call, pool::PoolSettings, rollout::RolloutSettings,
-};
+use super::{call::Call, directory::Agent, event::EventSink, pool::PoolSettings, rollout::RolloutSettings};
 use crate::{
     package::{PackageSettings, S3Settings, SignaturePolicy},
     process::SandboxSettings,
@@ -65,6 +63,7 @@ impl PoolSettings {
 impl Call {
     /// A call of `agent` with `input`, which is JSON, on nobody's account. It ends after `patience` at the latest.
     /// `request_id` is 1 to 128 of `[A-Za-z0-9._-]`: it names the call to the agent and in what that prints.
+    /// For items one by one, set `feed` to an end of [`stream`](super::stream).
     pub fn of(agent: &Agent, input: Bytes, request_id: Arc<str>, patience: Duration) -> Self {
         let meta = serde_json::json!({"request_id": &*request_id, "agent_id": &*agent.text});
         Self {
@@ -74,6 +73,7 @@ impl Call {
             request_id,
             deadline: Instant::now() + patience,
             tenant: None,
+            feed: None,
         }
     }
 }

@@ -19,7 +19,7 @@ use tokio::{
     net::UnixStream,
 };
 
-use super::service::WRITE_BUFFER;
+use crate::edge::service::WRITE_BUFFER;
 
 /// A Unix connection, buffered as those of ports are.
 #[derive(Debug)]

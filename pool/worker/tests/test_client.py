@@ -67,8 +67,8 @@ def test_every_family_of_codes_has_its_class(
     error = caught.value
     assert type(error) is kind and (error.code, error.status) == (code, status)
     assert (error.detail, error.request_id, error.errors) == ("why", "r-1", errors)
-    assert error.error == {"type": "ValueError"} and str(error) == f"why ({code})"
-    assert isinstance(error, pixell_runtime.errors.PixellError)
+    assert error.error == {"type": "ValueError"} and str(error) == f"{code}: why"
+    assert isinstance(error, pixell_runtime.errors.CallFailed), "as agents know it"
 
 
 def test_what_is_no_problem_document_is_told_as_it_is(tmp_path: Path) -> None:

@@ -23,14 +23,14 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from pixell_runtime.errors import PixellError
+from pixell_runtime.errors import CallFailed
 
 #: What is shown of an answer that is no problem document.
 SHOWN = 200
 
 
-class CallError(PixellError):
-    """A call that has no result."""
+class CallError(CallFailed):
+    """A call that has no result. Beside what agents are told of calls to each other:"""
 
     def __init__(
         self,
@@ -39,28 +39,21 @@ class CallError(PixellError):
         code: str = "",
         status: int = 0,
         request_id: str = "",
-        errors: list[dict[str, Any]] | None = None,
+        errors: list[dict[str, str]] | None = None,
         retry_after: float | None = None,
         step: str | None = None,
-        error: dict[str, Any] | None = None,
+        error: dict[str, str] | None = None,
     ) -> None:
-        super().__init__(f"{detail} ({code})" if code else detail)
-        #: One sentence.
-        self.detail = detail
-        #: One of the closed set of codes; empty if no `par` has answered.
-        self.code = code
-        #: Status of HTTP; 0 if nobody has answered.
+        super().__init__(code, detail, error=error or {}, errors=errors or [], retry_after=retry_after)
+        #: Status of HTTP; 0 if nobody has answered, and then there is no code either.
         self.status = status
         #: What names the call in the runtime's log.
         self.request_id = request_id
-        #: Of `input_invalid`: `path`, `message` and `schema_path` of each fault.
-        self.errors = errors or []
-        #: Seconds after which another try may do better; none: unknown.
-        self.retry_after = retry_after
         #: Of `package_invalid`: how far the package came.
         self.step = step
-        #: Of `agent_error`: `type` and, where it may be told, `message`.
-        self.error = error or {}
+
+    def __str__(self) -> str:
+        return f"{self.code}: {self.detail}" if self.code else self.detail
 
 
 class CallNotSent(CallError):

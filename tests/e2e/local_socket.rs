@@ -7,7 +7,7 @@ use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use crate::harness::{
-    Answered, Client, IdentityProvider, Package, Par, RawConnection, eventually, par, scratch,
+    Answered, Client, IdentityProvider, Package, Par, RawConnection, Streamed, eventually, par, scratch,
 };
 
 fn local(par: &Par) -> Client {
@@ -41,6 +41,25 @@ async fn calls_of_every_form_are_answered_there() {
     let line =
         par.wait_for_line("the access line", |line| line.mentions("sleep") && line.mentions("504")).await;
     assert_eq!(line.value()["tenant"], "local", "{}", line.text());
+}
+
+#[tokio::test]
+async fn streams_come_item_by_item_there_and_end_with_their_reader() {
+    let par = par().production().agent("streams").start().await;
+    let local = local(&par);
+    let asked = |export: &str, accept: &str, input: Value| {
+        let path = format!("/agents/streams/{export}/invoke");
+        Streamed::open(local.request(reqwest::Method::POST, &path).header("accept", accept).json(&input))
+    };
+    let lines =
+        asked("count", "application/x-ndjson", json!({"to": 3})).await.of_kind("application/x-ndjson");
+    assert_eq!(lines.items().await, [json!({"number": 0}), json!({"number": 1}), json!({"number": 2})]);
+    let mut events = asked("endless", "text/event-stream", json!({"pause": 0.01})).await;
+    for _ in 0..3 {
+        assert!(events.event().await.is_some());
+    }
+    drop(events);
+    par.wait_for_line("its generator is closed", |line| line.mentions("closed after")).await;
 }
 
 #[tokio::test]

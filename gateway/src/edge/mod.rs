@@ -51,7 +51,7 @@ use std::{
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue};
+use http::HeaderMap;
 use par_pool::fleet::Pool;
 use par_proto::code::Code;
 use pingora_core::{
@@ -81,7 +81,7 @@ use admit::Plan;
 use ctx::Ctx;
 use rest::Rest;
 use stream::Answered;
-use upstream::{explain, forward};
+use upstream::{explain, forward, protect};
 use who::Decision;
 
 /// Everything that answering a request needs. A clone shares all of it.
@@ -393,13 +393,4 @@ impl ProxyHttp for Edge {
         (ctx.rest, ctx.grpc, ctx.entry) = (None, None, None);
         connection::at_rest(session);
     }
-}
-
-/// What the management side says is for whoever asked: no cache keeps it, and no browser takes it for a page.
-fn protect(response: &mut ResponseHeader) -> Result<()> {
-    response.insert_header("x-content-type-options", HeaderValue::from_static("nosniff"))?;
-    if !response.headers.contains_key(http::header::CACHE_CONTROL) {
-        response.insert_header(http::header::CACHE_CONTROL, HeaderValue::from_static("no-store"))?;
-    }
-    Ok(())
 }

@@ -9,7 +9,7 @@ use http::{
 use par_proto::code::Code;
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use pingora_core::{Error, ErrorSource, ErrorType, Result};
-use pingora_http::RequestHeader;
+use pingora_http::{RequestHeader, ResponseHeader};
 use pingora_proxy::Session;
 
 use super::{
@@ -113,6 +113,15 @@ pub(super) fn forward(upstream: &mut RequestHeader, ctx: &Ctx) -> Result<()> {
     // Nothing behind us changes the protocol of a connection that others share.
     upstream.remove_header(&UPGRADE);
     upstream.remove_header("http2-settings");
+    Ok(())
+}
+
+/// What the management side says is for whoever asked: no cache keeps it, and no browser takes it for a page.
+pub(super) fn protect(response: &mut ResponseHeader) -> Result<()> {
+    response.insert_header("x-content-type-options", HeaderValue::from_static("nosniff"))?;
+    if !response.headers.contains_key(http::header::CACHE_CONTROL) {
+        response.insert_header(http::header::CACHE_CONTROL, HeaderValue::from_static("no-store"))?;
+    }
     Ok(())
 }
 

@@ -73,6 +73,8 @@ impl Call {
             request_id,
             deadline: Instant::now() + patience,
             tenant: None,
+            principal: None,
+            depth: 0,
             feed: None,
         }
     }

@@ -40,7 +40,8 @@ impl Role {
         }
     }
 
-    /// Writes the header; whatever was there before is replaced.
+    /// Writes the header as the edge does; whatever was there before is replaced.
+    #[cfg(test)]
     pub(crate) fn stamp(self, headers: &mut HeaderMap) {
         headers.insert(ROLE_HEADER, HeaderValue::from_static(self.text()));
     }

@@ -54,6 +54,7 @@ impl PoolSettings {
             sandbox: SandboxSettings::default(),
             events: EventSink::none(),
             rollout: RolloutSettings::default(),
+            sessions: SessionSettings::default(),
             alias: None,
             registry: None,
         }
@@ -75,6 +76,7 @@ impl Call {
             tenant: None,
             principal: None,
             depth: 0,
+            session: None,
             feed: None,
         }
     }

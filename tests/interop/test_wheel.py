@@ -40,10 +40,10 @@ def add(a, b=1):
 def raises():
     raise ValueError("of the agent's own")
 
-def slow(seconds):
+def slow(*, seconds):
     time.sleep(seconds)
 
-def count(to):
+def count(*, to):
     for number in range(to):
         yield {"n": number}
 
@@ -54,14 +54,14 @@ def endless():
     finally:
         print("the generator was closed", flush=True)
 
-def breaks(to):
+def breaks(*, to):
     yield from range(to)
     raise ValueError("of the generator's own")
 
-def octets(size):
+def octets(*, size):
     return b"x" * size
 
-def who(word, context):
+def who(*, word, context):
     return {"word": word, "caller": context.caller, "traceparent": context.traceparent}
 """
 

@@ -12,7 +12,10 @@ use std::{
 
 use bytes::Bytes;
 
-use super::{call::Call, directory::Agent, event::EventSink, pool::PoolSettings, rollout::RolloutSettings};
+use super::{
+    call::Call, directory::Agent, event::EventSink, pool::PoolSettings, rollout::RolloutSettings,
+    sessions::SessionSettings,
+};
 use crate::{
     package::{PackageSettings, S3Settings, SignaturePolicy},
     process::SandboxSettings,

@@ -42,8 +42,8 @@ pub(crate) async fn call(source: &str, agent: &str, input: &str) -> Result<Bytes
     let call = Call::of(&agent, input, Arc::from("embedded-1"), pool.request_timeout());
     let answer = pool.call(&agent, call).await;
     pool.stop(GRACE).await;
-    match answer.outcome {
-        Outcome::Done { payload, .. } => Ok(payload),
-        other => Err(format!("it did not answer: {other:?}").into()),
+    if let Outcome::Done { payload, .. } = answer.outcome {
+        return Ok(payload);
     }
+    Err(format!("it did not answer: {:?}", answer.outcome).into())
 }

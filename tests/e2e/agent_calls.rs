@@ -170,7 +170,7 @@ async fn workers_that_wait_for_each_other_are_told_instead_of_waiting() {
         "from pixell_runtime import runtime\ndef run(n):\n    return n or runtime.call('lonely', n=1)\n";
     let manifest = "entrypoint: main:run\nworkers: {min: 1, max: 1}\n";
     let (package, scratch) = (Package::new("lonely", "1.0.0", manifest).file("main.py", code), scratch());
-    let par = par().source(package.directory(scratch.path())).start().await;
+    let par = par().source(package.directory(scratch.path())).allow("agent_call").start().await;
     let began = Instant::now();
     par.http.invoke("lonely", &json!(0)).await.problem_naming(500, "agent_error", &["queue_full", "waits"]);
     assert!(began.elapsed() < Duration::from_secs(5), "it was waited for");

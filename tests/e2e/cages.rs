@@ -148,7 +148,7 @@ async fn where_a_group_was_delegated_the_kernel_bounds_each_package_in_one_of_it
     assert_ne!(part, runtime);
     // What is counted, and ordinary threads of a template, this worker and two more processes.
     assert_eq!(read(&part, "pids.max").trim(), (200 + 3 * 64).to_string());
-    assert_eq!(read(&part, "memory.max").trim(), (6 * 200_u64 << 20).to_string());
+    assert_eq!(read(&part, "memory.max").trim(), ((6 * 200_u64) << 20).to_string());
     assert_eq!(read(&runtime, "memory.max").trim(), "max", "the runtime itself is not bounded");
 
     par.http.invoke("forks", &json!({"count": 20, "hidden": true})).await.ok();

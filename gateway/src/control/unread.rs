@@ -35,8 +35,8 @@ pub(super) async fn settle(request: Request, next: Next) -> Response {
         return next.run(Request::from_parts(parts, body)).await;
     }
     let left = Left::default();
-    let lent = Body::new(Lent { body: Some(body), left: Arc::clone(&left) });
-    let mut response = next.run(Request::from_parts(parts, lent)).await;
+    let watched = Body::new(Lent { body: Some(body), left: Arc::clone(&left) });
+    let mut response = next.run(Request::from_parts(parts, watched)).await;
     let rest = std::mem::replace(&mut *left.lock(), Rest::Lent);
     let settled = match rest {
         Rest::Read => true,

@@ -105,7 +105,7 @@ impl Edge {
         let named = wrapping.session_id.as_deref();
         let claim = Self::claim(session, ctx, &agent, (&input, named), &tenant)?;
         if let Some(claim) = &claim {
-            agent = self.resident(ctx, agent, claim)?;
+            agent = self.resident(ctx, &agent, claim)?;
         }
         let mut newer = true;
         loop {

@@ -53,11 +53,11 @@ impl Edge {
     pub(super) fn resident(
         &self,
         ctx: &mut Ctx,
-        agent: Arc<Agent>,
+        agent: &Arc<Agent>,
         claim: &Claim,
     ) -> Result<Arc<Agent>, Refusal> {
-        let resident = self.pool.resident(&agent, claim).map_err(denied)?;
-        if !Arc::ptr_eq(&resident, &agent) {
+        let resident = self.pool.resident(agent, claim).map_err(denied)?;
+        if !Arc::ptr_eq(&resident, agent) {
             // That version may ask for another role.
             self.permit(ctx, &resident)?;
             ctx.agent = Some(Arc::clone(&resident));

@@ -81,11 +81,11 @@ impl Bound {
             return BoundSlot::Now(self.slots.slot_of(&mut state, found, lane));
         }
         let (grant, receiver) = oneshot::channel();
-        let line = &mut seat.bound[lane.index()];
+        let waiting = &mut seat.bound[lane.index()];
         if first {
-            line.push_front((id, grant));
+            waiting.push_front((id, grant));
         } else {
-            line.push_back((id, grant));
+            waiting.push_back((id, grant));
         }
         state.next_key += 1;
         drop(state);

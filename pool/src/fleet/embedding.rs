@@ -17,7 +17,7 @@ use super::{
     sessions::SessionSettings,
 };
 use crate::{
-    package::{PackageSettings, S3Settings, SignaturePolicy},
+    package::{Loaders, PackageSettings, S3Settings, SignaturePolicy},
     process::SandboxSettings,
 };
 
@@ -44,6 +44,7 @@ impl PoolSettings {
                 wheelhouse: None,
                 uv: None,
                 pythons: Vec::new(),
+                loaders: Loaders::default(),
                 pass_env: BTreeMap::new(),
             },
             data_dir,

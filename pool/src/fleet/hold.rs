@@ -121,7 +121,7 @@ impl Generation {
         };
         // A worker that is gone meanwhile: the next look finds another.
         if let Some(bound) = slot.bind() {
-            self.settle(turn, Home::Shared(Arc::new(bound)))?;
+            settle(turn, Home::Shared(Arc::new(bound)))?;
         }
         Ok(())
     }
@@ -141,7 +141,7 @@ impl Generation {
             }
             Err(_elapsed) => return Err(Outcome::QueueFull { retry_after: AGAIN }),
         };
-        let kept = self.settle(turn, Home::Own(Arc::clone(&worker)));
+        let kept = settle(turn, Home::Own(Arc::clone(&worker)));
         if kept.is_err() {
             worker.kill(Death::Retired);
         }
@@ -149,11 +149,11 @@ impl Generation {
         self.seat_alone(worker, watch);
         kept
     }
+}
 
-    fn settle(&self, turn: &Arc<SessionTurn>, home: Home) -> Result<(), Outcome> {
-        // On record before anything is kept: a session that was lost must not be taken for a new one.
-        if turn.visit.keep() && turn.visit.handle.settle(home) { Ok(()) } else { Err(over(turn)) }
-    }
+fn settle(turn: &SessionTurn, home: Home) -> Result<(), Outcome> {
+    // On record before anything is kept: a session that was lost must not be taken for a new one.
+    if turn.visit.keep() && turn.visit.handle.settle(home) { Ok(()) } else { Err(over(turn)) }
 }
 
 /// Tells a call that its session has ended while it was in it.

@@ -29,7 +29,8 @@ impl Pool {
     /// # Errors
     /// [`LoadError`]; what was mounted before still is.
     pub async fn load(self: &Arc<Self>, source: &Source, options: LoadOptions) -> Result<Loaded, LoadError> {
-        self.bring(source, options, Cause::Load).await
+        // On the heap: what is behind it is nested so deep that programs of others would not compile.
+        Box::pin(self.bring(source, options, Cause::Load)).await
     }
 
     /// The same for a directory whose files have changed (`--dev`).

@@ -89,9 +89,9 @@ impl Record {
         ends: impl Iterator<Item = Untold>,
     ) {
         let lives = lives.map(|(package, id, owner)| Line::Began(package, id, owner));
-        let lines: Vec<Line> = lives.chain(ends.map(|end| end.line())).collect();
-        match rewrite(&self.path, &lines) {
-            Ok(file) => (self.file, self.lines) = (file, lines.len()),
+        let known: Vec<Line> = lives.chain(ends.map(|end| end.line())).collect();
+        match rewrite(&self.path, &known) {
+            Ok(file) => (self.file, self.lines) = (file, known.len()),
             Err(error) => self.complain(&error),
         }
     }

@@ -105,8 +105,8 @@ impl Group {
     /// Raises the bounds. They are never lowered: what is in use already would be ended, or not be bounded.
     pub(super) fn bound(&self, wanted: Bounds) -> io::Result<()> {
         let mut now = self.bounds.lock();
-        for (file, wanted, now) in
-            [("pids.max", wanted.tasks, &mut now.tasks), ("memory.max", wanted.memory, &mut now.memory)]
+        let Bounds { tasks, memory } = &mut *now;
+        for (file, wanted, now) in [("pids.max", wanted.tasks, tasks), ("memory.max", wanted.memory, memory)]
         {
             if wanted > *now {
                 fs::write(self.path.join(file), wanted.to_string())?;

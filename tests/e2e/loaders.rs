@@ -81,10 +81,8 @@ const NAMES: [&str; 22] = [
 
 /// A package in JavaScript whose exports are those of [`CODE`]; `manifest` is the rest of its manifest.
 fn script(manifest: &str) -> Package {
-    let exports: String = NAMES
-        .iter()
-        .map(|name| format!("  - {{id: {name}, handler: 'main:{name}', timeout: 20s}}\n"))
-        .collect();
+    let export = |name: &&str| format!("  - {{id: {name}, handler: 'main:{name}', timeout: 20s}}\n");
+    let exports = NAMES.iter().map(export).collect::<Vec<_>>().concat();
     let text = format!("runtime: node20\n{manifest}\nexports:\n{exports}");
     let text = text.replace("'main:hangs', timeout: 20s", "'main:hangs', timeout: 1s");
     Package::new("script", "1.0.0", &text).file("main.mjs", CODE)

@@ -16,6 +16,7 @@ from pixell_runtime.frames import CANCELLED, ERROR, MAX_BODY, OCTETS, RESULT
 from pixell_runtime.places import locate
 from pixell_runtime.results import encode, type_name
 from pixell_runtime.streams import ItemRefused, Sink, StreamCancelled, drain, drain_async
+from pixell_runtime.told import Told
 
 _OCTETS_TYPE = "application/octet-stream"
 
@@ -56,7 +57,7 @@ def returned(value: Any, sink: Callable[[], Sink]) -> Answer:
     kind = type(value)
     if kind is bytes or isinstance(value, (bytes, bytearray, memoryview)):
         return _limit(Answer(RESULT, OCTETS, bytes(value), _OCTETS_TYPE))
-    if inspect.isgenerator(value):
+    if inspect.isgenerator(value) or isinstance(value, Told):
         return exhausted(sink(), value)
     try:
         body = "".join(encode(value, 0)).encode()
@@ -71,8 +72,8 @@ def bounded(body: bytes) -> Answer:
     return _limit(Answer(RESULT, 0, body))
 
 
-def exhausted(sink: Sink, items: Iterator[Any]) -> Answer:
-    """The answer for a generator."""
+def exhausted(sink: Sink, items: Iterator[Any] | Told) -> Answer:
+    """The answer for a generator, or for what tells its items by itself."""
     try:
         drain(sink, items)
     except (StreamCancelled, ItemRefused) as error:

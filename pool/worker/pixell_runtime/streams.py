@@ -14,6 +14,7 @@ from pixell_runtime.credit import Credit
 from pixell_runtime.frames import END, ITEM, LIST, MAX_BODY, OCTETS, PIECES, RESULT, STREAM, Frame
 from pixell_runtime.places import locate
 from pixell_runtime.results import encode
+from pixell_runtime.told import Told
 
 
 class ItemRefused(Exception):
@@ -182,8 +183,11 @@ def sink(frame: Frame, channel: Channel, credit: Credit, cancelled: Callable[[],
     return Collected(cancelled)
 
 
-def drain(sink: Sink, items: Iterator[Any]) -> None:
-    """Gives all items of a generator to a sink, and closes the generator in any case."""
+def drain(sink: Sink, items: Iterator[Any] | Told) -> None:
+    """Gives all items to a sink, and closes a generator in any case."""
+    if isinstance(items, Told):
+        items.run(sink.push)
+        return
     try:
         for item in items:
             sink.push(item)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import time
 from contextvars import ContextVar
-from typing import Any
+from typing import Any, Callable
 
 from pixell_runtime.credit import Credit
 from pixell_runtime.frames import Frame
@@ -19,11 +19,13 @@ class Session:
     """A name that calls have in common. `state` is kept between them if the package's manifest has a session mode;
     without one it is empty for every call."""
 
-    __slots__ = ("id", "state")
+    __slots__ = ("id", "kept", "state")
 
-    def __init__(self, ident: str, state: dict[str, Any]) -> None:
+    def __init__(self, ident: str, state: dict[str, Any], *, kept: bool = True) -> None:
         self.id = ident
         self.state = state
+        #: Whether later calls find the state.
+        self.kept = kept
 
 
 class Context:
@@ -149,6 +151,15 @@ def current() -> Context | None:
     return None if frame is None else _read(frame)
 
 
+def abandonment() -> Callable[[], bool]:
+    """Whether the caller of the call that runs here has left: a function that every thread may ask."""
+    call = CALL.get()
+    if call is not None:
+        return lambda: call.cancelled
+    ident = SLOT.frame[2] if SLOT.frame is not None else 0
+    return lambda: ident != 0 and SLOT.cancelled == ident
+
+
 def _read(frame: Frame) -> Context:
     _, _, _, index, limit, meta, _, received = frame
     said: dict[str, Any] = json.loads(meta) if meta else {}
@@ -161,7 +172,8 @@ def _read(frame: Frame) -> Context:
     session = None
     if named:
         number = named.get("key")
-        session = Session(str(named["id"]), {} if number is None else _states.setdefault(number, {}))
+        kept = number is not None
+        session = Session(str(named["id"]), _states.setdefault(number, {}) if kept else {}, kept=kept)
     return Context(
         str(said.get("request_id", "")),
         agent_id,

@@ -38,6 +38,8 @@ REQUIREMENTS = {
     ],
     # As a package that brings FastAPI and nothing that serves it.
     "bare": ["fastapi==0.115.12"],
+    # What code that is executed for somebody finds.
+    "data": ["numpy==2.0.2", "pandas==2.2.3", "matplotlib==3.9.4"],
 }
 
 #: The newest Python for which the old ones were built.

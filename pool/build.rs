@@ -25,7 +25,31 @@ fn main() -> io::Result<()> {
         }
         code.push_str("];\n");
     }
-    fs::write(Path::new(&out).join("worker_files.rs"), code)
+    fs::write(Path::new(&out).join("worker_files.rs"), code)?;
+    let declared = Path::new(&here).join("worker").join("pixell_runtime").join("adapters");
+    fs::write(Path::new(&out).join("adapters.rs"), adapters(&declared)?)
+}
+
+/// What the adapters of the worker's package declare: `adapter.yaml` of each folder that has one.
+fn adapters(directory: &Path) -> io::Result<String> {
+    println!("cargo::rerun-if-changed={}", directory.display());
+    let mut found = Vec::new();
+    for entry in fs::read_dir(directory)? {
+        let entry = entry?;
+        let declaration = entry.path().join("adapter.yaml");
+        if let (true, Ok(name)) = (declaration.is_file(), entry.file_name().into_string()) {
+            println!("cargo::rerun-if-changed={}", declaration.display());
+            found.push((name, declaration.display().to_string()));
+        }
+    }
+    found.sort();
+    let mut code = String::from("/// Folder and declaration of every adapter.\n");
+    code.push_str("const ADAPTERS: &[(&str, &str)] = &[\n");
+    for (name, declaration) in found {
+        writeln!(code, "    ({name:?}, include_str!({declaration:?})),").map_err(io::Error::other)?;
+    }
+    code.push_str("];\n");
+    Ok(code)
 }
 
 /// Adds the package's files, as paths below it, with those of its subpackages.

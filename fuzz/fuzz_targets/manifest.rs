@@ -9,7 +9,7 @@ use par_pool::package::{
 
 fuzz_target!(|text: &str| {
     let Ok(node) = raw::parse(text) else { return };
-    if let Err(faults) = variants::check(&node, &Loaders::default()) {
+    if let Err(faults) = variants::check(&node, &Loaders::default(), None) {
         assert!(!faults.is_empty(), "refused without a reason");
     }
 });

@@ -61,6 +61,7 @@
 //! | UIs: caching, ranges, packed forms, pages of their own, nothing else | [`ui`] |
 //! | The gRPC service of every package: forms of requests, results, names, identity, health, reflection | [`a2a`] |
 //! | Packages' own gRPC services, passed on: every kind of method, metadata, details, deadlines, leaving | [`grpc`] |
+//! | Executed Python: state by session, output, errors, figures, tables, limits; who gets the adapter, the data kit | [`python_agent`] |
 //! | The README's commands | [`readme`] |
 
 #![expect(clippy::panic, clippy::indexing_slicing, reason = "a test fails by panicking, wherever it notices")]
@@ -100,6 +101,7 @@ mod manifests;
 mod observation;
 mod packages;
 mod primaries;
+mod python_agent;
 mod readme;
 mod registry_faults;
 mod rest;

@@ -18,6 +18,7 @@ use super::{
     raw::{self, Raw, Setting, Written},
 };
 
+mod adapters;
 mod connections;
 mod entry;
 mod identity;
@@ -296,6 +297,7 @@ impl<'a> Check<'a> {
             load_roots: self.list(&raw::LOAD_ROOTS, root),
             s3: self.s3(),
             signatures: self.signatures(warnings),
+            adapters: self.package_adapters(),
         }
     }
 

@@ -12,7 +12,7 @@ use std::{
 
 use par_pool::{
     fleet::{RegistrySettings, RolloutSettings, SessionSettings},
-    package::{Loader, S3Settings, SignaturePolicy, Source},
+    package::{AdapterRule, Loader, S3Settings, SignaturePolicy, Source},
     process::SandboxSettings,
 };
 use url::Url;
@@ -133,6 +133,8 @@ pub(crate) struct Packages {
     pub(crate) s3: S3Settings,
     /// Whether packages must be signed, and by whom.
     pub(crate) signatures: SignaturePolicy,
+    /// Which packages get an adapter without asking for it.
+    pub(crate) adapters: Vec<AdapterRule>,
 }
 
 /// A receiver of webhooks.

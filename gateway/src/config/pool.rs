@@ -28,6 +28,7 @@ impl From<&Config> for PackageSettings {
             pythons: config.pool.pythons.clone(),
             loaders: Loaders::new(config.pool.loaders.clone(), ourselves()),
             pass_env: config.pool.pass_env.clone(),
+            adapters: config.packages.adapters.clone(),
         }
     }
 }

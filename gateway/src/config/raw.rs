@@ -100,6 +100,7 @@ settings! {
     DOWNLOAD_IDLE_TIMEOUT = "packages.download_idle_timeout";
     VERIFY_SIGNATURES = "packages.verify_signatures", "VERIFY_SIGNATURES";
     TRUSTED_KEYS = "packages.trusted_keys", "TRUSTED_KEYS";
+    PACKAGE_ADAPTERS = "packages.adapters";
     REGISTRY_URL = "registry.url", "REGISTRY_URL";
     REGISTRY_POLL_INTERVAL = "registry.poll_interval", "REGISTRY_POLL_INTERVAL";
     REGISTRY_WEBHOOK_SECRET = "registry.webhook_secret", "REGISTRY_WEBHOOK_SECRET";
@@ -156,7 +157,7 @@ settings! {
 }
 
 /// Settings whose value is a tree of the file: their checks read it with the names that they know.
-const TREES: &[&Setting] = &[&ISSUERS, &ADAPTERS, &TENANTS, &AGENTS, &LOADERS];
+const TREES: &[&Setting] = &[&ISSUERS, &ADAPTERS, &TENANTS, &AGENTS, &LOADERS, &PACKAGE_ADAPTERS];
 
 /// The variables of the process, as text.
 #[derive(Debug, Clone, Default)]

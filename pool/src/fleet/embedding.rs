@@ -17,7 +17,7 @@ use super::{
     sessions::SessionSettings,
 };
 use crate::{
-    package::{Loaders, PackageSettings, S3Settings, SignaturePolicy},
+    package::{AdapterRule, Loaders, PackageSettings, S3Settings, SignaturePolicy},
     process::SandboxSettings,
 };
 
@@ -46,6 +46,7 @@ impl PoolSettings {
                 pythons: Vec::new(),
                 loaders: Loaders::default(),
                 pass_env: BTreeMap::new(),
+                adapters: AdapterRule::declared(),
             },
             data_dir,
             max_packages: 100,

@@ -19,13 +19,12 @@ use self::{
     bytecode::Bytecode,
     interpreter::Interpreter,
     interpreters::Interpreters,
-    kit::Kit,
     requirements::{Project, Requirements},
     resolution::{Question, Resolutions},
     shelf::Shelf,
     tool::Tools,
 };
-use super::{PackageSettings, PullError, PythonWanted, Step, Unpacked};
+use super::{Kit, PackageSettings, PullError, PythonWanted, Step, Unpacked};
 
 mod bytecode;
 mod complaint;
@@ -56,7 +55,7 @@ pub struct Environment {
     pub python: PathBuf,
     /// What the package's own project installed, if anything.
     pub layer: Option<PathBuf>,
-    /// What its surfaces are served with if it does not bring it; ranks behind all else.
+    /// What its surfaces are served with and what it asks for by name, if it does not bring it; ranks behind all else.
     pub kits: Vec<PathBuf>,
     /// All directories that code must be able to read for its imports.
     pub readable: Vec<PathBuf>,
@@ -144,8 +143,13 @@ impl Environments {
             [Some(venv::site_packages(interpreter, &directory)), layer.clone(), Some(unpacked.root.clone())];
         let own: Vec<&Path> = own.iter().flatten().map(PathBuf::as_path).collect();
         let mut kits = Vec::new();
-        for kit in Kit::missing(&unpacked.package.surfaces, &own) {
-            kits.extend(self.kit(kit, unpacked, interpreter, deadline, &mut warnings).await);
+        for kit in Kit::missing(&unpacked.package.surfaces, &unpacked.package.kits, &own) {
+            match self.kit(kit, unpacked, interpreter, deadline).await {
+                Ok(path) => kits.push(path),
+                Err(error) if unpacked.package.kits.contains(&kit) => return Err(error),
+                // The package may still be served by what it brings itself.
+                Err(error) => warnings.push(error.detail),
+            }
         }
         let readable =
             [Some(directory.clone()), layer.clone(), Some(interpreter.prefix.clone()), home(interpreter)];
@@ -166,24 +170,26 @@ impl Environments {
         tokio::spawn(async move { runtime.provide(&interpreter).await });
     }
 
-    /// A kit's import path. Without it the package may still be served by what it brings itself.
+    /// A kit's import path.
     async fn kit(
         &self,
         kit: Kit,
         unpacked: &Unpacked,
         interpreter: &Interpreter,
         deadline: Instant,
-        warnings: &mut Vec<String>,
-    ) -> Option<PathBuf> {
+    ) -> Result<PathBuf, PullError> {
         let requirements = Requirements { lines: kit.lines(), ..Requirements::default() };
         match self.environment(unpacked, interpreter, &requirements, deadline).await {
-            Ok(directory) => Some(venv::site_packages(interpreter, &directory)),
+            Ok(directory) => Ok(venv::site_packages(interpreter, &directory)),
             Err(error) => {
                 let name = kit.text();
                 tracing::debug!(package = %unpacked.package.id, kit = name, log = %error.log, "no kit");
-                warnings
-                    .push(format!("what {name} surfaces are served with is not installed: {}", error.detail));
-                None
+                let missing = match kit {
+                    Kit::Rest | Kit::A2a => format!("what {name} surfaces are served with"),
+                    Kit::Data => format!("the {name} kit (numpy, pandas, matplotlib)"),
+                };
+                let detail = format!("{missing} is not installed: {}", error.detail);
+                Err(PullError { detail, ..error })
             }
         }
     }

@@ -26,8 +26,9 @@ pub mod variables;
 pub use environment::Confine;
 pub use fetch::{Document, Remote, S3Settings, Validator};
 pub use loader::{Loader, LoaderWorker, Loaders};
+pub use manifest::adapter::{Adapter, AdapterRule};
 pub use manifest::checked::{
-    Entry, Export, Handler, HealthCheck, Package, Permissions, PythonWanted, Runtime, SessionMode,
+    Entry, Export, Handler, HealthCheck, Kit, Package, Permissions, PythonWanted, Runtime, SessionMode,
     SessionPolicy, StartMode, Surfaces, UiSurface, WorkerPolicy,
 };
 pub use manifest::schema::{Misfit, Patience, Schema, Unfit};
@@ -70,6 +71,8 @@ pub struct PackageSettings {
     pub loaders: Loaders,
     /// Variables of our own environment that agents get (`PAR_PASS_ENV`), already selected.
     pub pass_env: BTreeMap<String, String>,
+    /// Which packages get an adapter without asking for it.
+    pub adapters: Vec<AdapterRule>,
 }
 
 /// The steps that a package passes, in order. The text is the `step` of problem documents and log lines.
@@ -271,7 +274,8 @@ pub struct Installed {
     /// Import path in order: root, `src`, `src/a2a` (where they exist), project layer. The environment's own
     /// site-packages come with the interpreter.
     pub sys_path: Vec<PathBuf>,
-    /// Behind the site-packages: what surfaces are served with if the package does not bring it.
+    /// Behind the site-packages: what surfaces are served with, and what the manifest asks for by name, if the package
+    /// does not bring it.
     pub kits: Vec<PathBuf>,
     /// The worker's whole environment, in the precedence of the contract. PAR's secrets are not in it.
     pub variables: BTreeMap<String, String>,

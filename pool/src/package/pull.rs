@@ -17,8 +17,8 @@ use par_proto::ids::Digest;
 
 use self::flights::{Flights, Want};
 use super::{
-    Document, Installed, Loaders, Location, Package, PackageSettings, Program, PullError, Remote, Runtime,
-    Signature, Source, Step, Unpacked, Validator,
+    Document, Installed, Location, Package, PackageSettings, Program, PullError, Remote, Runtime, Signature,
+    Source, Step, Unpacked, Validator,
     environment::{Confine, Environments},
     errand,
     fetch::Fetched,
@@ -251,12 +251,12 @@ impl Line {
                 if let Some(signer) = signer.filter(|_| !settings.signatures.accepts(pin.signer())) {
                     pin = store.endorse(pin, signer).map_err(|error| unstored(&error))?;
                 }
-                return finish(pin, &settings.loaders, digest, steps);
+                return finish(pin, &settings, digest, steps);
             }
             let scratch = store.scratch();
             unpack(fetched.file.path(), &scratch.path().join("tree"), settings.max_package_bytes)?;
             steps.end(Step::Unpack);
-            publish(&store, &settings.loaders, &scratch, digest, signer, steps)
+            publish(&store, &settings, &scratch, digest, signer, steps)
         })
         .await
     }
@@ -268,18 +268,17 @@ impl Line {
         mut steps: Steps,
     ) -> Result<Unpacked, PullError> {
         self.check_unsigned()?;
-        let (store, max) = (self.store.clone(), self.settings.max_package_bytes);
-        let loaders = self.settings.loaders.clone();
+        let (store, settings) = (self.store.clone(), self.settings.clone());
         let directory = directory.to_path_buf();
         blocking(move || {
             let scratch = store.scratch();
-            let digest = tree::copy(&directory, &scratch.path().join("tree"), max)?;
+            let digest = tree::copy(&directory, &scratch.path().join("tree"), settings.max_package_bytes)?;
             steps.end(Step::Fetch);
             verify(expected, digest)?;
             steps.end(Step::Verify);
             match store.recall(digest) {
-                Some(pin) => finish(pin, &loaders, digest, steps),
-                None => publish(&store, &loaders, &scratch, digest, None, steps),
+                Some(pin) => finish(pin, &settings, digest, steps),
+                None => publish(&store, &settings, &scratch, digest, None, steps),
             }
         })
         .await
@@ -288,12 +287,11 @@ impl Line {
     /// The package of a digest, if it was fetched before and may be used without being fetched again.
     async fn kept(&self, digest: Option<Digest>, steps: &Steps) -> Option<Unpacked> {
         let digest = digest?;
-        let (store, policy) = (self.store.clone(), self.settings.signatures.clone());
-        let loaders = self.settings.loaders.clone();
+        let (store, settings) = (self.store.clone(), self.settings.clone());
         let mut steps = steps.clone();
         let kept = blocking(move || {
             let Some(pin) = store.recall(digest) else { return Ok(None) };
-            if !policy.accepts(pin.signer()) {
+            if !settings.signatures.accepts(pin.signer()) {
                 tracing::info!(
                     event = "store_unsigned",
                     %digest,
@@ -302,7 +300,7 @@ impl Line {
                 return Ok(None);
             }
             steps.end(Step::Fetch);
-            finish(pin, &loaders, digest, steps).map(Some)
+            finish(pin, &settings, digest, steps).map(Some)
         });
         // One that cannot be understood any more is fetched again.
         kept.await.ok().flatten()
@@ -322,22 +320,27 @@ fn verify(expected: Option<Digest>, digest: Digest) -> Result<(), PullError> {
 /// Understands a tree that nobody sees yet, then shows it.
 fn publish(
     store: &Store,
-    loaders: &Loaders,
+    settings: &PackageSettings,
     scratch: &Scratch,
     digest: Digest,
     signer: Option<String>,
     mut steps: Steps,
 ) -> Result<Unpacked, PullError> {
-    let (package, warnings) = manifest::read(&scratch.path().join("tree"), loaders)?;
+    let understood = manifest::read(&scratch.path().join("tree"), &settings.loaders, &settings.adapters)?;
     let pin = store.publish(scratch, digest, signer).map_err(|error| unstored(&error))?;
     steps.end(Step::Manifest);
-    Ok(unpacked((package, warnings), digest, pin, steps))
+    Ok(unpacked(understood, digest, pin, steps))
 }
 
 /// Understands a tree of the store.
-fn finish(pin: Pin, loaders: &Loaders, digest: Digest, mut steps: Steps) -> Result<Unpacked, PullError> {
+fn finish(
+    pin: Pin,
+    settings: &PackageSettings,
+    digest: Digest,
+    mut steps: Steps,
+) -> Result<Unpacked, PullError> {
     steps.end(Step::Unpack);
-    let understood = manifest::read(pin.root(), loaders)?;
+    let understood = manifest::read(pin.root(), &settings.loaders, &settings.adapters)?;
     steps.end(Step::Manifest);
     Ok(unpacked(understood, digest, pin, steps))
 }

@@ -1,17 +1,9 @@
-//! What surfaces are served with when a package does not bring it: environments of ours that rank behind its own.
+//! Environments of ours that rank behind a package's own: what its surfaces are served with, and what it asks for by
+//! name, if it does not bring it.
 
 use std::path::Path;
 
-use crate::package::Surfaces;
-
-/// What one kind of surface needs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kit {
-    /// An ASGI server, and FastAPI for functions that mount on an application they are given.
-    Rest,
-    /// gRPC for Python.
-    A2a,
-}
+use crate::package::{Kit, Surfaces};
 
 impl Kit {
     /// For people.
@@ -19,6 +11,7 @@ impl Kit {
         match self {
             Self::Rest => "REST",
             Self::A2a => "A2A",
+            Self::Data => "data",
         }
     }
 
@@ -33,6 +26,7 @@ impl Kit {
                 "uvloop>=0.19,<1",
             ],
             Self::A2a => &["grpcio>=1.60,<2", "protobuf>=4.25,<8"],
+            Self::Data => &["numpy>=1.26,<3", "pandas>=2.2,<4", "matplotlib>=3.8,<4"],
         };
         lines.iter().map(|line| (*line).to_owned()).collect()
     }
@@ -42,19 +36,25 @@ impl Kit {
         match self {
             Self::Rest => &["fastapi", "uvicorn", "websockets"],
             Self::A2a => &["grpc", "google/protobuf"],
+            Self::Data => &["numpy", "pandas", "matplotlib"],
         }
     }
 
-    /// The kits that these surfaces need and these directories of an import path do not have. What an A2A entry returns
-    /// may be an HTTP application, so it needs both.
-    pub(super) fn missing(surfaces: &Surfaces, path: &[&Path]) -> Vec<Self> {
-        let wanted: &[Self] = match (&surfaces.rest, &surfaces.a2a) {
+    /// The kits that a package with these surfaces needs, or names, and these directories of its import path do not have.
+    pub(super) fn missing(surfaces: &Surfaces, named: &[Self], path: &[&Path]) -> Vec<Self> {
+        let implied = Self::of_surfaces(surfaces);
+        let has = |module: &&str| path.iter().any(|directory| directory.join(module).is_dir());
+        let wanted = implied.iter().filter(|kit| !named.contains(kit)).chain(named);
+        wanted.filter(|kit| !kit.modules().iter().all(has)).copied().collect()
+    }
+
+    /// What an A2A entry returns may be an HTTP application, so it needs both.
+    const fn of_surfaces(surfaces: &Surfaces) -> &'static [Self] {
+        match (&surfaces.rest, &surfaces.a2a) {
             (_, Some(_)) => &[Self::Rest, Self::A2a],
             (Some(_), None) => &[Self::Rest],
             (None, None) => &[],
-        };
-        let has = |module: &&str| path.iter().any(|directory| directory.join(module).is_dir());
-        wanted.iter().filter(|kit| !kit.modules().iter().all(has)).copied().collect()
+        }
     }
 }
 
@@ -72,15 +72,17 @@ mod tests {
         let entry = || Some(Entry::Function(handler()));
         let rest = Surfaces { rest: entry(), ..Surfaces::default() };
         let a2a = Surfaces { a2a: entry(), ..Surfaces::default() };
-        assert_eq!(Kit::missing(&Surfaces::default(), &path), []);
-        assert_eq!(Kit::missing(&rest, &path), [Kit::Rest]);
-        assert_eq!(Kit::missing(&a2a, &path), [Kit::Rest, Kit::A2a]);
+        assert_eq!(Kit::missing(&Surfaces::default(), &[], &path), []);
+        assert_eq!(Kit::missing(&Surfaces::default(), &[Kit::Data], &path), [Kit::Data]);
+        assert_eq!(Kit::missing(&rest, &[Kit::Data, Kit::Rest], &path), [Kit::Data, Kit::Rest]);
+        assert_eq!(Kit::missing(&rest, &[], &path), [Kit::Rest]);
+        assert_eq!(Kit::missing(&a2a, &[], &path), [Kit::Rest, Kit::A2a]);
         for module in ["fastapi", "uvicorn"] {
             std::fs::create_dir_all(first.join(module)).unwrap();
         }
-        assert_eq!(Kit::missing(&rest, &path), [Kit::Rest]);
+        assert_eq!(Kit::missing(&rest, &[], &path), [Kit::Rest]);
         std::fs::create_dir_all(second.join("websockets")).unwrap();
-        assert_eq!(Kit::missing(&rest, &path), []);
-        assert_eq!(Kit::missing(&a2a, &path), [Kit::A2a]);
+        assert_eq!(Kit::missing(&rest, &[], &path), []);
+        assert_eq!(Kit::missing(&a2a, &[], &path), [Kit::A2a]);
     }
 }

@@ -57,6 +57,7 @@ impl Desk {
             pythons: Vec::new(),
             loaders: Loaders::default(),
             pass_env: BTreeMap::new(),
+            adapters: Vec::new(),
         };
         Environments::open(&settings, None).unwrap()
     }
@@ -70,7 +71,7 @@ impl Desk {
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             fs::write(path, content).unwrap();
         }
-        let package = manifest::read(&root, &Loaders::default()).unwrap().0;
+        let package = manifest::read(&root, &Loaders::default(), &[]).unwrap().0;
         Unpacked {
             package: Arc::new(package),
             digest: par_proto::ids::Digest::new(Sha256::digest(name).into()),

@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use par_proto::ids::{ExportId, IdError};
 
 use super::{
+    adapter::{self, Adapter},
     checked::{Export, Handler, Runtime},
     raw::Node,
     schema::{PatternRoom, Schema},
@@ -25,9 +26,17 @@ pub(super) struct Agents {
     pub(super) main: Option<ExportId>,
     /// The entrypoint, also where entries of surfaces take their module from.
     pub(super) entrypoint: Option<Handler>,
+    /// Those whose functions are among the handlers, each once.
+    pub(super) adapters: Vec<Adapter>,
 }
 
-pub(super) fn read(root: &Section<'_>, role_required: Option<&str>, runtime: &Runtime) -> Agents {
+/// `adapter` is what a package of Python gets unless it says otherwise.
+pub(super) fn read(
+    root: &Section<'_>,
+    role_required: Option<&str>,
+    runtime: &Runtime,
+    adapter: Option<Adapter>,
+) -> Agents {
     let entrypoint = root.text("entrypoint").and_then(|text| {
         let handler = Handler::parse(text, runtime);
         if handler.is_none() {
@@ -41,6 +50,8 @@ pub(super) fn read(root: &Section<'_>, role_required: Option<&str>, runtime: &Ru
         role_required,
         runtime,
         entrypoint: entrypoint.as_ref(),
+        adapter: chosen(root, runtime, adapter),
+        adapters: Vec::new(),
         room: PatternRoom::default(),
     };
     let main_module = root.text("main_module").or(entrypoint.as_ref().map(|handler| handler.module.as_str()));
@@ -48,12 +59,31 @@ pub(super) fn read(root: &Section<'_>, role_required: Option<&str>, runtime: &Ru
         reader.export(&section, main_module);
     }
     let main = reader.of_entrypoint(root);
-    let exports = reader.exports;
+    let (exports, adapters) = (reader.exports, reader.adapters);
     let main = main.or_else(|| match exports.as_slice() {
         [only] => Some(only.id.clone()),
         _ => None,
     });
-    Agents { exports, main, entrypoint }
+    Agents { exports, main, entrypoint, adapters }
+}
+
+/// The adapter that the key `adapter` names, none if that is what it says, the other one if there is no such key.
+/// Adapters are functions of Python, so packages for a loader have none.
+fn chosen(section: &Section<'_>, runtime: &Runtime, otherwise: Option<Adapter>) -> Option<Adapter> {
+    let named = section.text("adapter").filter(|name| *name != adapter::NONE);
+    if let Runtime::Loader(of) = runtime {
+        if named.is_some() {
+            section.fault("adapter", &format!("a package of {of} cannot have an adapter"));
+        }
+        return None;
+    }
+    let Some(name) = section.text("adapter") else { return otherwise };
+    let adapter = Adapter::named(name);
+    if adapter.is_none() && name != adapter::NONE {
+        let known: Vec<&str> = Adapter::names().collect();
+        section.fault("adapter", &format!("there is no adapter {name:?}; there is {}", known.join(", ")));
+    }
+    adapter
 }
 
 struct Reader<'a> {
@@ -62,6 +92,9 @@ struct Reader<'a> {
     role_required: Option<&'a str>,
     runtime: &'a Runtime,
     entrypoint: Option<&'a Handler>,
+    /// The package's.
+    adapter: Option<Adapter>,
+    adapters: Vec<Adapter>,
     room: PatternRoom,
 }
 
@@ -74,19 +107,9 @@ impl Reader<'_> {
             return;
         }
         let id = id(section, if section.text("id").is_some() { "id" } else { "name" });
-        let handler = match handler {
-            Some(text) => Handler::parse(text, self.runtime)
-                .or_else(|| {
-                    Handler::of(main_module?, text, self.runtime).filter(|_| !text.contains([':', '.']))
-                })
-                .or_else(|| {
-                    section.fault("handler", &format!("{text:?} is not module:function"));
-                    None
-                }),
-            None => self.entrypoint.cloned().or_else(|| {
-                section.fault("handler", "is missing");
-                None
-            }),
+        let handler = match chosen(section, self.runtime, None) {
+            Some(adapter) => self.of_adapter(section, adapter, handler, id.as_ref()),
+            None => self.of_package(section, handler, main_module, id.as_ref()),
         };
         let export = self.build(section, id, handler);
         if let Some(export) = export
@@ -96,21 +119,82 @@ impl Reader<'_> {
         }
     }
 
+    /// A function of the adapter that an export names: the one that it names, too, else the one for its id.
+    fn of_adapter(
+        &mut self,
+        section: &Section<'_>,
+        adapter: Adapter,
+        function: Option<&str>,
+        id: Option<&ExportId>,
+    ) -> Option<Handler> {
+        let handler = match function {
+            Some(function) => adapter.handler(function),
+            None => adapter.handler_of(id?),
+        };
+        if handler.is_none() {
+            let known = adapter.functions().join(", ");
+            section.fault("handler", &format!("is no function of the adapter; there are {known}"));
+        }
+        self.uses(adapter);
+        handler
+    }
+
+    fn of_package(
+        &mut self,
+        section: &Section<'_>,
+        handler: Option<&str>,
+        main_module: Option<&str>,
+        id: Option<&ExportId>,
+    ) -> Option<Handler> {
+        match handler {
+            Some(text) => Handler::parse(text, self.runtime)
+                .or_else(|| {
+                    Handler::of(main_module?, text, self.runtime).filter(|_| !text.contains([':', '.']))
+                })
+                .or_else(|| {
+                    section.fault("handler", &format!("{text:?} is not module:function"));
+                    None
+                }),
+            None => self.own(id).or_else(|| {
+                section.fault("handler", "is missing");
+                None
+            }),
+        }
+    }
+
+    /// What is called for an agent that names no handler.
+    fn own(&mut self, id: Option<&ExportId>) -> Option<Handler> {
+        match self.adapter {
+            Some(adapter) => {
+                self.uses(adapter);
+                adapter.handler_of(id?)
+            }
+            None => self.entrypoint.cloned(),
+        }
+    }
+
+    fn uses(&mut self, adapter: Adapter) {
+        if !self.adapters.contains(&adapter) {
+            self.adapters.push(adapter);
+        }
+    }
+
     /// `metadata.sub_agents`, or the one agent `default`. Returns what the bare package id names.
     fn of_entrypoint(&mut self, root: &Section<'_>) -> Option<ExportId> {
         let metadata = root.section("metadata");
         let mut sub_agents = metadata.sections("sub_agents");
         sub_agents.extend(root.sections("sub_agents"));
-        let Some(entrypoint) = self.entrypoint.cloned() else {
+        if self.entrypoint.is_none() && self.adapter.is_none() {
             if !sub_agents.is_empty() {
                 metadata.warn("sub_agents", "they cannot be called without an entrypoint and are skipped");
             }
             return None;
-        };
+        }
         let mut main = None;
         for section in &sub_agents {
             let id = id(section, if section.text("name").is_some() { "name" } else { "id" });
-            let Some(mut export) = self.build(section, id, Some(entrypoint.clone())) else { continue };
+            let handler = self.own(id.as_ref());
+            let Some(mut export) = self.build(section, id, handler) else { continue };
             if section.flag("public") == Some(false) {
                 export.private = true;
             }
@@ -131,7 +215,12 @@ impl Reader<'_> {
         if self.exports.iter().any(|known| known.id == id) {
             return Some(id);
         }
-        let export = self.build(root, Some(id.clone()), Some(entrypoint))?;
+        // Beside exports, an adapter alone makes no agent: it is there for them.
+        if self.entrypoint.is_none() && !self.exports.is_empty() {
+            return None;
+        }
+        let handler = self.own(Some(&id));
+        let export = self.build(root, Some(id.clone()), handler)?;
         self.take(Export { private: false, ..export });
         Some(id)
     }

@@ -31,6 +31,8 @@ pub struct Package {
     pub workers: WorkerPolicy,
     /// What else it offers.
     pub surfaces: Surfaces,
+    /// Environments of ours that it asks for, each once.
+    pub kits: Vec<Kit>,
     /// What the sandbox lets it do.
     pub permissions: Permissions,
     /// Whether `Authorization` reaches the agent.
@@ -70,6 +72,17 @@ pub enum PythonWanted {
     Minor(u8, u8),
     /// `{python: ">=3.9"}`: a list of comparisons as written.
     Range(String),
+}
+
+/// An environment of ours, for what a package needs and does not bring.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kit {
+    /// An ASGI server, and FastAPI for functions that mount on an application they are given.
+    Rest,
+    /// gRPC for Python.
+    A2a,
+    /// numpy, pandas and matplotlib.
+    Data,
 }
 
 /// `module:attribute`. Of packages for a loader, the module is a path below the root as the loader understands it.

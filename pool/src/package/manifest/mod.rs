@@ -3,9 +3,10 @@
 
 use std::{fs::File, io::Read, path::Path};
 
-use self::checked::Package;
+use self::{adapter::AdapterRule, checked::Package};
 use super::{Loaders, PullError, Step};
 
+pub mod adapter;
 pub mod checked;
 pub mod raw;
 pub mod schema;
@@ -24,8 +25,13 @@ pub(crate) use compare::Comparisons;
 /// Largest `agent.yaml`. Manifests with schemas of dozens of agents stay below 100 KB.
 const MAX_BYTES: u64 = 1 << 20;
 
-/// Reads and checks the manifest of the package at `root`. What leaves besides is odd but not refused.
-pub fn read(root: &Path, loaders: &Loaders) -> Result<(Package, Vec<String>), PullError> {
+/// Reads and checks the manifest of the package at `root`, which may get an adapter by these rules. What leaves besides
+/// is odd but not refused.
+pub fn read(
+    root: &Path,
+    loaders: &Loaders,
+    rules: &[AdapterRule],
+) -> Result<(Package, Vec<String>), PullError> {
     let refused = |detail: String| PullError::refused(Step::Manifest, detail);
     let Ok(file) = File::open(root.join("agent.yaml")) else {
         return Err(refused(missing(root)));
@@ -39,8 +45,9 @@ pub fn read(root: &Path, loaders: &Loaders) -> Result<(Package, Vec<String>), Pu
     }
     let text = std::str::from_utf8(&text).map_err(|_| refused("agent.yaml is not UTF-8".to_owned()))?;
     let node = raw::parse(text).map_err(|error| refused(error.to_string()))?;
-    let (mut package, mut warnings) = variants::check(&node, loaders)
-        .map_err(|faults| refused(format!("agent.yaml: {}", faults.join("; "))))?;
+    let (mut package, mut warnings) =
+        variants::check(&node, loaders, adapter::by_rule(root, &node, rules))
+            .map_err(|faults| refused(format!("agent.yaml: {}", faults.join("; "))))?;
     place_ui(root, &mut package, &mut warnings);
     Ok((package, warnings))
 }

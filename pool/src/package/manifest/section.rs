@@ -45,6 +45,11 @@ impl<'a> Section<'a> {
         Self { place: String::new(), node, notes }
     }
 
+    /// Reads from somewhere else, with the same notes.
+    pub(super) fn instead(&self, node: &'a Node) -> Self {
+        Self { node, ..self.clone() }
+    }
+
     /// The place of a key, for texts.
     pub(super) fn place(&self, key: &str) -> String {
         if self.place.is_empty() { key.to_owned() } else { format!("{}.{key}", self.place) }

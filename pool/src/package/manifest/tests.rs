@@ -1,13 +1,15 @@
 //! Every form of `agent.yaml` that exists, and what is refused.
 
-use std::fs;
+use std::{fs, time::Duration};
 
 use super::*;
-use crate::package::{Entry, Handler, Loader, LoaderWorker, PythonWanted, Runtime, SessionMode, StartMode};
+use crate::package::{
+    Entry, Handler, Kit, Loader, LoaderWorker, PythonWanted, Runtime, SessionMode, StartMode,
+};
 
 fn check(yaml: &str) -> Result<(Package, Vec<String>), String> {
     let node = raw::parse(yaml).map_err(|error| error.to_string())?;
-    variants::check(&node, &Loaders::default()).map_err(|faults| faults.join("; "))
+    variants::check(&node, &Loaders::default(), None).map_err(|faults| faults.join("; "))
 }
 
 fn package(yaml: &str) -> Package {
@@ -270,18 +272,26 @@ fn a_runtime_with_a_loader_is_accepted_and_its_handlers_are_paths() {
     let loaders = Loaders::new([Loader { name: "node20".to_owned(), worker }], "/bin/par".into());
     let check = |rest: &str| {
         let node = raw::parse(&format!("name: a\nversion: 1\n{rest}")).unwrap();
-        variants::check(&node, &loaders)
+        variants::check(&node, &loaders, super::adapter::Adapter::named("python-executor"))
     };
     for runtime in ["node20", "{node: 20}"] {
-        let rest = format!("runtime: {runtime}\nexports: [{{id: x, handler: 'src/main.mjs:Agent.run'}}]");
+        // An adapter that a rule gives is for packages of Python only.
+        let rest = format!(
+            "entrypoint: 'src/main.mjs:run'\nruntime: {runtime}\nexports: [{{id: x, handler: 'src/main.mjs:Agent.run'}}]"
+        );
         let (package, warnings) = check(&rest).unwrap();
         assert_eq!(package.runtime, Runtime::Loader("node20".to_owned()));
-        assert_eq!(package.exports[0].handler.module, "src/main.mjs");
+        assert_eq!(package.exports.len(), 2);
+        assert!(package.exports.iter().all(|export| export.handler.module == "src/main.mjs"));
         assert!(warnings.is_empty(), "{warnings:?}");
     }
     let served = "runtime: node20\nrest: {entry: 'web:mount'}\nexports: [{id: x, handler: main.run}]";
     let faults = check(served).unwrap_err().join("; ");
     assert!(faults.contains("surfaces rest and a2a") && faults.contains("\"main.run\""), "{faults}");
+    let adapted = "runtime: node20\nkits: [data]\nexports: [{id: x, adapter: python-executor}]";
+    let faults = check(adapted).unwrap_err().join("; ");
+    assert!(faults.contains("exports[0].adapter: a package of node20 cannot have an adapter"), "{faults}");
+    assert!(faults.contains("kits: a package of node20 cannot have kits"), "{faults}");
     let other = check("runtime: go1.22\nentrypoint: main:run").unwrap_err().join("; ");
     assert!(other.contains("there are loaders for node20"), "{other}");
 }
@@ -291,7 +301,7 @@ fn a_ui_is_found_where_the_kit_packs_it() {
     let root = tempfile::tempdir().unwrap();
     fs::write(root.path().join("agent.yaml"), "name: a\nversion: 1\nui: {path: web}").unwrap();
     let path = || {
-        read(root.path(), &Loaders::default())
+        read(root.path(), &Loaders::default(), &[])
             .map(|(package, warnings)| (package.surfaces.ui.unwrap().path, warnings.len()))
             .unwrap()
     };
@@ -312,8 +322,61 @@ fn a_file_that_is_no_manifest_is_refused() {
         (b"a: [".to_vec(), "not valid YAML"),
     ] {
         fs::write(root.path().join("agent.yaml"), bytes).unwrap();
-        let error = read(root.path(), &Loaders::default()).unwrap_err();
+        let error = read(root.path(), &Loaders::default(), &[]).unwrap_err();
         assert_eq!(error.step, Step::Manifest);
         assert!(error.detail.contains(reason), "{error}");
+    }
+}
+
+#[test]
+fn an_adapter_brings_handlers_sessions_and_kits() {
+    let functions = |package: &Package| {
+        let handlers = package.exports.iter().map(|export| &export.handler);
+        handlers.map(|handler| format!("{}:{}", handler.module, handler.attribute)).collect::<Vec<_>>()
+    };
+    let ours = |function: &str| format!("pixell_runtime.adapters.python_executor:{function}");
+    let agents = "metadata:\n  sub_agents: [{name: code-executor}, {name: stream-executor}, {name: other, public: false}]";
+    let whole = package(&format!("name: a\nversion: 1\nentrypoint: m:f\nadapter: python-executor\n{agents}"));
+    assert_eq!(functions(&whole), [ours("execute"), ours("stream"), ours("execute")]);
+    assert!(whole.exports.last().unwrap().private);
+    assert_eq!(whole.kits, [Kit::Data]);
+    assert_eq!(whole.session.mode, SessionMode::Isolated);
+    assert_eq!(whole.session.idle_ttl, Duration::from_secs(90 * 60));
+    let own = package(
+        "name: a\nversion: 1\nkits: [rest, data]\nsession: {mode: sticky}\nexports:\n  \
+         - {id: run, adapter: python-executor, handler: stream}\n  - {id: mine, handler: 'm:f'}",
+    );
+    assert_eq!(functions(&own), [ours("stream"), "m:f".to_owned()]);
+    assert_eq!(
+        (own.kits.as_slice(), own.session.mode),
+        ([Kit::Rest, Kit::Data].as_slice(), SessionMode::Sticky)
+    );
+    let alone = package("name: a\nversion: 1\nadapter: python-executor");
+    assert_eq!((functions(&alone), ids(&alone)), (vec![ours("execute")], vec!["default"]));
+}
+
+#[test]
+fn a_rule_gives_an_adapter_and_a_manifest_may_decline() {
+    let rule = super::adapter::Adapter::named("python-executor");
+    let of = |yaml: &str| variants::check(&raw::parse(yaml).unwrap(), &Loaders::default(), rule).unwrap().0;
+    let module = |package: &Package| package.exports.first().unwrap().handler.module.clone();
+    assert!(module(&of("name: a\nversion: 1\nentrypoint: m:f")).starts_with("pixell_runtime."));
+    let declined = of("name: a\nversion: 1\nentrypoint: m:f\nadapter: none");
+    assert_eq!(module(&declined), "m");
+    assert_eq!((declined.kits.len(), declined.session.mode), (0, SessionMode::None));
+    let own = of("name: a\nversion: 1\nentrypoint: m:f\nexports: [{id: x, handler: 'other:f'}]");
+    assert_eq!(module(&own), "other");
+}
+
+#[test]
+fn adapters_functions_and_kits_that_are_not_there_are_faults() {
+    for (manifest, words) in [
+        ("adapter: ruby", "adapter: there is no adapter \"ruby\"; there is python-executor"),
+        ("exports: [{id: a, adapter: ruby}]", "exports[0].adapter: there is no adapter"),
+        ("exports: [{id: a, adapter: python-executor, handler: fly}]", "exports[0].handler: is no function"),
+        ("entrypoint: m:f\nkits: [physics]", "kits: there is no kit \"physics\""),
+    ] {
+        let fault = check(&format!("name: a\nversion: 1\n{manifest}")).unwrap_err();
+        assert!(fault.contains(words), "{fault}");
     }
 }

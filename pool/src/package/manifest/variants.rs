@@ -6,8 +6,11 @@ use std::{collections::BTreeMap, time::Duration};
 use par_proto::ids::{PackageId, PackageName, Version};
 
 use super::{
+    adapter::Adapter,
     agents,
-    checked::{HealthCheck, Package, Permissions, SessionMode, SessionPolicy, StartMode, WorkerPolicy},
+    checked::{
+        HealthCheck, Kit, Package, Permissions, Runtime, SessionMode, SessionPolicy, StartMode, WorkerPolicy,
+    },
     compare::{Comparisons, numbers},
     raw::Node,
     runtime,
@@ -18,15 +21,22 @@ use crate::package::Loaders;
 
 /// Default of `session.idle_ttl`.
 const IDLE_TTL: Duration = Duration::from_secs(15 * 60);
+/// Kits by the names that manifests give them.
+const KITS: [(&str, Kit); 3] = [("rest", Kit::Rest), ("a2a", Kit::A2a), ("data", Kit::Data)];
 /// Default of `session.max_ttl`.
 const MAX_TTL: Duration = Duration::from_secs(8 * 3600);
 /// Default of `workers.memory_mb`.
 const MEMORY_MB: u64 = 1024;
 
-/// Checks a manifest. Warnings come with the package, faults instead of it.
-pub fn check(node: &Node, loaders: &Loaders) -> Result<(Package, Vec<String>), Vec<String>> {
+/// Checks a manifest, whose package gets this adapter unless it says otherwise. Warnings come with the package, faults
+/// instead of it.
+pub fn check(
+    node: &Node,
+    loaders: &Loaders,
+    adapter: Option<Adapter>,
+) -> Result<(Package, Vec<String>), Vec<String>> {
     let notes = Notes::default();
-    let package = package(&Section::root(node, &notes), loaders);
+    let package = package(&Section::root(node, &notes), loaders, adapter);
     let (faults, warnings) = notes.into_parts();
     match package {
         Some(package) if faults.is_empty() => Ok((package, warnings)),
@@ -35,13 +45,13 @@ pub fn check(node: &Node, loaders: &Loaders) -> Result<(Package, Vec<String>), V
     }
 }
 
-fn package(root: &Section<'_>, loaders: &Loaders) -> Option<Package> {
+fn package(root: &Section<'_>, loaders: &Loaders, adapter: Option<Adapter>) -> Option<Package> {
     let name = name(root);
     let version = version(root);
     check_runtime_version(root);
     let role_required = root.text("role_required").map(str::to_owned);
     let runtime = runtime::read(root, loaders);
-    let agents = agents::read(root, role_required.as_deref(), &runtime);
+    let agents = agents::read(root, role_required.as_deref(), &runtime, adapter);
     let surfaces = surfaces::read(root, agents.entrypoint.as_ref());
     if agents.exports.is_empty() && surfaces.rest.is_none() && surfaces.a2a.is_none() && surfaces.ui.is_none()
     {
@@ -49,7 +59,11 @@ fn package(root: &Section<'_>, loaders: &Loaders) -> Option<Package> {
     }
     runtime::check_surfaces(root, &runtime, &surfaces);
     let healthcheck = healthcheck(root, &agents);
-    let (session, workers) = (session(root), workers(root));
+    let session = match agents.adapters.first().filter(|_| root.get("session").is_none()) {
+        Some(adapter) => session(&root.instead(adapter.manifest())),
+        None => session(root),
+    };
+    let (kits, workers) = (kits(root, &runtime, &agents.adapters), workers(root));
     let (permissions, environment) = (permissions(root), environment(root));
     let forward_authorization = root.flag("forward_authorization").unwrap_or(false);
     let dependencies = root.texts("dependencies");
@@ -65,6 +79,7 @@ fn package(root: &Section<'_>, loaders: &Loaders) -> Option<Package> {
         session,
         workers,
         surfaces,
+        kits,
         permissions,
         forward_authorization,
         environment,
@@ -119,6 +134,27 @@ fn healthcheck(root: &Section<'_>, agents: &agents::Agents) -> Option<HealthChec
         }
     }
     Some(HealthCheck { export: export.id.clone(), input, expect: section.get("expect").map(Node::json) })
+}
+
+/// Those that the manifest names, and those of its adapters.
+fn kits(root: &Section<'_>, runtime: &Runtime, adapters: &[Adapter]) -> Vec<Kit> {
+    let mut kits = Vec::new();
+    if let (Runtime::Loader(of), Some(_)) = (runtime, root.get("kits")) {
+        root.fault("kits", &format!("a package of {of} cannot have kits"));
+        return kits;
+    }
+    for section in [root.clone()].into_iter().chain(adapters.iter().map(|one| root.instead(one.manifest()))) {
+        for name in section.texts("kits") {
+            match KITS.iter().find(|(word, _)| *word == name) {
+                Some((_, kit)) if !kits.contains(kit) => kits.push(*kit),
+                Some(_) => {}
+                None => {
+                    root.fault("kits", &format!("there is no kit {name:?}; there are rest, a2a and data"));
+                }
+            }
+        }
+    }
+    kits
 }
 
 fn session(root: &Section<'_>) -> SessionPolicy {

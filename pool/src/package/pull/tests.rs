@@ -6,7 +6,7 @@ use tokio::sync::Notify;
 
 use super::*;
 use crate::package::{
-    Keyring, S3Settings, SignaturePolicy,
+    Keyring, Loaders, S3Settings, SignaturePolicy,
     fetch::tests::{Act, Server, status, whole},
     signature::tests::gpg::Gpg,
     unpack::tests::archive,
@@ -32,6 +32,7 @@ pub(crate) fn settings(directory: &Path) -> PackageSettings {
         pythons: Vec::new(),
         loaders: Loaders::default(),
         pass_env: BTreeMap::new(),
+        adapters: Vec::new(),
     }
 }
 

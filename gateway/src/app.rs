@@ -178,6 +178,7 @@ fn run(config: Config, logging: Logging, begin: Instant) -> anyhow::Result<()> {
         ids: Arc::new(RequestIds::new()?),
         in_flight: in_flight.clone(),
         leaving: lifecycle.leaving(),
+        draining: lifecycle.draining(),
     };
     pool.connect_by(Arc::new(Between(edge.clone())));
     // One agent's ports accept when there is an agent.

@@ -46,6 +46,7 @@ pub(crate) struct Lifecycle {
     phase: watch::Sender<Phase>,
     promised: OnceLock<Promised>,
     leaving: Arc<AtomicBool>,
+    draining: Arc<AtomicBool>,
     exit: AtomicU8,
 }
 
@@ -81,6 +82,7 @@ impl Lifecycle {
             phase: watch::channel(Phase::Running).0,
             promised: OnceLock::new(),
             leaving: Arc::default(),
+            draining: Arc::default(),
             exit: AtomicU8::new(Exit::Done.number()),
         })
     }
@@ -105,6 +107,11 @@ impl Lifecycle {
     /// True as soon as the stop has begun; for the hot path.
     pub(crate) fn leaving(&self) -> Arc<AtomicBool> {
         Arc::clone(&self.leaving)
+    }
+
+    /// True as soon as nothing new is begun.
+    pub(crate) fn draining(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.draining)
     }
 
     /// Turns signals into the graceful stop; a second one ends the process at once. The processes of agents end with
@@ -137,6 +144,7 @@ impl Lifecycle {
         );
         pool.halt();
         tokio::time::sleep(delay).await;
+        self.draining.store(true, Ordering::Relaxed);
         self.phase.send_replace(Phase::Draining);
         let deadline = Instant::now() + shutdown.grace;
         while in_flight.count() > 0 && Instant::now() < deadline {

@@ -32,14 +32,14 @@ async fn calls_of_every_form_are_answered_there() {
     assert_eq!(told["output"]["message"], "hi");
     local.invoke("nobody", &json!({})).await.problem(404, "agent_not_found");
     local.invoke("secret", &json!({})).await.problem(404, "agent_not_found");
-    let late = local.request(reqwest::Method::POST, "/agents/sleep/invoke").header("X-PAR-Timeout-Ms", "50");
+    let late = local.request(reqwest::Method::POST, "/agents/asleep/invoke").header("X-PAR-Timeout-Ms", "50");
     late.json(&json!({"seconds": 30})).answer().await.problem(504, "deadline_exceeded");
     let header = local.invoke("echo", &json!({"message": 1})).await;
     for name in ["x-request-id", "x-par-agent", "x-par-generation", "server-timing"] {
         assert!(!header.header(name).is_empty(), "{name}");
     }
     let line =
-        par.wait_for_line("the access line", |line| line.mentions("sleep") && line.mentions("504")).await;
+        par.wait_for_line("the access line", |line| line.event() == "access" && line.mentions("504")).await;
     assert_eq!(line.value()["tenant"], "local", "{}", line.text());
 }
 
@@ -146,7 +146,7 @@ with socket.socket(socket.AF_UNIX) as connection:
         print(0)
 """
 
-def run(path):
+def run(*, path):
     command = [sys.executable, "-c", CALL, path]
     child = subprocess.run(command, capture_output=True, text=True)
     orphan = subprocess.run(["sh", "-c", '("$@") & sleep 0; wait', "sh", *command], capture_output=True, text=True, start_new_session=True)

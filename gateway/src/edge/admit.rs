@@ -1,7 +1,7 @@
 //! Who answers a request: an agent that may be called, the management side, or nobody.
 
 use std::{
-    sync::Arc,
+    sync::{Arc, atomic::Ordering},
     time::{Duration, Instant},
 };
 
@@ -65,6 +65,7 @@ impl Edge {
         let sticky = head.headers.get(SESSION).map(http::HeaderValue::as_bytes);
         match self.target(head, &directory) {
             Target::Control { strip } => Ok(Plan::Control { strip }),
+            _ if self.is_over() => Err(Refusal::new(Code::Stopping, "the runtime is stopping")),
             Target::Invoke(id) => self.admit(ctx, &directory, &id, sticky, false).map(Plan::Call),
             Target::Envelope(id) => self.admit(ctx, &directory, &id, sticky, true).map(Plan::Call),
             Target::Rest(place) => {
@@ -83,6 +84,12 @@ impl Edge {
             }
             Target::Nothing => Err(Refusal::new(Code::NotFound, "there is nothing at this path")),
         }
+    }
+
+    /// Whether what is asked for now would begin too late. Ports are closed by then; the local socket answers on, and
+    /// would hold up the end.
+    fn is_over(&self) -> bool {
+        self.door == Door::Local && self.draining.load(Ordering::Relaxed)
     }
 
     /// The agent that may be called, or why not.

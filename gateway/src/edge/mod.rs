@@ -115,6 +115,8 @@ pub(crate) struct Edge {
     pub(crate) in_flight: InFlight,
     /// Whether the process is about to stop accepting.
     pub(crate) leaving: Arc<AtomicBool>,
+    /// Whether nothing new is begun any more.
+    pub(crate) draining: Arc<AtomicBool>,
 }
 
 #[async_trait]

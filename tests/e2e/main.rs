@@ -13,6 +13,7 @@
 //! | Both invoke routes, deadlines, bounded queue, headers | [`calls`] |
 //! | Items one by one as events or lines, flow control, failures in the middle, leaving, deadlines | [`streams`] |
 //! | Agents that call agents: ids, private ones, roles, deadlines, items, cycles, costs | [`agent_calls`] |
+//! | Files of forms, who may read them, when they go; files as results; forms that are wrong | [`files`] |
 //! | Rules of handlers and results | [`rules`] |
 //! | Schemas of inputs and results, refused where they are endless, bounded where inputs are | [`schemas`] |
 //! | Forms of ids, precedence, conflicts, no interference | [`ids`] |
@@ -83,6 +84,7 @@ mod environments;
 mod fair_share;
 mod faults;
 mod fetching;
+mod files;
 mod grpc;
 mod hostile;
 mod http_attacks;

@@ -12,8 +12,8 @@ use par_pool::package::{SignaturePolicy, Source};
 use serde::de::DeserializeOwned;
 
 use super::{
-    Config, Environment, Fault, Faults, Flags, Limits, Log, LogFormat, Origin, Packages, Secret, Shutdown,
-    Webhooks, Workers, listen, offered, parse, pass_env,
+    Config, Environment, Fault, Faults, Flags, Forms, Limits, Log, LogFormat, Origin, Packages, Secret,
+    Shutdown, Webhooks, Workers, listen, offered, parse, pass_env,
     pool::{find_uv, is_executable},
     raw::{self, Raw, Setting, Written},
 };
@@ -106,6 +106,12 @@ pub(super) fn check(flags: &Flags, environment: &Environment) -> Result<Config, 
             body_timeout: check.value(&raw::BODY_TIMEOUT, Duration::from_secs(30), parse::limit),
             body_rate: check.body_rate(),
             header_bytes: check.value(&raw::HEADER_BYTES, 64 << 10, parse::bytes),
+            forms: Forms {
+                bytes: check.value(&raw::FORM_BYTES, 100 << 20, parse::bytes),
+                file_bytes: check.value(&raw::FORM_FILE_BYTES, 100 << 20, parse::bytes),
+                field_bytes: check.value(&raw::FORM_FIELD_BYTES, 1 << 20, parse::bytes),
+                parts: check.value(&raw::FORM_PARTS, 100, parse::count),
+            },
         },
         allowances: check.allowances(),
         shutdown: Shutdown {

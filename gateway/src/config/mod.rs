@@ -189,6 +189,21 @@ pub(crate) struct Limits {
     pub(crate) body_rate: u64,
     /// Largest head of a request.
     pub(crate) header_bytes: u64,
+    /// Of bodies that are forms.
+    pub(crate) forms: Forms,
+}
+
+/// Limits of `multipart/form-data`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Forms {
+    /// Largest body.
+    pub(crate) bytes: u64,
+    /// Largest file.
+    pub(crate) file_bytes: u64,
+    /// Largest field that is no file, except `input`.
+    pub(crate) field_bytes: u64,
+    /// Most parts, files and others.
+    pub(crate) parts: usize,
 }
 
 /// How the end goes: 503 and still accepting for `delay`, then no more accepting and at most `grace` for the rest.

@@ -132,6 +132,10 @@ settings! {
     BODY_TIMEOUT = "limits.body_timeout";
     BODY_RATE = "limits.body_rate";
     HEADER_BYTES = "limits.header_bytes";
+    FORM_BYTES = "limits.form_bytes";
+    FORM_FILE_BYTES = "limits.form_file_bytes";
+    FORM_FIELD_BYTES = "limits.form_field_bytes";
+    FORM_PARTS = "limits.form_parts";
     GLOBAL_RATE = "limits.global_rate";
     TENANT_RATE = "limits.tenant_rate";
     TENANT_CONCURRENT = "limits.tenant_concurrent";

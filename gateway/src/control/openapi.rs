@@ -84,7 +84,7 @@ pub(super) async fn document(_: Caller) -> Response {
 fn whole() -> openapi::OpenApi {
     let mut document = Document::openapi();
     env!("CARGO_PKG_VERSION").clone_into(&mut document.info.version);
-    let invoke = "Body in, result out: the JSON body is the agent's input (empty: `{}`), the response body its \
+    let invoke = "Body in, result out: the JSON body (or `multipart/form-data`: fields and files) is the agent's input (empty: `{}`), the response body its \
         result. `Accept: text/event-stream` or `application/x-ndjson`: streamed, one event or line an item.";
     let envelope = "Envelope in and out: `{\"input\":{},\"context\"?,\"trace_id\"?,\"session_id\"?}` becomes \
         `{\"agent_id\",\"output\",\"duration_ms\",\"trace_id\",\"metadata\"}`.";
@@ -130,8 +130,12 @@ fn operation(path: &str, summary: &str, text: &str) -> openapi::path::Operation 
         operation = operation.parameter(id);
     }
     if path.ends_with("/invoke") {
-        operation = operation
-            .request_body(Some(RequestBodyBuilder::new().content("application/json", any()).build()));
+        operation = operation.request_body(Some(
+            RequestBodyBuilder::new()
+                .content("application/json", any())
+                .content("multipart/form-data", any())
+                .build(),
+        ));
     }
     operation.build()
 }

@@ -39,18 +39,30 @@ fn floor(rate: u64, received: usize) -> Option<Duration> {
 /// Reads the whole body.
 pub(crate) async fn read(session: &mut Session, limits: &Limits) -> Result<Bytes, Refusal> {
     let limit = usize::try_from(limits.body_bytes).unwrap_or(usize::MAX);
-    let declared = session
-        .req_header()
-        .headers
-        .get(CONTENT_LENGTH)
-        .and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
-    if declared.is_some_and(|length| length > limits.body_bytes) {
+    expect(session, limits, limits.body_bytes).await?;
+    let received = AtomicUsize::new(0);
+    timed(limits, &received, collect(session, limit, &received)).await
+}
+
+/// Refuses a body that says that it is over its limit, and lets the client send any other.
+pub(super) async fn expect(session: &mut Session, limits: &Limits, limit: u64) -> Result<(), Refusal> {
+    let length = session.req_header().headers.get(CONTENT_LENGTH);
+    let declared = length.and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+    if declared.is_some_and(|length| length > limit) {
         drain(session, limits).await;
         return Err(too_large(limit));
     }
     continue_100(session).await;
-    let received = AtomicUsize::new(0);
-    let mut reading = pin!(collect(session, limit, &received));
+    Ok(())
+}
+
+/// Reads a body on the clock. `received` is what has arrived.
+pub(super) async fn timed<T>(
+    limits: &Limits,
+    received: &AtomicUsize,
+    reading: impl Future<Output = Result<T, Refusal>>,
+) -> Result<T, Refusal> {
+    let mut reading = pin!(reading);
     let begin = Instant::now();
     loop {
         let patience = patience(limits, received.load(Relaxed));
@@ -62,6 +74,22 @@ pub(crate) async fn read(session: &mut Session, limits: &Limits) -> Result<Bytes
             return Err(late(limits, patience));
         }
     }
+}
+
+/// The next bytes of a body; `None` at its end.
+pub(super) async fn chunk(session: &mut Session) -> Result<Option<Bytes>, Refusal> {
+    session.as_downstream_mut().read_request_body().await.map_err(|error| {
+        let gone = matches!(error.etype, ErrorType::ConnectionClosed | ErrorType::ReadError);
+        let (code, text) = if gone {
+            (Code::ClientClosed, "the client left while it sent the body")
+        } else if error.etype == ErrorType::ReadTimedout {
+            // The connection's clock may be quicker than ours: they are set to the same time.
+            (Code::RequestTimeout, "the body did not arrive in time")
+        } else {
+            (Code::BadRequest, "the body is not framed as HTTP demands")
+        };
+        Refusal::new(code, text).closing()
+    })
 }
 
 /// How long a body that has brought so many bytes is waited for.
@@ -78,7 +106,7 @@ fn late(limits: &Limits, waited: Duration) -> Refusal {
     Refusal::new(Code::RequestTimeout, text).closing()
 }
 
-fn too_large(limit: usize) -> Refusal {
+pub(super) fn too_large(limit: u64) -> Refusal {
     Refusal::new(Code::TooLarge, format!("the body is over the limit of {limit} bytes")).closing()
 }
 
@@ -86,36 +114,22 @@ async fn collect(session: &mut Session, limit: usize, received: &AtomicUsize) ->
     let mut first = Bytes::new();
     let mut more = BytesMut::new();
     loop {
-        match session.as_downstream_mut().read_request_body().await {
-            Ok(Some(chunk)) => {
-                let length = first.len() + more.len() + chunk.len();
-                if length > limit {
-                    return Err(too_large(limit));
-                }
-                received.store(length, Relaxed);
-                if first.is_empty() && more.is_empty() {
-                    first = chunk;
-                } else {
-                    if more.is_empty() {
-                        more.extend_from_slice(&first);
-                        first = Bytes::new();
-                    }
-                    more.extend_from_slice(&chunk);
-                }
+        let Some(chunk) = chunk(session).await? else {
+            return Ok(if more.is_empty() { first } else { more.freeze() });
+        };
+        let length = first.len() + more.len() + chunk.len();
+        if length > limit {
+            return Err(too_large(limit as u64));
+        }
+        received.store(length, Relaxed);
+        if first.is_empty() && more.is_empty() {
+            first = chunk;
+        } else {
+            if more.is_empty() {
+                more.extend_from_slice(&first);
+                first = Bytes::new();
             }
-            Ok(None) => return Ok(if more.is_empty() { first } else { more.freeze() }),
-            Err(error) => {
-                let gone = matches!(error.etype, ErrorType::ConnectionClosed | ErrorType::ReadError);
-                let (code, text) = if gone {
-                    (Code::ClientClosed, "the client left while it sent the body")
-                } else if error.etype == ErrorType::ReadTimedout {
-                    // The connection's clock may be quicker than ours: they are set to the same time.
-                    (Code::RequestTimeout, "the body did not arrive in time")
-                } else {
-                    (Code::BadRequest, "the body is not framed as HTTP demands")
-                };
-                return Err(Refusal::new(code, text).closing());
-            }
+            more.extend_from_slice(&chunk);
         }
     }
 }
@@ -133,7 +147,8 @@ async fn continue_100(session: &mut Session) {
     }
 }
 
-async fn drain(session: &mut Session, limits: &Limits) {
+/// Takes what a client of HTTP/2 that sends first has on its way.
+pub(super) async fn drain(session: &mut Session, limits: &Limits) {
     let session = session.as_downstream_mut();
     if !session.is_http2() {
         return;
@@ -153,6 +168,7 @@ async fn drain(session: &mut Session, limits: &Limits) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Forms;
 
     #[test]
     fn a_body_has_its_grace_and_then_a_floor() {
@@ -175,6 +191,7 @@ mod tests {
             body_timeout: Duration::from_secs(30),
             body_rate: 1024,
             header_bytes: 1,
+            forms: Forms { bytes: 1, file_bytes: 1, field_bytes: 1, parts: 1 },
         };
         assert_eq!(patience(&limits, 0), GRACE);
         assert_eq!(patience(&limits, 10 << 10), GRACE + Duration::from_secs(10));

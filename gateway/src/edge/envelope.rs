@@ -11,7 +11,8 @@ use serde_json::{Value, value::RawValue};
 
 use super::{
     ctx::Ctx,
-    invoke::{JSON, Success, bad_json, text},
+    intake::{bad_json, text},
+    invoke::{JSON, Success},
     refusal::Refusal,
 };
 
@@ -29,7 +30,7 @@ struct Envelope<'a> {
 /// What the envelope says beside the input.
 #[derive(Debug, Default)]
 pub(super) struct Wrapping {
-    trace_id: Option<String>,
+    pub(super) trace_id: Option<String>,
     pub(super) session_id: Option<String>,
 }
 
@@ -65,7 +66,7 @@ pub(super) fn wrap(success: &Success, ctx: &Ctx, agent: &Agent, wrapping: &Wrapp
     let head = serde_json::json!({ "agent_id": &*agent.text }).to_string();
     out.put_slice(head.strip_suffix('}').unwrap_or(&head).as_bytes());
     out.put_slice(b",\"output\":");
-    if success.content_type == JSON {
+    if success.is_json() {
         out.put_slice(&success.body);
     } else {
         out.put_slice(b"\"");
@@ -75,7 +76,7 @@ pub(super) fn wrap(success: &Success, ctx: &Ctx, agent: &Agent, wrapping: &Wrapp
     let tail = rest(ctx, agent, wrapping, success.usage.as_deref()).to_string();
     out.put_slice(b",");
     out.put_slice(tail.strip_prefix('{').unwrap_or(&tail).as_bytes());
-    Success { content_type: Cow::Borrowed(JSON), body: out.freeze(), usage: None }
+    Success { content_type: Cow::Borrowed(JSON), body: out.freeze(), about: None, usage: None }
 }
 
 /// What the last event of a stream says: an envelope without its output.

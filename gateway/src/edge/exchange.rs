@@ -21,7 +21,8 @@ use serde_json::{Map, Value, value::RawValue};
 use super::{
     Edge, fit,
     front::Front,
-    invoke::{JSON, Success, is_read_later, outcome, plain},
+    intake::{is_read_later, plain},
+    invoke::{Success, outcome},
     refusal::Refusal,
     respond::text,
     session::{denied, owner},
@@ -64,7 +65,7 @@ impl fleet::Exchange for Between {
             let mut course = Course::default();
             let answered = self.0.connect(&origin, &invoked, &line, &mut course).await;
             match answered {
-                Ok(Some(success)) => line.answer(&success.body, success.content_type != JSON),
+                Ok(Some(success)) => line.answer(&success.body, !success.is_json()),
                 Ok(None) => line.end(),
                 Err(refusal) => {
                     course.code = Some(refusal.code);
@@ -115,6 +116,7 @@ impl Edge {
                 principal: origin.principal.clone(),
                 depth: origin.depth + 1,
                 session: claim.clone(),
+                files: None,
                 feed,
             };
             let calling = self.pool.call(&agent, call);

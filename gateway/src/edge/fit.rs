@@ -20,10 +20,7 @@ use par_proto::code::Code;
 use serde_json::json;
 use tokio::runtime::{Builder, Runtime};
 
-use super::{
-    invoke::{JSON, Success, bad_json},
-    refusal::Refusal,
-};
+use super::{intake::bad_json, invoke::Success, refusal::Refusal};
 
 /// Longest text that is checked where it arrives: half a millisecond if it is numbers, less if it is text.
 const SHORT: usize = 16 << 10;
@@ -71,7 +68,7 @@ pub(super) async fn input(agent: &Agent, input: &Bytes, deadline: Instant) -> Re
 /// Whether a result fits the agent's schema, if it has one.
 pub(super) async fn result(agent: &Agent, success: &Success, deadline: Instant) -> Result<(), Refusal> {
     let Some(schema) = agent.export().and_then(|export| export.output_schema.as_ref()) else { return Ok(()) };
-    if success.content_type != JSON {
+    if !success.is_json() {
         return Err(unfit_result("its type is not application/json", "the result is no JSON"));
     }
     let unfit = match check(schema, &success.body, deadline).await {

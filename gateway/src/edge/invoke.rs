@@ -3,23 +3,22 @@
 use std::{borrow::Cow, sync::Arc, time::Instant};
 
 use bytes::{BufMut, Bytes, BytesMut};
-use http::{
-    Method,
-    header::{AUTHORIZATION, CONTENT_TYPE},
-};
+use http::{Method, header::AUTHORIZATION};
 use par_pool::fleet::{self, Agent, Answer, Call, Mount, Outcome};
 use par_proto::{code::Code, frames::FLAG_OCTETS};
 use pingora_proxy::Session;
-use serde::{Deserialize, de::IgnoredAny};
+use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::{
     Edge, accept,
     admit::Admitted,
-    body,
     ctx::Ctx,
-    envelope::{Wrapping, unwrap, wrap},
+    download::About,
+    envelope::{Wrapping, wrap},
     fit,
+    form::Files,
+    intake::{self, Intake},
     refusal::Refusal,
     session::denied,
     stream::{self, Answered, Shape},
@@ -32,8 +31,17 @@ use crate::auth::permit::Permit;
 pub(crate) struct Success {
     pub(crate) content_type: Cow<'static, str>,
     pub(crate) body: Bytes,
+    /// What is said of bytes that are no JSON of ours.
+    pub(super) about: Option<Box<About>>,
     /// What the agent reported, as JSON.
     pub(super) usage: Option<Box<RawValue>>,
+}
+
+impl Success {
+    /// Whether it is JSON that was made here, and not bytes of an agent, whatever it calls them.
+    pub(super) fn is_json(&self) -> bool {
+        self.about.is_none() && self.content_type == JSON
+    }
 }
 
 pub(super) const JSON: &str = "application/json";
@@ -42,6 +50,8 @@ pub(super) const JSON: &str = "application/json";
 pub(super) struct Run<'a> {
     /// JSON, unless the agent has a schema by which it is read.
     pub(super) input: Bytes,
+    /// Files of a form.
+    pub(super) files: Option<Files>,
     /// What came with it.
     pub(super) wrapping: &'a Wrapping,
     /// The right to call.
@@ -70,18 +80,12 @@ impl Edge {
             return Err(refusal);
         }
         let deadline = self.deadline(session, Some(&agent), ctx.begin)?;
-        accept_json(session)?;
+        let kind = intake::kind(session)?;
         let tenant = self.enter(session, ctx, &agent.id).await?;
-        let body = body::read(session, &self.limits).await?;
-        ctx.bytes_in = body.len();
-        let (input, wrapping) = if envelope {
-            unwrap(&body)?
-        } else {
-            (plain(body, is_read_later(&agent))?, Wrapping::default())
-        };
+        let Intake { input, wrapping, files } = self.take_in(session, ctx, &agent, kind, envelope).await?;
         let form = accept::form(&session.req_header().headers);
         let shape = Shape { form, envelope: envelope.then_some(&wrapping) };
-        let run = Run { input, wrapping: &wrapping, permit: &permit, tenant, deadline, shape };
+        let run = Run { input, files, wrapping: &wrapping, permit: &permit, tenant, deadline, shape };
         match self.run(session, ctx, agent, run).await? {
             (Answered::Whole(success), agent) if envelope => {
                 Ok(Answered::Whole(wrap(&success, ctx, &agent, &wrapping)))
@@ -101,7 +105,7 @@ impl Edge {
         mut agent: Arc<Agent>,
         run: Run<'_>,
     ) -> Result<(Answered, Arc<Agent>), Refusal> {
-        let Run { input, wrapping, permit, tenant, deadline, shape } = run;
+        let Run { input, mut files, wrapping, permit, tenant, deadline, shape } = run;
         let named = wrapping.session_id.as_deref();
         let claim = Self::claim(session, ctx, &agent, (&input, named), &tenant)?;
         if let Some(claim) = &claim {
@@ -110,9 +114,13 @@ impl Edge {
         let mut newer = true;
         loop {
             fit::input(&agent, &input, deadline).await?;
+            if let Some(files) = &mut files {
+                // Sessions and rollouts may lead to another generation than the one they were sent to.
+                files.follow(&agent).await?;
+            }
             let mut call = Call {
                 export: agent.export,
-                meta: meta(session, ctx, (&agent.text, &agent.mount), permit),
+                meta: meta(session, ctx, (&agent.text, &agent.mount), permit, files.as_ref())?,
                 payload: input.clone(),
                 request_id: Arc::clone(&ctx.request_id),
                 deadline,
@@ -120,6 +128,7 @@ impl Edge {
                 principal: permit.principal(),
                 depth: 0,
                 session: claim.clone(),
+                files: files.as_ref().map(|files| Arc::clone(&files.attached)),
                 feed: None,
             };
             let answer = match stream::wanted(&shape) {
@@ -193,52 +202,17 @@ pub(super) async fn left(session: &mut Session) {
     }
 }
 
-fn accept_json(session: &Session) -> Result<(), Refusal> {
-    let Some(value) = session.req_header().headers.get(CONTENT_TYPE) else { return Ok(()) };
-    let text = value.to_str().unwrap_or_default();
-    let essence = text.split(';').next().unwrap_or_default().trim();
-    if essence.is_empty()
-        || essence.eq_ignore_ascii_case(JSON)
-        || essence.to_ascii_lowercase().ends_with("+json")
-    {
-        return Ok(());
-    }
-    Err(Refusal::new(
-        Code::UnsupportedMediaType,
-        format!("the body is {essence:?}; send JSON with Content-Type: application/json"),
-    ))
-}
-
-/// Whether the agent has a schema, so that its input is read when it is checked.
-pub(super) fn is_read_later(agent: &Agent) -> bool {
-    agent.export().is_some_and(|export| export.input_schema.is_some())
-}
-
-pub(super) fn bad_json(error: &serde_json::Error) -> Refusal {
-    Refusal::new(Code::BadJson, format!("the body is not valid JSON: {error}"))
-}
-
-/// JSON is UTF-8 (RFC 8259 §8.1); the parser alone would only look at what it needs.
-pub(super) fn text(body: &Bytes) -> Result<&str, Refusal> {
-    std::str::from_utf8(body).map_err(|error| {
-        Refusal::new(Code::BadJson, format!("the body is not valid JSON: not UTF-8: {error}"))
-    })
-}
-
-/// The body as input; an empty one is `{}`. It is JSON unless somebody reads it later.
-pub(super) fn plain(body: Bytes, read_later: bool) -> Result<Bytes, Refusal> {
-    if body.iter().all(u8::is_ascii_whitespace) {
-        return Ok(Bytes::from_static(b"{}"));
-    }
-    if read_later {
-        return Ok(body);
-    }
-    serde_json::from_str::<IgnoredAny>(text(&body)?).map_err(|error| bad_json(&error))?;
-    Ok(body)
-}
+/// Most metadata of a call; a frame has room for 64 KiB, and the pool may add the session.
+const META: usize = 63 << 10;
 
 /// Metadata of the call frame. Ids are checked text and need no escaping.
-pub(super) fn meta(session: &Session, ctx: &Ctx, (id, mount): (&str, &Mount), permit: &Permit) -> Bytes {
+pub(super) fn meta(
+    session: &Session,
+    ctx: &Ctx,
+    (id, mount): (&str, &Mount),
+    permit: &Permit,
+    files: Option<&Files>,
+) -> Result<Bytes, Refusal> {
     let caller = permit.caller();
     let headers = &session.req_header().headers;
     let mut out = BytesMut::with_capacity(160 + caller.map_or(0, |caller| caller.json.len() + 16));
@@ -263,8 +237,16 @@ pub(super) fn meta(session: &Session, ctx: &Ctx, (id, mount): (&str, &Mount), pe
         out.put_slice(b",\"authorization\":");
         out.put_slice(&serde_json::to_vec(value).unwrap_or_default());
     }
+    if let Some(files) = files {
+        out.put_slice(b",\"files\":");
+        out.put_slice(&files.told());
+    }
     out.put_slice(b"}");
-    out.freeze()
+    if out.len() > META {
+        let text = "what comes with the input is over 63 KiB: names of files, Authorization";
+        return Err(Refusal::new(Code::TooLarge, text));
+    }
+    Ok(out.freeze())
 }
 
 /// `00-<32 hex>-<16 hex>-<2 hex>` (W3C Trace Context, level 1).
@@ -283,7 +265,6 @@ pub(crate) fn is_traceparent(text: &[u8]) -> bool {
 /// Metadata of a result.
 #[derive(Debug, Default, Deserialize)]
 struct ResultMeta {
-    content_type: Option<String>,
     usage: Option<Box<RawValue>>,
 }
 
@@ -295,17 +276,17 @@ fn result_meta(meta: &[u8]) -> ResultMeta {
 pub(super) fn outcome(answer: Answer, mount: &Mount) -> Result<Success, Refusal> {
     match answer.outcome {
         Outcome::Done { flags, meta, payload } => {
-            let meta = result_meta(&meta);
-            let content_type = if flags & FLAG_OCTETS == 0 {
-                Cow::Borrowed(JSON)
-            } else {
-                meta.content_type.map_or(Cow::Borrowed("application/octet-stream"), Cow::Owned)
-            };
-            Ok(Success { content_type, body: payload, usage: meta.usage })
+            let usage = result_meta(&meta).usage;
+            if flags & FLAG_OCTETS == 0 {
+                return Ok(Success { content_type: Cow::Borrowed(JSON), body: payload, about: None, usage });
+            }
+            let about = About { length: Some(payload.len() as u64), ..About::read(&meta) };
+            let content_type = Cow::Owned(about.content_type().to_owned());
+            Ok(Success { content_type, body: payload, about: Some(Box::new(about)), usage })
         }
         Outcome::Ended { meta } => {
             let (content_type, body) = (Cow::Borrowed(JSON), Bytes::from_static(b"null"));
-            Ok(Success { content_type, body, usage: result_meta(&meta).usage })
+            Ok(Success { content_type, body, about: None, usage: result_meta(&meta).usage })
         }
         Outcome::Failed(payload) => Err(failed(&payload)),
         Outcome::Crashed(death) => Err(Refusal::new(Code::WorkerCrashed, death.to_string())),
@@ -374,20 +355,6 @@ fn places(errors: &serde_json::Value) -> Option<Box<RawValue>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn an_empty_body_is_an_empty_object_and_broken_json_is_refused() {
-        assert_eq!(plain(Bytes::new(), false).unwrap(), "{}");
-        assert_eq!(plain(Bytes::from_static(b" \n"), false).unwrap(), "{}");
-        assert_eq!(plain(Bytes::from_static(b"[1]"), false).unwrap(), "[1]");
-        for broken in ["{", "{\"a\":}", "nope", "{} {}", "NaN", "\u{feff}{}"] {
-            assert_eq!(
-                plain(Bytes::from_static(broken.as_bytes()), false).unwrap_err().code,
-                Code::BadJson,
-                "{broken}"
-            );
-        }
-    }
 
     #[test]
     fn only_whole_traceparents_are_passed_on() {

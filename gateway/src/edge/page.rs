@@ -156,6 +156,7 @@ impl Edge {
         (session.req_header().uri.path() == "/health").then(|| Success {
             content_type: JSON.into(),
             body: told.to_string().into(),
+            about: None,
             usage: None,
         })
     }

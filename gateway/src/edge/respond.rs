@@ -9,7 +9,9 @@ use pingora_core::Result;
 use pingora_http::ResponseHeader;
 use pingora_proxy::Session;
 
-use super::{Edge, connection, cors, ctx::Ctx, delivery::deliver, invoke::Success, refusal::Refusal};
+use super::{
+    Edge, connection, cors, ctx::Ctx, delivery::deliver, download, invoke::Success, refusal::Refusal,
+};
 use crate::{
     auth::Role,
     problem::{AgentFault, Extras, PROBLEM_JSON, problem},
@@ -21,14 +23,27 @@ const HEADERS: usize = 10;
 impl Edge {
     /// Writes a result.
     pub(crate) async fn succeed(&self, session: &mut Session, ctx: &mut Ctx, success: Success) -> Result<()> {
-        let mut head = ResponseHeader::build_no_case(StatusCode::OK, Some(HEADERS))?;
-        head.insert_header(header::CONTENT_TYPE, content_type(&success.content_type))?;
-        head.insert_header(header::CONTENT_LENGTH, HeaderValue::from(success.body.len()))?;
+        let Success { content_type: kind, mut body, about, .. } = success;
+        let mut head = match about {
+            None => {
+                let mut head = ResponseHeader::build_no_case(StatusCode::OK, Some(HEADERS))?;
+                head.insert_header(header::CONTENT_TYPE, content_type(&kind))?;
+                head.insert_header(header::CONTENT_LENGTH, HeaderValue::from(body.len()))?;
+                head
+            }
+            Some(about) => match download::head(&about, &session.req_header().headers) {
+                Ok((head, mut window)) => {
+                    body = window.cut(body);
+                    head
+                }
+                Err(refusal) => return self.refuse(session, ctx, refusal).await,
+            },
+        };
         self.common(&mut head, ctx)?;
         self.expose(session, &mut head)?;
-        ctx.status = 200;
-        ctx.bytes_out = success.body.len();
-        write(session, head, success.body).await
+        ctx.status = head.status.as_u16();
+        ctx.bytes_out = body.len();
+        write(session, head, body).await
     }
 
     /// Writes a problem.

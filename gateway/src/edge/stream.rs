@@ -15,7 +15,6 @@ use par_proto::code::Code;
 use pingora_core::{Error, ErrorType, Result as Written};
 use pingora_http::ResponseHeader;
 use pingora_proxy::Session;
-use serde::Deserialize;
 use tokio::time::{Instant, Interval, interval_at};
 
 use super::{
@@ -23,9 +22,10 @@ use super::{
     accept::Form,
     ctx::Ctx,
     delivery::PIECE,
+    download::{self, About, Window},
     envelope::{Wrapping, tail},
     events,
-    invoke::{JSON, Success, gone, left, outcome},
+    invoke::{Success, gone, left, outcome},
     refusal::Refusal,
     toll::count_tokens,
 };
@@ -52,12 +52,6 @@ pub(super) struct Shape<'a> {
     pub(super) envelope: Option<&'a Wrapping>,
 }
 
-/// What the first piece of bytes says of them.
-#[derive(Debug, Default, Deserialize)]
-struct PieceMeta {
-    content_type: Option<String>,
-}
-
 /// An answer on its way.
 struct Writer<'a> {
     edge: &'a Edge,
@@ -68,6 +62,10 @@ struct Writer<'a> {
     /// Items so far.
     count: u64,
     begun: bool,
+    /// Which bytes of a file are sent.
+    window: Option<Window>,
+    /// Why there is no answer but a problem.
+    refusal: Option<Refusal>,
 }
 
 /// Which items the worker may send one by one; `None`: none, since the envelope holds a whole result.
@@ -91,9 +89,9 @@ impl Edge {
         mut items: Items,
     ) -> Result<Result<Answered, Answer>, Refusal> {
         let mut calling = pin!(self.pool.call(agent, call));
-        let begun = false;
-        let mut writer =
-            Writer { edge: self, session, ctx, shape, agent: Arc::clone(agent), count: 0, begun };
+        let agent = Arc::clone(agent);
+        let (begun, window, refusal) = (false, None, None);
+        let mut writer = Writer { edge: self, session, ctx, shape, agent, count: 0, begun, window, refusal };
         // Only events have one; others would pay for a timer that they never hear.
         let mut heartbeat = (writer.shape.form == Form::Events).then(heartbeat);
         let answer = loop {
@@ -111,13 +109,12 @@ impl Edge {
             };
             match written {
                 Ok(()) => {}
-                Err(None) if !writer.begun => return Err(gone()),
-                Err(error) => return Ok(Ok(writer.abandoned(error))),
+                Err(error) => return writer.given_up(error).map(Ok),
             }
         };
         while let Some(item) = items.ready() {
             if let Err(error) = writer.items(item, &mut items).await {
-                return Ok(Ok(writer.abandoned(error)));
+                return writer.given_up(error).map(Ok);
             }
         }
         if matches!(answer.outcome, Outcome::Stopping) && !writer.begun {
@@ -145,9 +142,17 @@ impl Writer<'_> {
             (self.ctx.queued, self.ctx.pid) = (started.queued, started.pid);
         }
         if !self.begun && first.octets {
-            let said: PieceMeta = serde_json::from_slice(&first.meta).unwrap_or_default();
-            let kind = said.content_type.unwrap_or_else(|| "application/octet-stream".to_owned());
-            self.begin(HeaderValue::from_str(&kind).ok()).await?;
+            let about = About::read(&first.meta);
+            match download::head(&about, &self.session.req_header().headers) {
+                Ok((head, window)) => {
+                    self.window = Some(window);
+                    self.open(head).await?;
+                }
+                Err(refusal) => {
+                    self.refusal = Some(refusal);
+                    return Err(None);
+                }
+            }
         }
         let mut taken = first.weight();
         let mut out = BytesMut::new();
@@ -161,7 +166,10 @@ impl Writer<'_> {
             whole = None;
             self.put(&mut out, &item);
         }
-        let bytes = whole.unwrap_or_else(|| out.freeze());
+        let mut bytes = whole.unwrap_or_else(|| out.freeze());
+        if let Some(window) = &mut self.window {
+            bytes = window.cut(bytes);
+        }
         self.piece(bytes).await?;
         behind.consumed(taken);
         Ok(())
@@ -177,19 +185,24 @@ impl Writer<'_> {
     }
 
     /// Writes the head, unless that is done.
-    async fn begin(&mut self, kind: Option<HeaderValue>) -> Written<()> {
+    async fn begin(&mut self) -> Written<()> {
         if self.begun {
             return Ok(());
         }
         let mut head = ResponseHeader::build_no_case(StatusCode::OK, Some(12))?;
-        let kind = kind.unwrap_or_else(|| HeaderValue::from_static(self.kind()));
-        head.insert_header(header::CONTENT_TYPE, kind)?;
+        head.insert_header(header::CONTENT_TYPE, HeaderValue::from_static(self.kind()))?;
         if self.shape.form != Form::Whole {
             head.insert_header(header::CACHE_CONTROL, HeaderValue::from_static("no-store"))?;
             // Proxies of the nginx kind would collect what comes slowly.
             head.insert_header("x-accel-buffering", HeaderValue::from_static("no"))?;
         }
+        self.open(head).await
+    }
+
+    /// Writes a head.
+    async fn open(&mut self, mut head: ResponseHeader) -> Written<()> {
         match self.session.req_header().version {
+            _ if head.headers.contains_key(header::CONTENT_LENGTH) => {}
             Version::HTTP_11 => {
                 head.insert_header(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"))?;
             }
@@ -199,7 +212,7 @@ impl Writer<'_> {
         }
         self.edge.common(&mut head, self.ctx)?;
         self.edge.expose(self.session, &mut head)?;
-        self.ctx.status = StatusCode::OK.as_u16();
+        self.ctx.status = head.status.as_u16();
         self.begun = true;
         self.session.as_downstream_mut().write_response_header(Box::new(head)).await
     }
@@ -214,13 +227,22 @@ impl Writer<'_> {
 
     /// Writes bytes of the body, behind the head.
     async fn piece(&mut self, mut bytes: Bytes) -> Result<(), Option<Box<Error>>> {
-        self.begin(None).await?;
+        self.begin().await?;
         self.ctx.bytes_out += bytes.len();
         while !bytes.is_empty() {
             let piece = bytes.split_to(bytes.len().min(PIECE));
             self.session.as_downstream_mut().write_response_body(piece, false).await?;
         }
         Ok(())
+    }
+
+    /// There was no going on.
+    fn given_up(mut self, error: Option<Box<Error>>) -> Result<Answered, Refusal> {
+        match self.refusal.take() {
+            Some(refusal) => Err(refusal),
+            None if error.is_none() && !self.begun => Err(gone()),
+            None => Ok(self.abandoned(error)),
+        }
     }
 
     /// The caller has left in the middle. What was written has no proper end: somebody may have closed only the half
@@ -264,6 +286,10 @@ impl Writer<'_> {
                 };
                 events::last(&mut out, "done", done.to_string().as_bytes());
             }
+            (Ok(_), Form::Whole) if self.window.is_some_and(|window| !window.is_complete()) => {
+                let text = "the agent has sent less than it said";
+                return Ok(Answered::Broken(Error::explain(ErrorType::InternalError, text)));
+            }
             (Ok(_), Form::Lines | Form::Whole) => {}
             (Err(refusal), form) => {
                 let problem = self.edge.describe(self.session, self.ctx, &refusal);
@@ -293,6 +319,6 @@ impl Writer<'_> {
 
     /// Whether a result is written as if nobody had asked for items: bytes are no event and no line.
     fn is_whole(&self, success: &Success) -> bool {
-        self.shape.form == Form::Whole || success.content_type != JSON
+        self.shape.form == Form::Whole || !success.is_json()
     }
 }

@@ -15,5 +15,6 @@ mod site;
 
 pub(crate) use answer::{Answer, Facts, decide, navigates};
 pub(crate) use file::File;
+pub(crate) use range::{Asked, parse as parse_range};
 pub(crate) use shelf::{Content, Shelf};
 pub(crate) use site::{Found, Site};

@@ -3,7 +3,7 @@
 
 /// What a `Range` asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Asked {
+pub(crate) enum Asked {
     /// All of it: no range, several, or one that cannot be read.
     Whole,
     /// These bytes, the last one included.
@@ -18,7 +18,7 @@ pub(super) enum Asked {
 }
 
 /// Reads the header of a request for a file of `size` bytes.
-pub(super) fn parse(header: &str, size: u64) -> Asked {
+pub(crate) fn parse(header: &str, size: u64) -> Asked {
     let Some((unit, set)) = header.split_once('=') else { return Asked::Whole };
     if !unit.trim().eq_ignore_ascii_case("bytes") || set.contains(',') {
         return Asked::Whole;

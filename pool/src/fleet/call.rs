@@ -9,6 +9,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use par_proto::frames::FLAG_FILES;
 use parking_lot::Mutex;
 use tokio::{sync::oneshot, time::timeout_at};
 
@@ -22,6 +23,7 @@ use super::{
     outcome::{Answer, Outcome},
     place::{Granted, Place},
     slots::{Acquired, Slot},
+    spool::Attached,
     ticket::CallTicket,
 };
 use crate::{
@@ -50,6 +52,8 @@ pub struct Call {
     pub depth: u8,
     /// The session that it belongs to, if its caller names one.
     pub session: Option<Claim>,
+    /// Files that came with it, in the generation's own place.
+    pub files: Option<Arc<Attached>>,
     /// Where items go, if they may come one by one.
     pub feed: Option<Feed>,
 }
@@ -131,7 +135,8 @@ impl Generation {
             export: call.export,
             meta: call.meta,
             payload: call.payload,
-            flags: call.feed.as_ref().map_or(0, Feed::flags),
+            flags: call.feed.as_ref().map_or(0, Feed::flags)
+                | if call.files.is_some() { FLAG_FILES } else { 0 },
         };
         let mut again = false;
         loop {
@@ -157,6 +162,7 @@ impl Generation {
                 lane,
                 wait: Mutex::default(),
                 in_turn: lane == Lane::Sync && self.threads == 1,
+                files: call.files.clone(),
                 feed: call.feed.clone(),
             };
             again = true;

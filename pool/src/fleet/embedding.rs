@@ -82,6 +82,7 @@ impl Call {
             principal: None,
             depth: 0,
             session: None,
+            files: None,
             feed: None,
         }
     }

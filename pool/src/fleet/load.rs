@@ -1,6 +1,6 @@
 //! What is asked for: a load, an upload, the sources of the start, what was there before a restart.
 
-use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, path::PathBuf, pin::Pin, sync::Arc, time::Duration};
 
 use futures_util::{StreamExt, stream};
 use par_proto::ids::PackageName;
@@ -29,8 +29,7 @@ impl Pool {
     /// # Errors
     /// [`LoadError`]; what was mounted before still is.
     pub async fn load(self: &Arc<Self>, source: &Source, options: LoadOptions) -> Result<Loaded, LoadError> {
-        // On the heap: what is behind it is nested so deep that programs of others would not compile.
-        Box::pin(self.bring(source, options, Cause::Load)).await
+        self.bring(source, options, Cause::Load).await
     }
 
     /// The same for a directory whose files have changed (`--dev`).
@@ -41,12 +40,14 @@ impl Pool {
         self.bring(source, LoadOptions::default(), Cause::Directory).await
     }
 
-    async fn bring(
-        self: &Arc<Self>,
+    /// No `async fn`: what is behind it is nested deeper than compilers look by default, and programs of others would
+    /// have to raise that for themselves.
+    fn bring<'a>(
+        self: &'a Arc<Self>,
         source: &Source,
         options: LoadOptions,
         cause: Cause,
-    ) -> Result<Loaded, LoadError> {
+    ) -> Pin<Box<dyn Future<Output = Result<Loaded, LoadError>> + Send + 'a>> {
         let order = {
             let mut book = self.book.lock();
             book.next_order += 1;
@@ -67,7 +68,7 @@ impl Pool {
             named: None,
             ticket: self.ticket(),
         };
-        self.roll_out(&wanted).await
+        Box::pin(async move { self.roll_out(&wanted).await })
     }
 
     /// Mounts a file that was received; the file is consumed.

@@ -39,7 +39,7 @@ use super::{
 };
 use crate::{
     package::{PackageSettings, PullError, Signature, Source, Step, Street},
-    process::{self, OutputSink, SandboxSettings, Shield, TemplateSettings, close_cages},
+    process::{self, OutputSink, Roots, SandboxSettings, Shield, TemplateSettings, close_cages},
 };
 
 /// What the pool needs to know; decided before it starts.
@@ -194,19 +194,14 @@ impl Pool {
         let worker = data_dir.join("worker");
         let (program, node) = (process::PYTHON.write(&worker)?, process::NODE.write(&worker)?);
         let nursery = settings.packages.loaders.nursery().map(std::path::Path::to_path_buf);
-        // What agents left there belongs to processes that are gone.
-        match std::fs::remove_dir_all(data_dir.join("tmp")) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
-            Ok(()) | Err(_) => {}
-        }
-        let temporary = make(data_dir.join("tmp"))?;
+        let roots = Roots::make(&data_dir)?;
         let code = [&program, &node].into_iter().filter_map(|file| file.ancestors().nth(2));
         let shared = code.map(std::path::Path::to_path_buf).chain(nursery.clone()).collect();
         let background = Handle::current();
         let metrics = PoolMetrics::register(registry).map_err(std::io::Error::other)?;
         let (state_file, state) = StateFile::open(data_dir.join("state.json"))?;
         let hidden = [data_dir.clone(), cache_dir];
-        let shield = Shield::new(settings.sandbox.clone(), &hidden, shared, temporary);
+        let shield = Shield::new(settings.sandbox.clone(), &hidden, shared, roots);
         let street = Street::new(settings.packages.clone(), Some(shield.for_installers()));
         let code = program.parent().map(std::path::Path::to_path_buf).unwrap_or_default();
         let street = street.map_err(std::io::Error::other)?.serving(code);

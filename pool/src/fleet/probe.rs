@@ -30,6 +30,7 @@ pub(crate) async fn probe(generation: &Arc<Generation>, timeout: Duration) -> Re
         tenant: None,
         principal: None,
         depth: 0,
+        files: None,
         feed: None,
         session: None,
     };

@@ -10,6 +10,7 @@ use super::{
     flow::Feed,
     generation::Generation,
     hold::Hold,
+    spool::Attached,
 };
 use crate::process::{Answering, Invoked, Item, Lane, Line, Overrun, Reply, Ticket};
 
@@ -25,6 +26,8 @@ pub(crate) struct CallTicket {
     /// While its handler waits for calls of its own.
     pub(crate) wait: Mutex<Weak<Wait>>,
     pub(crate) in_turn: bool,
+    /// Files that came with the call: its handler may read them whether or not anybody waits for it.
+    pub(crate) files: Option<Arc<Attached>>,
     /// Where items go, if the caller takes them one by one.
     pub(crate) feed: Option<Feed>,
 }
@@ -38,7 +41,7 @@ impl CallTicket {
 
 impl Ticket for CallTicket {
     fn end(self, reply: Reply) {
-        let Self { mut slot, answer, .. } = self;
+        let Self { mut slot, answer, files, .. } = self;
         match &reply {
             Reply::Done { micros, .. } | Reply::Failed { micros, .. } | Reply::Ended { micros, .. } => {
                 slot.observe(*micros);
@@ -47,6 +50,7 @@ impl Ticket for CallTicket {
         }
         // The slot first: the next call of this worker should not wait for the former's caller.
         drop(slot);
+        drop(files);
         // A caller that left wants no answer.
         drop(answer.send(reply));
     }

@@ -37,7 +37,7 @@ pub use nursery::nursery;
 pub use orphans::adopt_orphans;
 pub use primary::Primary;
 pub use reply::{CallFrame, Invoked, Item, Overrun, Reply, Ticket};
-pub use sandbox::{Bounds, SandboxError, SandboxLevel, SandboxMode, SandboxSettings, Shield};
+pub use sandbox::{Bounds, Roots, SandboxError, SandboxLevel, SandboxMode, SandboxSettings, Shield};
 pub use template::StartError;
 pub(crate) use template::{Template, TemplateSettings, kill_group};
 pub(crate) use worker::{Watch, Worker};

@@ -23,5 +23,5 @@ pub use level::SandboxLevel;
 pub(crate) use own::Own;
 pub use permissions::SandboxError;
 pub use settings::{SandboxMode, SandboxSettings};
-pub use shield::{Bounds, Shield};
+pub use shield::{Bounds, Roots, Shield};
 pub(crate) use shield::{Inner, Offspring};

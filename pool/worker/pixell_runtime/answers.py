@@ -8,17 +8,16 @@ from __future__ import annotations
 import inspect
 import json
 from collections.abc import AsyncIterator, Awaitable, Iterator
-from typing import Any, Callable, NamedTuple
+from typing import Any, Callable, NamedTuple, cast
 
 from pixell_runtime import failures
 from pixell_runtime.binding import InputRefused
+from pixell_runtime.file import OCTETS_TYPE, About, Outgoing, is_file, outgoing
 from pixell_runtime.frames import CANCELLED, ERROR, MAX_BODY, OCTETS, RESULT
 from pixell_runtime.places import locate
 from pixell_runtime.results import encode, type_name
-from pixell_runtime.streams import ItemRefused, Sink, StreamCancelled, drain, drain_async
+from pixell_runtime.streams import ItemRefused, Sink, StreamCancelled, drain, drain_async, stepwise
 from pixell_runtime.told import Told
-
-_OCTETS_TYPE = "application/octet-stream"
 
 
 class Answer(NamedTuple):
@@ -27,7 +26,8 @@ class Answer(NamedTuple):
     kind: int
     flags: int
     payload: bytes
-    content_type: str | None = None
+    #: What is said of bytes.
+    about: About | None = None
 
 
 CANCELLED_ANSWER = Answer(CANCELLED, 0, b"")
@@ -52,13 +52,17 @@ def read_input(payload: bytes) -> Any:
         raise InputRefused(f"the input is not JSON: {error}") from error
 
 
-def returned(value: Any, sink: Callable[[], Sink]) -> Answer:
-    """The answer for what a handler returned. `sink` is where the items of a generator go."""
+def returned(value: Any, sink: Callable[[About | None], Sink]) -> Answer:
+    """The answer for what a handler returned. `sink` is where the items of a generator go, or the pieces of a
+    file."""
     kind = type(value)
     if kind is bytes or isinstance(value, (bytes, bytearray, memoryview)):
-        return _limit(Answer(RESULT, OCTETS, bytes(value), _OCTETS_TYPE))
+        return _limit(Answer(RESULT, OCTETS, bytes(value), {"content_type": OCTETS_TYPE}))
     if inspect.isgenerator(value) or isinstance(value, Told):
-        return exhausted(sink(), value)
+        return exhausted(sink(None), value)
+    if is_file(value):
+        file = outgoing(value)
+        return _small(file) or exhausted(sink(file.about), cast("Iterator[bytes]", file.pieces))
     try:
         body = "".join(encode(value, 0)).encode()
     except Exception as error:
@@ -92,6 +96,24 @@ async def exhausted_async(
     return Answer(*sink.ending())
 
 
+async def sent(
+    file: Outgoing, sink: Callable[[About | None], Sink], pace: Callable[[Sink], Awaitable[None]]
+) -> Answer:
+    """The answer for a file whose bytes may come asynchronously."""
+    small = _small(file)
+    if small is not None:
+        return small
+    pieces = file.pieces
+    if isinstance(pieces, Iterator):
+        pieces = stepwise(pieces)
+    return await exhausted_async(sink(file.about), pieces, pace)
+
+
+def _small(file: Outgoing) -> Answer | None:
+    """What is here already needs no pieces."""
+    return None if file.whole is None else _limit(Answer(RESULT, OCTETS, file.whole, file.about))
+
+
 def refused(cause: type, place: str, message: str) -> Answer:
     """The answer for a result that cannot be JSON."""
     said = failures.payload("result", type_name(cause), message, place=failures.clip(place, 1024))
@@ -106,13 +128,11 @@ def raised(error: BaseException) -> Answer:
     return Answer(ERROR, 0, failures.of_agent(error))
 
 
-def metadata(usage: dict[str, dict[str, Any]], content_type: str | None) -> bytes:
+def metadata(usage: dict[str, dict[str, Any]], about: About | None) -> bytes:
     """The metadata of an answer."""
-    said: dict[str, Any] = {}
+    said: dict[str, Any] = {} if about is None else dict(about)
     if usage:
         said["usage"] = list(usage.values())
-    if content_type is not None:
-        said["content_type"] = content_type
     return json.dumps(said, separators=(",", ":")).encode() if said else b""
 
 

@@ -10,11 +10,12 @@ import inspect
 from time import monotonic_ns
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from pixell_runtime import answers, streams
+from pixell_runtime import answers, files, streams
 from pixell_runtime.channel import Channel
 from pixell_runtime.context import SLOT
 from pixell_runtime.credit import Credit
-from pixell_runtime.frames import MAX_BODY, MAX_MICROSECONDS, RESULT, Frame, FrameError
+from pixell_runtime.file import About, is_async, outgoing
+from pixell_runtime.frames import FILES, MAX_BODY, MAX_MICROSECONDS, RESULT, Frame, FrameError
 from pixell_runtime.handlers import Handler
 from pixell_runtime.leaving import leave, leave_by
 from pixell_runtime.results import encode
@@ -63,7 +64,7 @@ class Blocking:
                 frame = take()
             except IndexError:
                 continue  # incomplete, or the monitor has given it back
-            _, _, call, index, limit, _, payload, received = frame
+            _, flags, call, index, limit, meta, payload, received = frame
             if index >= len(invokes):
                 channel.broken(FrameError(f"there is no export {index}"))
             if oldest and slow[index]:
@@ -83,6 +84,8 @@ class Blocking:
                         value = answers.read_input(payload)
                 except (StopIteration, ValueError, RecursionError):
                     value = answers.read_input(payload)
+                if flags & FILES:
+                    value = files.received(value, meta)
                 result = invokes[index](value)
             except SystemExit as error:
                 leave_by(channel, error)
@@ -165,16 +168,19 @@ class Blocking:
         def cancelled() -> bool:
             return SLOT.cancelled == call
 
-        def sink() -> streams.Sink:
+        def sink(about: About | None) -> streams.Sink:
             credit = Credit()
             SLOT.credit = (call, credit)
-            return streams.sink(frame, self._channel, credit, cancelled)
+            return streams.sink(frame, self._channel, credit, cancelled, about)
 
         if inspect.isawaitable(result):
             result = self.wait_for(result)
         if inspect.isasyncgen(result):
             # Nothing else runs on this loop, so it may be blocked.
-            answer: answers.Answer = self.wait_for(answers.exhausted_async(sink(), result, _at_once))
+            answer: answers.Answer = self.wait_for(answers.exhausted_async(sink(None), result, _at_once))
+            return answer
+        if is_async(result):
+            answer = self.wait_for(answers.sent(outgoing(result), sink, _at_once))
             return answer
         return answers.returned(result, sink)
 
@@ -193,8 +199,8 @@ class Blocking:
 
     def _end(self, frame: Frame, answer: answers.Answer, took: int) -> None:
         meta = b""
-        if SLOT.usage or answer.content_type is not None:
-            meta = answers.metadata(SLOT.usage, answer.content_type)
+        if SLOT.usage or answer.about is not None:
+            meta = answers.metadata(SLOT.usage, answer.about)
             SLOT.usage.clear()
         microseconds = min(took // 1000, MAX_MICROSECONDS)
         self._channel.add(answer.kind, answer.flags, frame[2], microseconds, meta, answer.payload)

@@ -65,9 +65,11 @@ CONSUMED = int(Kind.CONSUMED)
 RETURNED = int(Kind.RETURNED)
 CANCELLED = int(Kind.CANCELLED)
 
-#: Flags of CALL: items may be sent one by one, those that are JSON and those that are bytes.
+#: Flags of CALL: items may be sent one by one, those that are JSON, and those that are bytes and files.
 STREAM = 1
 PIECES = 2
+#: Members of the input are files, as the metadata says.
+FILES = 4
 
 #: Flags of RESULT: the payload is bytes, not JSON; the payload is the array of a generator's items.
 OCTETS = 1

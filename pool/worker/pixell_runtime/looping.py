@@ -17,11 +17,12 @@ from collections.abc import Coroutine
 from time import monotonic_ns
 from typing import Any, Callable, NoReturn
 
-from pixell_runtime import answers, streams
+from pixell_runtime import answers, files, streams
 from pixell_runtime.channel import Channel
 from pixell_runtime.context import CALL, Call
 from pixell_runtime.credit import Credit
-from pixell_runtime.frames import MAX_MICROSECONDS, FrameError
+from pixell_runtime.file import About, is_async, is_file, outgoing
+from pixell_runtime.frames import FILES, MAX_MICROSECONDS, FrameError
 from pixell_runtime.handlers import Handler
 from pixell_runtime.leaving import leave, leave_by
 from pixell_runtime.threads import Threads
@@ -256,8 +257,11 @@ class Looping:
         if inspect.isgenerator(result):
             result = streams.stepwise(result)
         if inspect.isasyncgen(result):
-            return await answers.exhausted_async(self._sink(call), result, self._pacer(call))
-        return answers.returned(result, lambda: self._sink(call))
+            return await answers.exhausted_async(self._sink(call, None), result, self._pacer(call))
+        if is_file(result):
+            sink = functools.partial(self._sink, call)
+            return await answers.sent(outgoing(result), sink, self._pacer(call))
+        return answers.returned(result, functools.partial(self._sink, call))
 
     def _pacer(self, call: Call) -> Callable[[streams.Sink], Coroutine[Any, Any, None]]:
         count = 0
@@ -279,9 +283,9 @@ class Looping:
 
         return pace
 
-    def _sink(self, call: Call) -> streams.Sink:
+    def _sink(self, call: Call, about: About | None) -> streams.Sink:
         call.credit = Credit()
-        return streams.sink(call.frame, self._channel, call.credit, lambda: call.cancelled)
+        return streams.sink(call.frame, self._channel, call.credit, lambda: call.cancelled, about)
 
     # On the threads
 
@@ -293,10 +297,10 @@ class Looping:
         else:
             try:
                 result = _invoke(self._handlers[call.frame[3]], call)
-                if inspect.isawaitable(result) or inspect.isasyncgen(result):
+                if inspect.isawaitable(result) or inspect.isasyncgen(result) or is_async(result):
                     self._loop.call_soon_threadsafe(self._adopt, call, result)
                     return
-                answer = answers.returned(result, lambda: self._sink(call))
+                answer = answers.returned(result, functools.partial(self._sink, call))
             except SystemExit as error:
                 leave_by(self._channel, error)
             except BaseException as error:
@@ -323,8 +327,8 @@ class Looping:
         took = (monotonic_ns() - call.begun) // 1000
         ident = call.frame[2]
         meta = b""
-        if call.usage or answer.content_type is not None:
-            meta = answers.metadata(call.usage, answer.content_type)
+        if call.usage or answer.about is not None:
+            meta = answers.metadata(call.usage, answer.about)
         self._channel.add(answer.kind, answer.flags, ident, min(took, MAX_MICROSECONDS), meta, answer.payload)
         self._active.pop(ident, None)
         if call.timer is not None:
@@ -337,7 +341,10 @@ def _grant(call: Call) -> None:
 
 
 def _invoke(handler: Handler, call: Call) -> Any:
-    return handler.invoke(_input_of(call))
+    value = _input_of(call)
+    if call.frame[1] & FILES:
+        value = files.received(value, call.frame[5])
+    return handler.invoke(value)
 
 
 def _input_of(call: Call) -> Any:

@@ -10,6 +10,7 @@ Enters: a Python value. Leaves: JSON text, by an encoder that is built once. Bey
 | timedelta | seconds, as a number |
 | UUID, Decimal | text |
 | sets, deques | arrays; sets sorted if they can be |
+| received files | their name, content type and size |
 | numpy scalars and arrays, pandas series | numbers and arrays |
 | pandas data frames | an array of rows |
 
@@ -28,6 +29,8 @@ import sys
 from collections import deque
 from collections.abc import Iterable, Mapping
 from typing import Any, Callable
+
+from pixell_runtime.files import ReceivedFile
 
 Converter = Callable[[Any], Any]
 
@@ -67,6 +70,8 @@ def _choose(value: Any, kind: type) -> Converter:
     if dataclasses.is_dataclass(kind):
         names = tuple(field.name for field in dataclasses.fields(kind))
         return lambda one: {name: getattr(one, name) for name in names}
+    if isinstance(value, ReceivedFile):
+        return lambda one: one.facts
     if isinstance(value, enum.Enum):
         return lambda one: one.value
     if isinstance(value, (datetime.datetime, datetime.date, datetime.time)):

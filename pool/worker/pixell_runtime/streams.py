@@ -6,11 +6,13 @@ array, if the caller takes a result only as a whole (`Collected`).
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator, Awaitable, Iterator
-from typing import Any, Callable, Protocol
+from typing import Any, Callable, Optional, Protocol
 
 from pixell_runtime.channel import Channel
 from pixell_runtime.credit import Credit
+from pixell_runtime.file import About
 from pixell_runtime.frames import END, ITEM, LIST, MAX_BODY, OCTETS, PIECES, RESULT, STREAM, Frame
 from pixell_runtime.places import locate
 from pixell_runtime.results import encode
@@ -30,8 +32,8 @@ class StreamCancelled(Exception):
     """The caller has left."""
 
 
-#: Kind, flags and payload of the frame that ends a call.
-Ending = tuple[int, int, bytes]
+#: Kind, flags and payload of the frame that ends a call, and what is said of bytes.
+Ending = tuple[int, int, bytes, Optional[About]]
 
 
 class Sink(Protocol):
@@ -54,6 +56,13 @@ class Sink(Protocol):
 
 def _is_octets(item: Any) -> bool:
     return isinstance(item, (bytes, bytearray, memoryview))
+
+
+def _octets(item: Any, number: int) -> bytes:
+    if not _is_octets(item):
+        message = f"{type(item).__name__} among items that are bytes"
+        raise ItemRefused(f"/{number}", message, TypeError)
+    return bytes(item)
 
 
 def _json(item: Any, number: int) -> bytes:
@@ -91,20 +100,59 @@ class Collected:
 
     def ending(self) -> Ending:
         """All of them as a JSON array."""
-        return RESULT, LIST, b"[" + b",".join(self._items) + b"]"
+        return RESULT, LIST, b"[" + b",".join(self._items) + b"]", None
+
+
+class Gathered:
+    """Keeps the pieces of a file, for a caller that takes a result only as a whole."""
+
+    __slots__ = ("_about", "_cancelled", "_pieces", "_size")
+
+    spent = False
+    sends = False
+
+    def __init__(self, about: About, cancelled: Callable[[], bool]) -> None:
+        self._about = about
+        self._pieces: list[bytes] = []
+        self._size = 0
+        self._cancelled = cancelled
+
+    def push(self, item: Any) -> None:
+        """Keeps."""
+        if self._cancelled():
+            raise StreamCancelled
+        piece = _octets(item, len(self._pieces))
+        self._size += len(piece)
+        size = max(self._size, self._about.get("length", 0))
+        if size > MAX_BODY:
+            message = f"the file has more than the {MAX_BODY} bytes that fit into one answer"
+            raise ItemRefused("", message, ValueError)
+        self._pieces.append(piece)
+
+    def ending(self) -> Ending:
+        """All of it."""
+        return RESULT, OCTETS, b"".join(self._pieces), self._about
 
 
 class Sent:
     """Sends the items. `push` blocks while there is no credit: who may not be blocked looks at `spent` before."""
 
-    __slots__ = ("_call", "_cancelled", "_channel", "_count", "_credit", "_octets")
+    __slots__ = ("_about", "_call", "_cancelled", "_channel", "_count", "_credit", "_octets")
 
     sends = True
 
     def __init__(
-        self, channel: Channel, call: int, credit: Credit, cancelled: Callable[[], bool], *, octets: bool
+        self,
+        channel: Channel,
+        call: int,
+        credit: Credit,
+        cancelled: Callable[[], bool],
+        *,
+        octets: bool,
+        about: About | None = None,
     ) -> None:
-        """`octets`: the items are bytes."""
+        """`octets`: the items are bytes; `about`: what is said of them."""
+        self._about = b"" if about is None else json.dumps(about, separators=(",", ":")).encode()
         self._channel = channel
         self._call = call
         self._credit = credit
@@ -120,10 +168,7 @@ class Sent:
     def push(self, item: Any) -> None:
         """Encodes and sends."""
         if self._octets:
-            if not _is_octets(item):
-                message = f"{type(item).__name__} behind items that are bytes"
-                raise ItemRefused(f"/{self._count}", message, TypeError)
-            body, flags = bytes(item), OCTETS
+            body, flags = _octets(item, self._count), OCTETS
         else:
             body, flags = _json(item, self._count), 0
         if len(body) > MAX_BODY:
@@ -131,13 +176,14 @@ class Sent:
             raise ItemRefused(f"/{self._count}", message, ValueError)
         if self._cancelled() or not self._credit.take(len(body)):
             raise StreamCancelled
-        self._channel.add(ITEM, flags, self._call, self._count & 0xFFFFFFFF, b"", body)
+        self._channel.add(ITEM, flags, self._call, self._count & 0xFFFFFFFF, self._about, body)
+        self._about = b""
         self._channel.flush()
         self._count += 1
 
     def ending(self) -> Ending:
         """Nothing more."""
-        return END, 0, b""
+        return END, 0, b"", None
 
 
 class Either:
@@ -171,9 +217,15 @@ class Either:
         return (self._sink or self._keep()).ending()
 
 
-def sink(frame: Frame, channel: Channel, credit: Credit, cancelled: Callable[[], bool]) -> Sink:
-    """Where the items of a call go, as its frame says."""
+def sink(
+    frame: Frame, channel: Channel, credit: Credit, cancelled: Callable[[], bool], about: About | None
+) -> Sink:
+    """Where the items of a call go, as its frame says. `about`: they are the pieces of a file."""
     flags, call = frame[1], frame[2]
+    if about is not None:
+        if flags & PIECES:
+            return Sent(channel, call, credit, cancelled, octets=True, about=about)
+        return Gathered(about, cancelled)
     if flags & STREAM:
         return Sent(channel, call, credit, cancelled, octets=False)
     if flags & PIECES:

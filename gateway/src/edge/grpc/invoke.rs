@@ -105,7 +105,7 @@ impl Edge {
         let (permit, _guest, tenant) = self.admit_guest(session, ctx, target).await?;
         let call = Call {
             export: number,
-            meta: meta(session, ctx, (&target.id(), mount), &permit),
+            meta: meta(session, ctx, (&target.id(), mount), &permit, None)?,
             payload: action.parameters,
             request_id: Arc::clone(&ctx.request_id),
             deadline,
@@ -113,6 +113,7 @@ impl Edge {
             principal: permit.principal(),
             depth: 0,
             session: None,
+            files: None,
             feed: None,
         };
         let answer = tokio::select! {
@@ -139,8 +140,15 @@ impl Edge {
         let tenant = self.enter(session, ctx, &agent.id).await?;
         let wrapping = Wrapping::default();
         let shape = Shape { form: Form::Whole, envelope: Some(&wrapping) };
-        let run =
-            Run { input: action.parameters, wrapping: &wrapping, permit: &permit, tenant, deadline, shape };
+        let run = Run {
+            input: action.parameters,
+            files: None,
+            wrapping: &wrapping,
+            permit: &permit,
+            tenant,
+            deadline,
+            shape,
+        };
         match self.run(session, ctx, agent, run).await?.0 {
             Answered::Whole(success) => Ok(success),
             // Nothing was asked for item by item.
@@ -245,7 +253,7 @@ fn plain(json: &str) -> String {
 
 /// A result as `ActionResult` has it: a text is itself, other JSON is JSON, and bytes that are no text are base64.
 fn written(success: &Success) -> String {
-    if success.content_type == JSON {
+    if success.is_json() {
         return plain(&String::from_utf8_lossy(&success.body));
     }
     match std::str::from_utf8(&success.body) {
@@ -272,8 +280,12 @@ mod tests {
             ("text/plain", "ä".as_bytes(), "ä"),
             ("application/octet-stream", &[0xff, 0], "/wA="),
         ] {
-            let success =
-                Success { content_type: Cow::Borrowed(kind), body: Bytes::from_static(body), usage: None };
+            let success = Success {
+                content_type: Cow::Borrowed(kind),
+                body: Bytes::from_static(body),
+                about: None,
+                usage: None,
+            };
             assert_eq!(written(&success), wanted, "{kind} {body:?}");
         }
     }

@@ -13,6 +13,8 @@ pub(super) enum Access {
     Run,
     /// Read.
     Read,
+    /// Read files whose names one knows; no listing.
+    Known,
     /// Read, write and control a device.
     Device,
     /// Make, read, write and remove files whose names one knows; no listing.

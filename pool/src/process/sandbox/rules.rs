@@ -30,6 +30,7 @@ fn rights(access: Access) -> BitFlags<AccessFs> {
     match access {
         Access::Run => AccessFs::Execute | AccessFs::ReadFile | AccessFs::ReadDir,
         Access::Read => AccessFs::ReadFile | AccessFs::ReadDir,
+        Access::Known => AccessFs::ReadFile.into(),
         Access::Device => {
             AccessFs::ReadFile
                 | AccessFs::ReadDir

@@ -32,6 +32,34 @@ const INSTALLER_SETTINGS: [&str; 4] = ["/etc/pip.conf", "/etc/uv", "/etc/xdg", "
 /// Makes resolvers use TCP, which is all that a package with listed ports can speak.
 const NAMES_OVER_TCP: [(&str, &str); 2] = [("RES_OPTIONS", "use-vc"), ("GRPC_DNS_RESOLVER", "native")];
 
+/// Where directories of packages are made, one for each.
+#[derive(Debug, Clone)]
+pub struct Roots {
+    /// Of their temporary files.
+    pub temporary: PathBuf,
+    /// Of the files that come with their calls.
+    pub uploads: PathBuf,
+}
+
+impl Roots {
+    /// Makes both, empty, below a data directory: what was left there belongs to processes and calls that are gone.
+    ///
+    /// # Errors
+    /// What the file system says.
+    pub fn make(data_dir: &Path) -> io::Result<Self> {
+        let empty = |name| {
+            let path = data_dir.join(name);
+            match fs::remove_dir_all(&path) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                Ok(()) | Err(_) => {}
+            }
+            fs::create_dir_all(&path)?;
+            path.canonicalize()
+        };
+        Ok(Self { temporary: empty("tmp")?, uploads: empty("uploads")? })
+    }
+}
+
 /// Confines processes of packages.
 #[derive(Debug, Clone)]
 pub struct Shield {
@@ -40,8 +68,7 @@ pub struct Shield {
     hidden: Vec<PathBuf>,
     /// Readable all the same: the worker's own code.
     shared: Vec<PathBuf>,
-    /// Each package's own temporary directory is made below this one.
-    temporary: PathBuf,
+    roots: Roots,
 }
 
 /// What one package is let do on this host.
@@ -107,18 +134,13 @@ impl Bounds {
 }
 
 impl Shield {
-    /// `hidden`: the runtime's own directories; `shared`: what of them all agents may read; `temporary`:
-    /// where theirs are made. All of them exist.
-    pub fn new(
-        settings: SandboxSettings,
-        hidden: &[PathBuf],
-        shared: Vec<PathBuf>,
-        temporary: PathBuf,
-    ) -> Self {
+    /// `hidden`: the runtime's own directories; `shared`: what of them all agents may read; `roots`: where theirs
+    /// are made. All of them exist.
+    pub fn new(settings: SandboxSettings, hidden: &[PathBuf], shared: Vec<PathBuf>, roots: Roots) -> Self {
         // What is not there yet is hidden under the name that it would have.
         let real = |path: &PathBuf| path.canonicalize().unwrap_or_else(|_| path.clone());
         let hidden = hidden.iter().chain(&settings.hidden).map(real).chain(paths::secrets()).collect();
-        Self { settings, hidden, shared, temporary }
+        Self { settings, hidden, shared, roots }
     }
 
     /// What the operator decided.
@@ -144,11 +166,14 @@ impl Shield {
         }
     }
 
-    /// What a package is let do; makes its temporary directory.
+    /// What a package is let do; makes its directories.
     pub fn bounds(&self, installed: &Installed) -> Result<Bounds, SandboxError> {
-        // Names and digests are checked text: nothing of them can leave the directory.
-        let name = format!("{}-{:.12}", installed.package.id, installed.digest.to_string());
-        self.bounds_of(&installed.package.permissions, &installed.root, &installed.readable, &name)
+        self.bounds_of(&installed.package.permissions, &installed.root, &installed.readable, &name(installed))
+    }
+
+    /// Where files that come with calls of a package are kept: it may read those whose names it is told.
+    pub(crate) fn uploads(&self, installed: &Installed) -> PathBuf {
+        self.roots.uploads.join(name(installed))
     }
 
     fn bounds_of(
@@ -158,11 +183,13 @@ impl Shield {
         readable: &[PathBuf],
         name: &str,
     ) -> Result<Bounds, SandboxError> {
-        let temporary = self.temporary.join(name);
+        let (temporary, uploads) = (self.roots.temporary.join(name), self.roots.uploads.join(name));
         fs::create_dir_all(&temporary)?;
+        fs::create_dir_all(&uploads)?;
         let places = Places { root, temporary: &temporary, hidden: &self.hidden };
         let mut grants = self.readable(readable);
         grants.extend(permissions::paths(permissions, &places)?);
+        grants.push(Grant::new(uploads, Access::Known));
         Ok(Bounds {
             grants,
             network: permissions::network(permissions),
@@ -290,6 +317,11 @@ impl Shield {
         grants.push(own);
         rules::rules(&grants, &bounds.network).map(Some)
     }
+}
+
+/// A package's name among directories. Names and digests are checked text: nothing of them leads out of it.
+fn name(installed: &Installed) -> String {
+    format!("{}-{:.12}", installed.package.id, installed.digest.to_string())
 }
 
 #[cfg(test)]

@@ -16,11 +16,12 @@ fn host(mode: SandboxMode) -> Host {
         fs::create_dir_all(&path).unwrap();
         path
     };
-    let (data, temporary) = (place("data"), place("data/tmp"));
+    let data = place("data");
+    let roots = Roots { temporary: place("data/tmp"), uploads: place("data/uploads") };
     fs::write(data.join("token"), "secret").unwrap();
     fs::write(place("package").join("code"), "code").unwrap();
     let settings = SandboxSettings { mode, file_bytes: 1 << 20, ..SandboxSettings::default() };
-    Host { shield: Shield::new(settings, &[data], vec![], temporary), top }
+    Host { shield: Shield::new(settings, &[data], vec![], roots), top }
 }
 
 impl Host {

@@ -26,14 +26,14 @@ const OCTETS: &str = "application/octet-stream";
 #[derive(Debug, Default, Clone, PartialEq, Eq, Deserialize)]
 pub(crate) struct About {
     #[serde(default)]
-    content_type: Option<String>,
+    pub(super) content_type: Option<String>,
     /// How many there are, if that is known before the last one.
     #[serde(default)]
     pub(super) length: Option<u64>,
     #[serde(default)]
-    name: Option<String>,
+    pub(super) name: Option<String>,
     #[serde(default)]
-    disposition: Option<String>,
+    pub(super) disposition: Option<String>,
 }
 
 /// Which of the bytes are sent.
@@ -182,7 +182,7 @@ mod tests {
     #[test]
     fn names_reach_old_and_new_clients_and_nothing_but_a_name() {
         for (json, wanted) in [
-            (r#"{}"#, None),
+            ("{}", None),
             (r#"{"name":"a b.pdf"}"#, Some(r#"attachment; filename="a b.pdf""#)),
             (r#"{"disposition":"inline"}"#, Some("inline")),
             (r#"{"name":"a","disposition":"inline"}"#, Some(r#"inline; filename="a""#)),

@@ -155,15 +155,6 @@ pub(super) fn peer(session: &Session) -> Option<IpAddr> {
     session.client_addr()?.as_inet().map(std::net::SocketAddr::ip)
 }
 
-/// What the management side says is for whoever asked: no cache keeps it, and no browser takes it for a page.
-pub(super) fn protect(response: &mut ResponseHeader) -> Result<()> {
-    response.insert_header("x-content-type-options", HeaderValue::from_static("nosniff"))?;
-    if !response.headers.contains_key(http::header::CACHE_CONTROL) {
-        response.insert_header(http::header::CACHE_CONTROL, HeaderValue::from_static("no-store"))?;
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

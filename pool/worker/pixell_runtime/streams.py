@@ -174,7 +174,7 @@ class Sent:
         if len(body) > MAX_BODY:
             message = f"the item has {len(body)} bytes, more than {MAX_BODY}"
             raise ItemRefused(f"/{self._count}", message, ValueError)
-        if self._cancelled() or not self._credit.take(len(body)):
+        if self._cancelled() or not self._credit.take(len(self._about) + len(body)):
             raise StreamCancelled
         self._channel.add(ITEM, flags, self._call, self._count & 0xFFFFFFFF, self._about, body)
         self._about = b""

@@ -39,7 +39,7 @@ async fn a_file_has_its_type_its_length_and_its_name() {
         "inline; filename=\"gr__e.png\"; filename*=UTF-8''gr%C3%B6%C3%9Fe.png"
     );
     let raw = given(&par, &json!({"kind": "raw", "size": 10}), &[]).await;
-    assert_eq!((raw.header("content-type"), raw.body), ("application/octet-stream", content(10)));
+    assert_eq!((raw.header("content-type"), raw.body.clone()), ("application/octet-stream", content(10)));
 }
 
 #[tokio::test]

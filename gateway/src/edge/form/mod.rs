@@ -217,7 +217,7 @@ impl Reader<'_> {
         let sent = part.file_name().unwrap_or_default();
         let is_unnamed = sent.is_empty();
         let name = name::file(sent).map_err(|text| refused(Code::BadRequest, text))?;
-        let content_type = part.content_type().map(|kind| kind.as_ref());
+        let content_type = part.content_type().map(AsRef::as_ref);
         let content_type = content_type.filter(|kind| kind.len() <= TYPE).unwrap_or(OCTETS).to_owned();
         let file: Arc<str> = name::on_disk(self.files, &name).into();
         let limit = self.limits.forms.file_bytes;
@@ -254,6 +254,7 @@ fn refused(code: Code, text: String) -> Refusal {
     Refusal::new(code, text).closing()
 }
 
+#[expect(clippy::wildcard_enum_match_arm, reason = "the crate may name more; all of them are the client's")]
 fn unreadable(error: multer::Error) -> Refusal {
     let text = match error {
         multer::Error::StreamReadFailed(cause) => match cause.downcast::<Stopped>() {

@@ -17,7 +17,7 @@ use super::{
         accept::Form,
         ctx::Ctx,
         envelope::Wrapping,
-        invoke::{JSON, Run, Success, gone, left, meta, outcome},
+        invoke::{Run, Success, gone, left, meta, outcome},
         refusal::Refusal,
         respond::text,
         stream::{Answered, Shape},
@@ -268,7 +268,7 @@ mod tests {
 
     use bytes::Bytes;
 
-    use super::*;
+    use super::{super::super::invoke::JSON, *};
 
     #[test]
     fn results_are_json_but_for_texts_and_bytes() {

@@ -271,8 +271,7 @@ impl ProxyHttp for Edge {
         }
     }
 
-    /// What is proxied has no end by the clock: a package may be large. It has a floor instead. What goes to an
-    /// application has none: it may be a conversation.
+    /// What is proxied has a floor and no end: a package may be large. What goes to an application has neither.
     async fn request_body_filter(
         &self,
         _session: &mut Session,

@@ -18,6 +18,9 @@ export function isGenerator(value) {
   return value !== null && typeof value === "object" && (made(Symbol.iterator) || made(Symbol.asyncIterator));
 }
 
+/** What an item takes besides its bytes. */
+const ITEM_WEIGHT = 64;
+
 /** How much a stream may send. */
 export class Credit {
   #left = FIRST_CREDIT;
@@ -41,7 +44,7 @@ export class Credit {
   }
 
   take(amount) {
-    this.#left -= amount;
+    this.#left -= amount + ITEM_WEIGHT;
   }
 
   /** Until there is more, or nobody to send it to. */

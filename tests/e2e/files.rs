@@ -135,9 +135,10 @@ fn package(name: &str) -> Package {
 
 /// A runtime in production, with `keeper` and `other`, and settings.
 fn host(folder: &Path, settings: &[(&str, &str)]) -> ParBuilder {
-    let builder = ["keeper", "other"]
-        .iter()
-        .fold(par().production(), |builder, name| builder.source(package(name).apkg(folder)));
+    let builder =
+        ["keeper", "other"].iter().fold(par().production().allow("agent_conflict"), |builder, name| {
+            builder.source(package(name).apkg(folder))
+        });
     settings.iter().fold(builder, |builder, (key, value)| builder.setting(key, *value))
 }
 

@@ -139,8 +139,8 @@ CALL = """
 import socket, sys
 with socket.socket(socket.AF_UNIX) as connection:
     connection.connect(sys.argv[1])
-    connection.sendall(b"GET /runtime/packages HTTP/1.1\\r\\nHost: localhost\\r\\nConnection: close\\r\\n\\r\\n")
     try:
+        connection.sendall(b"GET /runtime/packages HTTP/1.1\\r\\nHost: localhost\\r\\nConnection: close\\r\\n\\r\\n")
         print(len(connection.recv(100)))
     except ConnectionError:
         print(0)

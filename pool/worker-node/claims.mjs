@@ -11,6 +11,9 @@ const STARTED = 2;
 /** Cells, one for each call that is outstanding. `par` sends far fewer at a time: a window of one export's calls. */
 export const CELLS = 65_536;
 
+/** Stamps of a cell before they begin anew, and what masks them: with its state one fits 32 bits. */
+const STAMPS = 0x0fffffff;
+
 /** How long a thread sleeps that waits for another one's write, or for room in a socket, in milliseconds. */
 const NAP = 0.1;
 
@@ -25,34 +28,48 @@ export class Claims {
     this.#writing = new Int32Array(memory, CELLS * Int32Array.BYTES_PER_ELEMENT, 2);
   }
 
-  /** A call has come. */
+  /** A call has come and gets this cell: the claim to it, by which both threads know it. A cell that had another call
+   * before has another stamp, so that nobody who still holds the old claim takes the new call for his. */
   take(cell) {
-    Atomics.store(this.#cells, cell, WAITING);
+    const stamp = ((Atomics.load(this.#cells, cell) >> 2) + 1) & STAMPS;
+    Atomics.store(this.#cells, cell, (stamp << 2) | WAITING);
+    return stamp * CELLS + cell;
+  }
+
+  /** The cell of a claim. */
+  cell(claim) {
+    return claim % CELLS;
   }
 
   /** Whether the main thread may start it. */
-  start(cell) {
-    return Atomics.compareExchange(this.#cells, cell, WAITING, STARTED) === WAITING;
+  start(claim) {
+    return this.#change(claim, WAITING, STARTED);
   }
 
   /** Whether the wire's thread may end it, because it has not started and now never will. */
-  takeBack(cell) {
-    return Atomics.compareExchange(this.#cells, cell, WAITING, CLOSED) === WAITING;
+  takeBack(claim) {
+    return this.#change(claim, WAITING, CLOSED);
   }
 
   /** It has ended. */
-  end(cell) {
-    Atomics.store(this.#cells, cell, CLOSED);
+  end(claim) {
+    this.#change(claim, STARTED, CLOSED);
   }
 
   /** Whether it runs. */
-  runs(cell) {
-    return Atomics.load(this.#cells, cell) === STARTED;
+  runs(claim) {
+    return Atomics.load(this.#cells, this.cell(claim)) === stamped(claim, STARTED);
   }
 
   /** Whether it has not ended, in whatever way. */
-  isOpen(cell) {
-    return Atomics.load(this.#cells, cell) !== CLOSED;
+  isOpen(claim) {
+    const now = Atomics.load(this.#cells, this.cell(claim));
+    return now === stamped(claim, WAITING) || now === stamped(claim, STARTED);
+  }
+
+  #change(claim, from, to) {
+    const before = stamped(claim, from);
+    return Atomics.compareExchange(this.#cells, this.cell(claim), before, stamped(claim, to)) === before;
   }
 
   /** Runs `write` while nobody else writes to the main socket: frames of two threads must not mix. */
@@ -70,4 +87,9 @@ export class Claims {
   nap() {
     Atomics.wait(this.#writing, 1, 0, NAP);
   }
+}
+
+/** What stands in the cell of a claim that is in this state. */
+function stamped(claim, state) {
+  return (Math.floor(claim / CELLS) << 2) | state;
 }

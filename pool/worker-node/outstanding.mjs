@@ -23,13 +23,13 @@ export class Outstanding {
     return this.#calls.size;
   }
 
-  /** A call has come; `deadline` is 0 or a time of our clock. Returns its cell. */
+  /** A call has come; `deadline` is 0 or a time of our clock. Returns the claim to its cell. */
   add(call, deadline) {
     this.#look(LOOKS);
     if (this.#free.length === 0 && this.#used === CELLS) this.#look(CELLS);
-    const cell = this.#free.pop() ?? this.#used++;
-    if (cell >= CELLS) throw new RangeError(`more than ${CELLS} calls at once`);
-    this.#claims.take(cell);
+    const place = this.#free.pop() ?? this.#used++;
+    if (place >= CELLS) throw new RangeError(`more than ${CELLS} calls at once`);
+    const cell = this.#claims.take(place);
     this.#calls.set(call, { cell, deadline, left: false });
     return cell;
   }
@@ -68,7 +68,7 @@ export class Outstanding {
       this.#calls.delete(call);
       // To the end: the next look is for others.
       if (this.#claims.isOpen(entry.cell)) this.#calls.set(call, entry);
-      else this.#free.push(entry.cell);
+      else this.#free.push(this.#claims.cell(entry.cell));
     }
   }
 }

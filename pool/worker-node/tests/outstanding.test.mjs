@@ -45,3 +45,14 @@ test("a call is stuck when it runs on after its deadline without its caller", ()
   assert.ok(!outstanding.isStuck(99));
   assert.ok(outstanding.isStuck(100));
 });
+
+test("who holds the claim of a call that was given back does not start the next one in its cell", () => {
+  const claims = new Claims();
+  const outstanding = new Outstanding(claims);
+  const stale = outstanding.add(1, 0);
+  assert.deepEqual(outstanding.takeBackAll(), [1]);
+  const next = outstanding.add(2, 0);
+  assert.equal(claims.cell(next), claims.cell(stale), "cells are used again");
+  assert.ok(!claims.start(stale));
+  assert.ok(claims.start(next));
+});

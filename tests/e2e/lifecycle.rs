@@ -72,7 +72,7 @@ async fn what_a_start_that_was_given_up_has_left_ends_with_the_runtime() {
     let folder = scratch();
     let leaver = Package::new("leaver", "1.0.0", "entrypoint: main:run").file("main.py", LEAVER);
     let path = leaver.apkg(folder.path());
-    let mut par = par().production().agent("echo").allow("package_failed").start().await;
+    let mut par = par().agent("echo").allow("package_failed").start().await;
     let operator = par.operator();
     let loading = tokio::spawn(async move {
         let asked = operator.request(reqwest::Method::POST, "/runtime/packages/load");

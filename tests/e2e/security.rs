@@ -118,7 +118,7 @@ async fn refusals_with_bodies_cost_the_requests_behind_them_nothing() {
                 refused.answer().await.problem(401, "unauthenticated");
                 let changed = operator
                     .request(Method::PUT, "/runtime/packages/echo/traffic")
-                    .json(&json!({"split": {"1.0.0": 100}}));
+                    .json(&json!({"1.0.0": 100}));
                 let answer = changed.answer().await;
                 assert_eq!(answer.status, 200, "turn {turn}, round {round}: {}", answer.text());
             }

@@ -9,7 +9,7 @@ use crate::harness::{Entry, Par, ZipByHand, par, scratch};
 
 /// What the runtime writes for itself meanwhile: its state, and its own code compiled.
 fn is_own(path: &str) -> bool {
-    path.contains("/state") || path.contains("/__pycache__/")
+    path.contains("/state") || path.contains("/__pycache__")
 }
 
 /// Everything below a directory.

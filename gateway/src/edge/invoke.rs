@@ -23,6 +23,7 @@ use super::{
     session::denied,
     stream::{self, Answered, Shape},
     toll::count_tokens,
+    unread,
 };
 use crate::auth::permit::Permit;
 
@@ -80,7 +81,12 @@ impl Edge {
             return Err(refusal);
         }
         let deadline = self.deadline(session, Some(&agent), ctx.begin)?;
-        let kind = intake::kind(session)?;
+        let kind = match intake::kind(session) {
+            Ok(kind) => kind,
+            Err(refusal) => {
+                return Err(if unread::drain(session).await { refusal } else { refusal.closing() });
+            }
+        };
         let tenant = self.enter(session, ctx, &agent.id).await?;
         let Intake { input, wrapping, files } = self.take_in(session, ctx, &agent, kind, envelope).await?;
         let form = accept::form(&session.req_header().headers);

@@ -6,8 +6,8 @@ use super::*;
 use crate::harness::{Answer, Answered, RawConnection, status_of, zip_directory};
 
 const LIMITS: [(&str, &str); 4] = [
-    ("limits.form_bytes", "2MiB"),
-    ("limits.form_file_bytes", "1MiB"),
+    ("limits.form_bytes", "200KiB"),
+    ("limits.form_file_bytes", "100KiB"),
     ("limits.form_field_bytes", "1KiB"),
     ("limits.body_bytes", "64KiB"),
 ];
@@ -30,7 +30,8 @@ const KIND: &str = "multipart/form-data; boundary=B";
 #[tokio::test]
 async fn what_is_no_form_is_told_why_and_leaves_nothing() {
     let (_folder, par) = serving(&LIMITS).await;
-    let doc = || part("name=\"doc\"; filename=\"a\"", &content(300_000));
+    // Less than what is read of a refused body: clients of HTTP/1 send all of it before they look for an answer.
+    let doc = || part("name=\"doc\"; filename=\"a\"", &content(60_000));
     let good = form(&[doc()]);
     for client in [par.http.clone(), Client::http2(par.port)] {
         for (kind, body, status, code, words) in [
@@ -51,9 +52,9 @@ async fn what_is_no_form_is_told_why_and_leaves_nothing() {
                 "unsupported_media_type",
                 "multipart/form-data",
             ),
-            (KIND, good[..good.len() - 5].to_vec(), 400, "bad_request", "form"),
-            (KIND, good[..200_000].to_vec(), 400, "bad_request", "form"),
-            (KIND, Vec::new(), 400, "bad_request", "form"),
+            (KIND, good[..good.len() - 5].to_vec(), 400, "bad_request", "last boundary"),
+            (KIND, good[..40_000].to_vec(), 400, "bad_request", "last boundary"),
+            (KIND, Vec::new(), 400, "bad_request", "last boundary"),
             (KIND, form(&[doc(), part("filename=\"b\"", b"x")]), 400, "bad_request", "no name"),
             (KIND, form(&[doc(), part("name=\"\"", b"x")]), 400, "bad_request", "no name"),
             (
@@ -81,30 +82,42 @@ async fn what_is_no_form_is_told_why_and_leaves_nothing() {
                 "bad_request",
                 "more than one",
             ),
+            (KIND, form(&[doc(), doc(), doc(), doc()]), 413, "too_large", "204800"),
             (
                 KIND,
-                form(&[doc(), doc(), doc(), doc(), doc(), doc(), doc(), doc()]),
-                413,
-                "too_large",
-                "2097152",
-            ),
-            (
-                KIND,
-                form(&[part("name=\"doc\"; filename=\"big.bin\"", &content(1_100_000))]),
+                form(&[part("name=\"doc\"; filename=\"big.bin\"", &content(110_000))]),
                 413,
                 "too_large",
                 "big.bin",
             ),
             (KIND, form(&[part("name=\"a\"", &[b'x'; 1025])]), 413, "too_large", "1024"),
             (KIND, form(&[part("name=\"input\"", &b" ".repeat(65 << 10))]), 413, "too_large", "65536"),
-            (KIND, form(&vec![part("name=\"a\"", b"x"); 10_000]), 413, "too_large", "100 parts"),
         ] {
             let answer = post(&client, kind, body).await;
             answer.problem_naming(status, code, &[words]);
         }
+        assert_eq!(post(&client, KIND, form(&[doc()])).await.ok()["doc"]["size"], 60_000);
     }
     nothing_is_kept(&par).await;
-    assert_eq!(post(&par.http, KIND, form(&[doc()])).await.ok()["doc"]["size"], 300_000);
+}
+
+#[tokio::test]
+async fn ten_thousand_parts_are_too_many() {
+    let (_folder, par) = serving(&[]).await;
+    let body = form(&vec![part("name=\"a\"", b"x"); 10_000]);
+    let answer = post(&Client::http2(par.port), KIND, body.clone()).await;
+    answer.problem_naming(413, "too_large", &["100 parts"]);
+    let mut raw = RawConnection::open(par.port).await;
+    let head = format!(
+        "POST /agents/keeper/tell/invoke HTTP/1.1\r\nHost: x\r\nContent-Type: {KIND}\r\n\
+         Content-Length: {}\r\n\r\n",
+        body.len()
+    );
+    // As much as a client has sent when it is told so.
+    raw.send([head.as_bytes(), &body[..200_000]].concat()).await;
+    let answer = raw.read(Duration::from_secs(5)).await;
+    assert!(status_of(&answer) == 413 && answer.contains("100 parts"), "{answer}");
+    assert_eq!(post(&par.http, KIND, form(&[part("name=\"a\"", b"x")])).await.ok(), json!({"a": "x"}));
 }
 
 #[tokio::test]

@@ -16,6 +16,10 @@ use super::super::refusal::Refusal;
 /// Longest head of a part, and longest text before the first one. The reader keeps it until it is complete.
 const HEAD: usize = 16 << 10;
 
+/// Bytes of one piece while it looks for a part. Before the first one it may be given two pieces before it looks, so a
+/// larger one could be taken for an endless head although a part is in it.
+const SLICE: usize = 4 << 10;
+
 /// A refusal on its way through a reader that knows only errors.
 #[derive(Debug, thiserror::Error)]
 #[error("{}", .0.detail)]
@@ -50,12 +54,14 @@ impl Pace {
 /// A body that keeps the pace.
 pub(super) struct Paced<'a, S> {
     body: Pin<Box<S>>,
+    /// What has come and was not given yet.
+    rest: Bytes,
     pace: &'a Pace,
 }
 
 impl<'a, S> Paced<'a, S> {
     pub(super) fn new(body: S, pace: &'a Pace) -> Self {
-        Self { body: Box::pin(body), pace }
+        Self { body: Box::pin(body), rest: Bytes::new(), pace }
     }
 }
 
@@ -69,16 +75,24 @@ impl<S: Stream<Item = Result<Bytes, Refusal>>> Stream for Paced<'_, S> {
             context.waker().wake_by_ref();
             return Poll::Pending;
         }
-        if pace.looking.load(Relaxed) && pace.given.load(Relaxed) >= HEAD {
+        let is_looking = pace.looking.load(Relaxed);
+        if is_looking && pace.given.load(Relaxed) >= HEAD {
             let text =
                 format!("there are over {HEAD} bytes where a part of the form should begin, or in its head");
             return Poll::Ready(Some(Err(Stopped(Refusal::new(Code::BadRequest, text)))));
         }
-        let given = ready!(self.body.as_mut().poll_next(context));
-        if let Some(Ok(bytes)) = &given {
-            pace.given.fetch_add(bytes.len(), Relaxed);
-            pace.sated.store(true, Relaxed);
+        if self.rest.is_empty() {
+            match ready!(self.body.as_mut().poll_next(context)) {
+                Some(Ok(bytes)) => self.rest = bytes,
+                Some(Err(refusal)) => return Poll::Ready(Some(Err(Stopped(refusal)))),
+                None => return Poll::Ready(None),
+            }
         }
-        Poll::Ready(given.map(|given| given.map_err(Stopped)))
+        let most = if is_looking { SLICE } else { usize::MAX };
+        let length = self.rest.len().min(most);
+        let piece = self.rest.split_to(length);
+        pace.given.fetch_add(length, Relaxed);
+        pace.sated.store(true, Relaxed);
+        Poll::Ready(Some(Ok(piece)))
     }
 }

@@ -25,3 +25,30 @@ pub(super) fn of_pem(path: &Path, pem: &[u8]) -> Result<RootCertStore, MaterialF
     }
     Ok(authorities)
 }
+
+#[cfg(test)]
+mod tests {
+    use rcgen::{CertificateParams, KeyPair};
+
+    use super::*;
+
+    #[test]
+    fn one_authority_that_cannot_be_used_refuses_the_file() {
+        let key = KeyPair::generate().unwrap();
+        let good = CertificateParams::default().self_signed(&key).unwrap().pem();
+        let broken = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+        let path = Path::new("a");
+        assert_eq!(of_pem(path, format!("{good}{good}").as_bytes()).unwrap().len(), 2);
+        for (pem, place) in [(format!("{good}{broken}"), 2), (format!("{broken}{good}"), 1)] {
+            let fault = of_pem(path, pem.as_bytes()).unwrap_err();
+            assert!(
+                fault.told().starts_with(&format!("a: certificate {place} cannot be used")),
+                "{}",
+                fault.told()
+            );
+        }
+        for pem in ["", broken] {
+            assert!(of_pem(path, pem.as_bytes()).is_err());
+        }
+    }
+}

@@ -196,6 +196,14 @@ mod tests {
     }
 
     #[test]
+    fn of_two_common_names_neither_is_somebodys() {
+        let another = DnType::CustomDnType(vec![2, 5, 4, 3]);
+        let name = [(DnType::CommonName, text("client")), (another, text("root"))];
+        let read = certificate(&name, vec![]).unwrap();
+        assert_eq!((read.subject.as_str(), read.common_name), ("CN=root,CN=client", None));
+    }
+
+    #[test]
     fn what_is_no_certificate_identifies_nobody() {
         assert_eq!(read(b""), None);
         assert_eq!(read(&[0x30; 64]), None);

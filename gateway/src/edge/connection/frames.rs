@@ -252,6 +252,7 @@ mod tests {
             ("empty DATA", 0, 0, &[]),
             ("unknown", 0x20, 0, &[]),
             ("RST_STREAM", 3, 0, &[0; 4]),
+            ("empty CONTINUATION", 9, 0, &[]),
         ] {
             let stopped = flood(&mut opened(), kind, flags, content);
             assert!(stopped.is_some_and(|count| count < 10_000), "{name}: {stopped:?}");

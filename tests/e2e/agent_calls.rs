@@ -165,16 +165,21 @@ async fn an_agent_that_calls_itself_for_ever_is_told_so() {
 
 #[tokio::test]
 async fn workers_that_wait_for_each_other_are_told_instead_of_waiting() {
-    // One worker, and no more: the second call would wait for the first one, which waits for it.
-    let code =
-        "from pixell_runtime import runtime\ndef run(n):\n    return n or runtime.call('lonely', n=1)\n";
-    let manifest = "entrypoint: main:run\nworkers: {min: 1, max: 1}\n";
-    let (package, scratch) = (Package::new("lonely", "1.0.0", manifest).file("main.py", code), scratch());
-    let par = par().source(package.directory(scratch.path())).allow("agent_call").start().await;
-    let began = Instant::now();
-    par.http.invoke("lonely", &json!(0)).await.problem_naming(500, "agent_error", &["queue_full", "waits"]);
-    assert!(began.elapsed() < Duration::from_secs(5), "it was waited for");
-    assert_eq!(par.http.invoke("lonely", &json!(7)).await.ok(), json!(7));
+    // A call needs as many workers as it goes deep: one more than there may be would wait for itself. With two, it is
+    // known only after the second one was started.
+    let code = "from pixell_runtime import runtime\n\
+        def run(input):\n    return input['n'] and runtime.call('lonely', n=input['n'] - 1)\n";
+    for most in [1, 2] {
+        let manifest = format!("entrypoint: main:run\nworkers: {{min: 1, max: {most}}}\n");
+        let (package, scratch) =
+            (Package::new("lonely", "1.0.0", &manifest).file("main.py", code), scratch());
+        let par = par().source(package.directory(scratch.path())).allow("agent_call").start().await;
+        let began = Instant::now();
+        let told = par.http.invoke("lonely", &json!({"n": most})).await;
+        told.problem_naming(500, "agent_error", &["queue_full", "waits"]);
+        assert!(began.elapsed() < Duration::from_secs(5), "it was waited for");
+        assert_eq!(par.http.invoke("lonely", &json!({"n": most - 1})).await.ok(), json!(0));
+    }
 }
 
 #[tokio::test]

@@ -1,6 +1,7 @@
 //! The way of a call through a generation: a slot, a worker, an answer, and what happens if it does not come in time.
 
 use std::{
+    future::pending,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -249,7 +250,7 @@ impl Generation {
         origin: &Origin,
     ) -> Result<Slot, Outcome> {
         let (tenant, deadline) = (origin.tenant.as_ref(), origin.deadline);
-        if self.at_cap.load(Ordering::Relaxed) {
+        if *self.at_cap.borrow() {
             if origin.depth > 0 && self.is_entangled(lane) {
                 return Err(Outcome::Entangled);
             }
@@ -258,7 +259,13 @@ impl Generation {
                 return Err(Outcome::QueueFull { retry_after: expected });
             }
         }
-        match timeout_at(deadline.into(), &mut place.grant).await {
+        let granted = timeout_at(deadline.into(), &mut place.grant);
+        let granted = tokio::select! {
+            biased;
+            granted = granted => granted,
+            () = self.entangled(lane), if origin.depth > 0 => return Err(Outcome::Entangled),
+        };
+        match granted {
             Ok(Ok(Granted::Slot(slot))) => Ok(slot),
             // It has not started, so it may be sent again: that is what it is told, and when.
             Ok(Ok(Granted::Displaced | Granted::Late)) | Err(_) => {
@@ -280,6 +287,17 @@ impl Generation {
             Lane::Async => concurrent,
         };
         self.waits.count(lane) >= now.seats.len().saturating_mul(each as usize)
+    }
+
+    /// Resolves if no worker may be added any more while all that there are wait: when a call is queued, that may not
+    /// be known yet.
+    async fn entangled(&self, lane: Lane) {
+        let mut at_cap = self.at_cap.subscribe();
+        while !(*at_cap.borrow_and_update() && self.is_entangled(lane)) {
+            if at_cap.changed().await.is_err() {
+                return pending().await;
+            }
+        }
     }
 
     /// Time until a call of a tenant that joins the queue now would start: what has its turn before it, over what runs

@@ -77,7 +77,8 @@ pub struct Generation {
     pub(crate) template_pid: AtomicU32,
     pub(crate) health: Mutex<Health>,
     pub(crate) starting: AtomicUsize,
-    pub(crate) at_cap: AtomicBool,
+    /// Whether calls wait and no worker may be added for them.
+    pub(crate) at_cap: tokio::sync::watch::Sender<bool>,
     pub(crate) troubled: AtomicBool,
     pub(crate) in_flight: AtomicUsize,
     /// Calls whose handlers wait for calls of their own.

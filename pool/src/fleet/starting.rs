@@ -113,7 +113,7 @@ impl Generation {
                 next_start: Instant::now(),
             }),
             starting: AtomicUsize::new(0),
-            at_cap: AtomicBool::new(policy.max == Some(1)),
+            at_cap: tokio::sync::watch::Sender::new(policy.max == Some(1)),
             troubled: AtomicBool::new(false),
             in_flight: AtomicUsize::new(0),
             waits: Arc::default(),

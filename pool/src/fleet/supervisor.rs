@@ -119,7 +119,7 @@ async fn grow(generation: &Arc<Generation>) {
         }
         let starts = demand.starts().max(missing);
         let at_cap = demand.waiting > 0 && starts == 0;
-        generation.at_cap.store(at_cap, Ordering::Relaxed);
+        generation.at_cap.send_replace(at_cap);
         if at_cap {
             // Nothing will make it faster: who waits in vain is told now, not at his deadline.
             for lane in [Lane::Sync, Lane::Async] {

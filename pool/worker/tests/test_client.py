@@ -356,5 +356,7 @@ def test_workers_do_not_import_the_client() -> None:
     code = "import sys, pixell_runtime.worker; print('pixell_runtime.client' in sys.modules, 'ssl' in sys.modules)"
     # Modules are found from the folder a child starts in; nobody is told where the suite itself was started.
     beside = Path(pixell_runtime.__file__).parent.parent
-    ran = subprocess.run([sys.executable, "-c", code], cwd=beside, capture_output=True, text=True, check=False)
+    ran = subprocess.run(
+        [sys.executable, "-c", code], cwd=beside, capture_output=True, text=True, check=False
+    )
     assert (ran.returncode, ran.stdout.split()) == (0, ["False", "False"]), ran.stderr

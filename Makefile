@@ -125,7 +125,7 @@ bench-quick: ## the same in under 4 minutes: shows that it runs, proves nothing
 	@$(MAKE) --no-print-directory bench BENCH='--quick $(BENCH)'
 
 # Rows of `bench` that are about calls between agents, streams and what else belongs to calls.
-CALLS := calls streams client
+CALLS := calls streams sessions client
 bench-calls: setup ## measure calls between agents, streams and the Python client (under 4 minutes after the build)
 	cargo build --release -p par-gateway
 	cd loadtest && uv run --quiet --no-project --python 3.11 python -m bench \

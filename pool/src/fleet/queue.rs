@@ -157,7 +157,7 @@ impl<T> Queue<T> {
     }
 
     /// Takes everybody who cannot have his turn before his deadline if a turn comes every `turn` from `now` on and nobody
-    /// else joins. Their turns are those of whoever stands behind them.
+    /// else joins. Their turns are those of whoever stands behind them. In no order of tenants.
     pub(super) fn late(&mut self, now: Instant, turn: Duration) -> Vec<T> {
         let mut before = 0;
         let mut is_late = |waiter: &Waiter<T>| {

@@ -1,9 +1,11 @@
 //! What is confided to the runtime stays there: references instead of values, and nothing secret in what it says.
 
+use reqwest::multipart::{Form, Part};
 use serde_json::{Value, json};
 
 use crate::harness::{
-    Client, GrpcClient, Output, Package, Par, Receiver, Rpc, Sender, grpc::field, par, par_command, scratch,
+    Answered, Client, Delivery, GrpcClient, Output, Package, Par, Receiver, Rpc, Sender, eventually,
+    grpc::field, par, par_command, scratch,
 };
 
 const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
@@ -78,6 +80,56 @@ async fn secrets_of_careless_agents_do_not_leave_by_grpc_either() {
     assert!(said.contains('*') && !said.contains("0123456789abcdefghij"), "{said}");
 }
 
+/// What a package says while it starts is quoted to operators, to who may only look, and in letters.
+#[tokio::test]
+async fn what_a_package_says_when_it_cannot_start_is_quoted_without_secrets() {
+    let (receiver, scratch) = (Receiver::start().await, scratch());
+    let failing = |number: usize, leak: &str| {
+        Package::with_main(&format!("failing-{number}"), "1.0.0", &format!("raise ValueError({leak:?})\n"))
+    };
+    let mut par = par().production().env("WEBHOOK_URL", receiver.url()).env("WEBHOOK_SECRET", SECRET);
+    for (number, (leak, _)) in LEAKS.iter().enumerate() {
+        par = par.source(failing(number, leak).apkg(scratch.path()));
+    }
+    let par = par.allow("package_failed").start().await;
+    let operator = par.operator();
+    let letters = eventually("a letter about each", async || {
+        let letters: Vec<_> = receiver
+            .deliveries()
+            .iter()
+            .filter(|one| one.kind() == "package.failed")
+            .map(Delivery::json)
+            .collect();
+        (letters.len() >= LEAKS.len()).then(|| json!(letters).to_string())
+    })
+    .await;
+    let mut uploaded = String::new();
+    for (number, (leak, _)) in LEAKS.iter().enumerate() {
+        let file = Part::bytes(failing(number + LEAKS.len(), leak).bytes()).file_name("failing.apkg");
+        let request = operator.request(reqwest::Method::POST, "/runtime/packages/upload");
+        let refused = request.multipart(Form::new().part("file", file)).answer().await;
+        uploaded += &refused.problem(422, "package_invalid").to_string();
+    }
+    let again = operator.post("/runtime/reload", &json!({"force": true})).await.ok();
+    let mut leaked = vec![];
+    for (way, told) in [
+        ("the list", operator.get("/runtime/packages").await.ok().to_string()),
+        ("receipts", operator.get("/runtime/rollouts").await.ok().to_string()),
+        ("a reload", again.to_string()),
+        ("an upload", uploaded),
+        ("letters", letters),
+        ("the command line", par.cli(&["packages", "--json"]).await.stdout),
+        ("the log", told(&par).await),
+    ] {
+        let quoted = told.matches("ValueError").count();
+        assert!(quoted >= LEAKS.len(), "{way}: it is told why {quoted} times: {told}");
+        leaked.extend(
+            LEAKS.iter().filter(|(_, secret)| told.contains(secret)).map(|(_, secret)| (way, secret)),
+        );
+    }
+    assert!(leaked.is_empty(), "{leaked:?}");
+}
+
 #[tokio::test]
 async fn tokens_and_cookies_of_callers_are_never_logged_at_any_level() {
     // At this level the proxy says that the management side answered before it had read all.
@@ -86,7 +138,7 @@ async fn tokens_and_cookies_of_callers_are_never_logged_at_any_level() {
     for path in ["/agents/echo/invoke", "/runtime/packages", "/nowhere", "/agents/nobody/invoke"] {
         let request = par.http.request(reqwest::Method::POST, &format!("{path}?access_token={TOKEN}"));
         let request = request.bearer_auth(TOKEN).header("cookie", cookie).json(&json!({}));
-        crate::harness::Answered::answer(request).await;
+        request.answer().await;
     }
     par.http
         .with_bearer("0123456789abcdef-not-the-token")

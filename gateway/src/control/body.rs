@@ -11,6 +11,7 @@ use par_proto::code::Code;
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::refusal::Refusal;
+use crate::observe::Redactor;
 
 /// Largest JSON body: the largest of ours is a path, a digest and a flag.
 const LARGEST: usize = 64 << 10;
@@ -50,6 +51,16 @@ pub(super) async fn json<T: DeserializeOwned>(headers: &HeaderMap, body: Body) -
     let value: serde_json::Value = serde_json::from_slice(&bytes)
         .map_err(|error| Refusal::new(Code::BadJson, format!("the body is not JSON: {error}")))?;
     serde_json::from_value(value).map(Some).map_err(|error| Refusal::new(Code::BadRequest, error.to_string()))
+}
+
+/// A result that quotes what packages and servers say, as JSON without their secrets.
+pub(super) fn quoting<T: Serialize>(redactor: &Redactor, value: &T) -> Result<Response, Refusal> {
+    let mut bytes = serde_json::to_vec(value).map_err(|error| {
+        tracing::error!(event = "control", %error, "a result is no JSON");
+        Refusal::new(Code::Internal, "the result could not be written")
+    })?;
+    redactor.mask(&mut bytes);
+    Ok(([(header::CONTENT_TYPE, "application/json")], bytes).into_response())
 }
 
 /// A result as JSON.

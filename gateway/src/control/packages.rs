@@ -72,10 +72,10 @@ pub(super) struct Unmounted {
 
 /// `GET /runtime/packages`
 #[utoipa::path(get, path = "/runtime/packages", tag = "packages", responses((status = 200, body = Packages)))]
-pub(super) async fn list(_: Viewer, State(state): State<Arc<ControlState>>) -> Response {
+pub(super) async fn list(_: Viewer, State(state): State<Arc<ControlState>>) -> Result<Response, Refusal> {
     let mounted = state.pool.packages().into_iter().map(|status| Listed::Mounted(Box::new(status)));
     let packages = mounted.chain(state.rollouts.lazy().into_iter().map(Listed::Lazy)).collect();
-    body::answer(&Packages { packages, failed: state.pool.failures() })
+    body::quoting(&state.redactor, &Packages { packages, failed: state.pool.failures() })
 }
 
 /// `DELETE /runtime/packages/{name}@{version}`: calls that run are drained.

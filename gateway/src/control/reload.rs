@@ -73,5 +73,5 @@ pub(super) async fn reload(
             "no source names this package, and it is not mounted",
         ));
     }
-    Ok(body::answer(&report))
+    body::quoting(&state.redactor, &report)
 }

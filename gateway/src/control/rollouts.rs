@@ -64,8 +64,8 @@ pub(super) struct Shares {
 
 /// `GET /runtime/rollouts`
 #[utoipa::path(get, path = "/runtime/rollouts", tag = "rollouts", responses((status = 200, body = Rollouts)))]
-pub(super) async fn list(_: Viewer, State(state): State<Arc<ControlState>>) -> Response {
-    body::answer(&Rollouts { rollouts: state.rollouts.rollouts() })
+pub(super) async fn list(_: Viewer, State(state): State<Arc<ControlState>>) -> Result<Response, Refusal> {
+    body::quoting(&state.redactor, &Rollouts { rollouts: state.rollouts.rollouts() })
 }
 
 /// `GET /runtime/rollouts/{id}`
@@ -80,7 +80,7 @@ pub(super) async fn one(
 ) -> Result<Response, Refusal> {
     let unknown = || Refusal::new(Code::NotFound, "there is no receipt of this id; the last 200 are kept");
     let Path(id) = id.map_err(|_| unknown())?;
-    state.rollouts.rollout(&id).map(|receipt| body::answer(&receipt)).ok_or_else(unknown)
+    body::quoting(&state.redactor, &state.rollouts.rollout(&id).ok_or_else(unknown)?)
 }
 
 /// `POST /runtime/packages/{name}/rollback`: the generation that was replaced last serves again, until a source names

@@ -26,7 +26,7 @@ enum Rule {
     Parameter,
     /// A header, a variable or a member: its value follows, behind colons, equals signs and quotes.
     Member,
-    /// A key whose kind is told by its beginning.
+    /// A key whose kind is told by its beginning: no part of a word, and not made of words as names are.
     Key,
     /// The begin of a URL: a name and a password may follow, up to `@`.
     Address,
@@ -173,7 +173,11 @@ fn extent(text: &[u8], rule: Rule, start: usize, end: usize) -> (usize, usize) {
         Rule::Key => {
             let last =
                 run(end, |byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'+' | b'/'));
-            if last - end >= SHORTEST_TOKEN { (end, last) } else { nothing }
+            let key = text.get(end..last).unwrap_or_default();
+            let before = start.checked_sub(1).and_then(|at| text.get(at));
+            let is_apart = !before.is_some_and(u8::is_ascii_alphanumeric);
+            let is_random = key.iter().any(|byte| byte.is_ascii_digit() || byte.is_ascii_uppercase());
+            if key.len() >= SHORTEST_TOKEN && is_apart && is_random { (end, last) } else { nothing }
         }
         Rule::Address => {
             let last = run(end, |byte| is_value(byte) && !matches!(byte, b'/' | b'?' | b'#'));
@@ -255,6 +259,8 @@ mod tests {
             r#"{"path":"/agents/tools@1.0/echo/invoke","decision":"allowed"}"#,
             "the eyJ of a beholder",
             "risk-averse task-runner",
+            "risk-assessment-assistant-4@1.0.0/disk-usage-of-every-host-2026",
+            "sk-assessment-of-everything",
             "s3://bucket/key.apkg",
         ] {
             assert_eq!(masked(text), text);

@@ -233,6 +233,30 @@ async fn authorization_reaches_only_agents_that_ask_for_it() {
     assert_eq!(answer["output"], "Bearer opaque-0123456789");
 }
 
+/// The token that one agent was given is not for those that it calls.
+#[tokio::test]
+async fn authorization_goes_on_from_agent_to_agent_only_to_those_that_ask_for_it() {
+    let scratch = scratch();
+    let code = "from pixell_runtime import runtime\n\n\
+                def run(input, context):\n    \
+                return [context.authorization] + [runtime.call(agent) for agent in input.get('call', [])]\n";
+    let mut par = par().production();
+    for (name, manifest) in [
+        ("asks", "entrypoint: main:run\nforward_authorization: true"),
+        ("asks-too", "entrypoint: main:run\nforward_authorization: true"),
+        ("silent", "entrypoint: main:run"),
+    ] {
+        par = par.source(Package::new(name, "1.0.0", manifest).file("main.py", code).apkg(scratch.path()));
+    }
+    let par = par.start().await;
+    let client = par.http.with_bearer("opaque-0123456789");
+    let token = "Bearer opaque-0123456789";
+    let told = client.invoke("asks", &json!({"call": ["silent", "asks-too"]})).await.ok();
+    assert_eq!(told, json!([token, [null], [token]]));
+    let told = client.invoke("silent", &json!({"call": ["asks"]})).await.ok();
+    assert_eq!(told, json!([null, [null]]), "what the first one was not told nobody behind it is");
+}
+
 #[tokio::test]
 async fn the_configuration_that_check_tells_has_no_secrets() {
     let mut command = par_command();

@@ -34,7 +34,8 @@
 //! | Files, processes, system calls, networks and limits of agents and of builds; permissions, levels | [`sandbox`] |
 //! | Secrets by reference; nothing secret in logs, answers and letters; `Authorization` only where asked for | [`secrets`] |
 //! | Pages of other origins, answers that tell nothing of what made them, our own headers from outside | [`web`] |
-//! | Operator token, web pages, agents at the runtime's sockets | [`security`] |
+//! | Operator token, web pages, tracebacks | [`security`] |
+//! | Agents at the runtime's sockets, ports and frames, and at each other | [`insiders`] |
 //! | An index in a folder, on the web, in S3: polled, conditional, reloaded | [`discovery`] |
 //! | An index that is wrong, empty or away; half of all names gone | [`registry_faults`] |
 //! | Lazy packages are mounted by their first call, whose deadline counts | [`lazy`] |
@@ -90,6 +91,7 @@ mod hostile;
 mod http_attacks;
 mod identity;
 mod ids;
+mod insiders;
 mod issuers;
 mod jwt_attacks;
 mod lazy;

@@ -1,11 +1,11 @@
-//! Who may do what without identity, and what agents cannot reach.
+//! Who may do what without identity.
 
 use std::os::unix::fs::PermissionsExt;
 
 use reqwest::{Method, header::ORIGIN};
-use serde_json::{Value, json};
+use serde_json::json;
 
-use crate::harness::{Answered, Package, Par, par, scratch};
+use crate::harness::{Answered, Par, par};
 
 /// Every way to change something.
 pub(super) const OPERATORS: &[(&str, &str)] = &[
@@ -38,7 +38,8 @@ fn request(par: &Par, (method, path): (&str, &str)) -> reqwest::RequestBuilder {
     }
 }
 
-async fn unharmed(par: &Par) {
+/// Its agents answer.
+pub(super) async fn unharmed(par: &Par) {
     assert_eq!(par.http.invoke("echo", &json!(1)).await.ok(), json!(1));
 }
 
@@ -155,101 +156,6 @@ async fn serving_beyond_loopback_without_identity_is_warned_about() {
     par.wait_for_line("the warning", |line| line.is_alarm() && line.mentions("identity")).await;
 }
 
-/// An agent that tries to reach what is not its own, and tells what happened.
-const SPY: &str = r#"
-import glob, os, socket, urllib.request
-
-def attempt(action):
-    try:
-        return "reached: " + str(action())[:200]
-    except BaseException as error:
-        return "refused: " + type(error).__name__ + " " + str(error)[:200]
-
-def read(path):
-    with open(path) as file:
-        return file.read()
-
-def talk(path):
-    with socket.socket(socket.AF_UNIX) as connection:
-        connection.settimeout(3)
-        connection.connect(path)
-        claim = b"X-PAR-Role: operator\r\n"
-        connection.sendall(b"GET /runtime/packages HTTP/1.1\r\nHost: localhost\r\n" + claim + b"Connection: close\r\n\r\n")
-        answer = connection.recv(4096)
-        if b" 200 " not in answer[:16]:
-            raise PermissionError(answer[:60])
-        return answer
-
-def sockets(directory):
-    found = []
-    for root, _, names in os.walk(directory):
-        found += [os.path.join(root, name) for name in names if name.endswith(".sock")]
-    return found
-
-def spy(input):
-    data, parent = input["data"], os.getppid()
-    told = {
-        "the token": attempt(lambda: read(data + "/operator.token")),
-        "the local socket": attempt(lambda: talk(data + "/par.sock")),
-        "the runtime's memory": attempt(lambda: read(f"/proc/{input['par']}/environ")),
-        "the runtime's files": attempt(lambda: os.open(f"/proc/{input['par']}/fd/1", os.O_WRONLY)),
-        "the runtime's address space": attempt(lambda: read(f"/proc/{input['par']}/maps")),
-        "the runtime's root": attempt(lambda: read(f"/proc/{input['par']}/root{data}/operator.token")),
-    }
-    for path in input["sockets"] + sockets(data):
-        told["socket " + path] = attempt(lambda: talk(path))
-    return told
-"#;
-
-#[tokio::test]
-async fn an_agent_reaches_neither_the_sockets_nor_the_token() {
-    let scratch = scratch();
-    let package = Package::new("spy", "1.0.0", "entrypoint: main:spy").file("main.py", SPY);
-    let par = par()
-        .production()
-        .source(package.apkg(scratch.path()))
-        .agent("echo")
-        .allow("inner_socket_refused")
-        .start()
-        .await;
-    // Every socket that the runtime listens on, wherever it lies.
-    let table = std::fs::read_to_string("/proc/net/unix").expect("the table of sockets");
-    let paths = table.lines().filter_map(|line| line.split_whitespace().nth(7));
-    let data = par.data_dir().to_string_lossy().into_owned();
-    let ours: Vec<&str> = paths.filter(|path| path.contains(&data)).collect();
-    assert!(!ours.is_empty(), "at least par.sock: {table}");
-    let input = json!({"data": data, "par": par.process().pid, "sockets": ours});
-    let told = par.http.invoke("spy", &input).await.ok();
-    for (what, outcome) in told.as_object().expect("an object") {
-        let outcome = outcome.as_str().expect("a text");
-        assert!(outcome.starts_with("refused"), "{what}: {outcome}");
-    }
-    assert!(!told.to_string().contains(&par.operator_token()));
-    unharmed(&par).await;
-}
-
-#[tokio::test]
-async fn a_child_of_an_agent_is_no_operator_either() {
-    let scratch = scratch();
-    let code = format!(
-        "import subprocess, sys\n\
-         def run(input):\n    program = {:?}\n    done = subprocess.run([program, 'packages'], env={{'PAR_DATA_DIR': input['data']}}, capture_output=True, text=True, start_new_session=True)\n    return [done.returncode, done.stdout, done.stderr]\n",
-        env!("CARGO_BIN_EXE_par")
-    );
-    let package = Package::with_main("parent", "1.0.0", &code);
-    let par =
-        par().production().source(package.apkg(scratch.path())).allow("inner_socket_refused").start().await;
-    let answer = par.http.invoke("parent", &json!({"data": par.data_dir()})).await;
-    if answer.status == 200 {
-        let told: Value = answer.json();
-        assert_ne!(told[0], 0, "{told}");
-        assert!(!told[1].as_str().unwrap_or_default().contains("parent@1.0.0"), "{told}");
-    } else {
-        answer.problem(500, "agent_error");
-    }
-    assert_eq!(par.cli(&["packages"]).await.code, 0, "the operator's own shell is served");
-}
-
 #[tokio::test]
 async fn tracebacks_are_for_operators_only() {
     let par = par().production().agent("faulty").start().await;
@@ -267,21 +173,4 @@ async fn tracebacks_are_for_operators_only() {
     let told = silent.http.invoke("raises", &json!({})).await.problem(500, "agent_error");
     assert_eq!(told["error"]["type"], "ValueError");
     assert!(!told.to_string().contains("own message"), "{told}");
-}
-
-#[tokio::test]
-async fn one_agent_cannot_harm_another() {
-    let scratch = scratch();
-    let code = "import os, signal\ndef run(input):\n    told = []\n    for pid in input['pids']:\n        try:\n            os.kill(pid, signal.SIGKILL)\n            told.append('killed')\n        except OSError as error:\n            told.append(type(error).__name__)\n    return told\n";
-    let package = Package::with_main("killer", "1.0.0", code);
-    let par = par().production().source(package.apkg(scratch.path())).agent("echo").allow("*").start().await;
-    let victim = par.package("echo@1.0.0").await.expect("it is mounted");
-    let pids = [victim["workers"][0]["pid"].clone(), json!(par.process().pid)];
-    let told = par.http.invoke("killer", &json!({"pids": pids})).await.ok();
-    assert_eq!(
-        told.as_array().expect("a list").iter().filter(|outcome| *outcome == "killed").count(),
-        0,
-        "{told}"
-    );
-    unharmed(&par).await;
 }

@@ -47,6 +47,20 @@ async fn an_agent_reaches_no_process_but_itself() {
     assert_eq!(attempt(&par, "victim", "out = 1").await["reached"], "1");
 }
 
+/// What is imported runs before any worker is forked, in the template, which is no worker.
+#[tokio::test]
+async fn code_that_is_imported_reaches_no_process_but_its_own_either() {
+    let folder = scratch();
+    let at_import = format!(
+        "{PROBE}\nimported = []\nfor attempt in (lambda pid: os.kill(pid, 0), lambda pid: read(f'/proc/{{pid}}/environ')):\n    \
+         try:\n        attempt(os.getppid())\n        imported.append('reached')\n    \
+         except OSError as error:\n        imported.append(error.errno)\n"
+    );
+    let spy = probe("spy", "").file("main.py", at_import);
+    let par = serving(folder.path(), &[spy]).start().await;
+    assert_eq!(reached(&par, "spy", "out = imported").await, format!("[{EPERM}, {EACCES}]"));
+}
+
 /// An image of its memory would hold what its callers said, for whoever finds it.
 #[tokio::test]
 async fn a_crash_leaves_no_image_of_memory_behind() {

@@ -157,7 +157,7 @@ pub(super) fn peer(session: &Session) -> Option<IpAddr> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::ctx::InFlight, *};
 
     #[test]
     fn a_prefix_is_taken_off_the_path_as_it_was_written() {
@@ -172,6 +172,26 @@ mod tests {
             let mut request = RequestHeader::build("GET", path.as_bytes(), None).unwrap();
             strip(&mut request, length).unwrap();
             assert_eq!(request.raw_path(), wanted.as_bytes(), "{path}");
+        }
+    }
+
+    #[test]
+    fn the_management_side_is_told_who_asks_by_us_alone_and_never_to_change_the_protocol() {
+        let mut request = RequestHeader::build("GET", b"/runtime/packages", None).unwrap();
+        for (name, value) in [
+            ("x-par-role", "operator"),
+            ("x-par-caller", "{}"),
+            ("authorization", "Bearer mine"),
+            ("upgrade", "h2c"),
+            ("http2-settings", "AAMAAABkAAQAoAAAAAIAAAAA"),
+        ] {
+            request.append_header(name, value).unwrap();
+        }
+        forward(&mut request, &Ctx::new(&InFlight::default())).unwrap();
+        let said: Vec<_> = request.headers.get_all("x-par-role").iter().collect();
+        assert_eq!(said, [Role::None.text()]);
+        for name in ["x-par-caller", "authorization", "upgrade", "http2-settings"] {
+            assert!(!request.headers.contains_key(name), "{name}");
         }
     }
 

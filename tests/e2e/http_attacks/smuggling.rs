@@ -1,9 +1,12 @@
 //! Requests behind requests: whatever two parsers could read in two ways ends the connection.
 
+use std::time::Duration;
+
 use super::{CALL, PATIENCE, SMUGGLED, Target};
 use crate::harness::{
+    Package, RawConnection, eventually,
     http2::{END_HEADERS, END_STREAM, HEADERS, frame, post, preface},
-    status_of,
+    par, scratch, status_of,
 };
 
 #[tokio::test]
@@ -125,4 +128,61 @@ async fn nothing_changes_the_protocol_of_a_connection() {
     let mut neither = target.send(b"PRI * HTTP/1.1\r\nHost: x\r\n\r\n").await;
     assert!(neither.closed_within(PATIENCE).await, "what begins as HTTP/2 does must go on so");
     target.nobody_was_called().await;
+}
+
+/// Says what it is asked for, and by whom. It opens no WebSocket.
+const APPLICATION: &str = r#"
+async def app(scope, receive, send):
+    if scope["type"] == "lifespan":
+        while True:
+            message = await receive()
+            await send({"type": message["type"] + ".complete"})
+            if message["type"] == "lifespan.shutdown":
+                return
+    print("asked for", scope["path"], flush=True)
+    if scope["type"] == "websocket":
+        await receive()
+        await send({"type": "websocket.close"})
+        return
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"6")]})
+    await send({"type": "http.response.body", "body": b"inside"})
+"#;
+
+/// Whoever asks for another protocol and is not given it goes on speaking HTTP to us, not to what is behind us: there
+/// nobody would take away what it claims.
+#[tokio::test]
+async fn what_follows_an_upgrade_that_does_not_happen_reaches_no_application() {
+    let packages = scratch();
+    let web = Package::new("web", "1.0.0", "http_server: web:app").file("web.py", APPLICATION);
+    let par = par().production().source(web.apkg(packages.path())).start().await;
+    let asked = |path: &str| {
+        let words = format!("asked for {path}");
+        par.lines().iter().filter(|line| line.mentions(&words)).count()
+    };
+    let hidden = "GET /hidden HTTP/1.1\r\nHost: x\r\nX-PAR-Subject: admin\r\n\r\n";
+    let key = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
+    let upgrades = [
+        ("h2c", "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAoAAAAAIAAAAA\r\n".to_owned()),
+        ("h2c with a body", "Connection: Upgrade\r\nUpgrade: h2c\r\nContent-Length: 0\r\n".to_owned()),
+        ("another protocol", "Connection: Upgrade\r\nUpgrade: telnet\r\n".to_owned()),
+        ("a WebSocket that is closed", format!("Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n{key}")),
+        ("a WebSocket of no version", format!("Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 7\r\n{key}")),
+        ("a WebSocket without a key", "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n".to_owned()),
+        ("nothing that it names", "Connection: Upgrade\r\n".to_owned()),
+    ];
+    for (name, upgrade) in &upgrades {
+        let first = format!("GET /agents/web/first HTTP/1.1\r\nHost: x\r\n{upgrade}\r\n");
+        let mut at_once = RawConnection::open(par.port).await;
+        at_once.send(format!("{first}{hidden}")).await;
+        let told = at_once.read(PATIENCE).await;
+        assert!(status_of(&told) != 101 && status_of(&told) != 0, "{name}: {told}");
+        at_once.send(hidden).await;
+        let told = at_once.read(Duration::from_millis(300)).await;
+        assert!(!told.contains("inside"), "{name}: {told}");
+    }
+    let honest = par.http.get("/agents/web/last").await;
+    assert_eq!(honest.text(), "inside");
+    eventually("it says so", async || (asked("/agents/web/last") > 0).then_some(())).await;
+    assert!(asked("/agents/web/first") > 0, "{}", par.everything_said());
+    assert_eq!(asked("/hidden"), 0, "{}", par.everything_said());
 }

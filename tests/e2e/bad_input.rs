@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use reqwest::{Method, header::CONTENT_TYPE};
+use reqwest::{Body, Method, header::CONTENT_TYPE};
 use serde_json::json;
 
-use crate::harness::{Answered, Par, RawConnection, par, status_of};
+use crate::harness::{Answered, Client, Par, RawConnection, eventually, par, status_of};
 
 const INVOKE: &str = "/agents/echo/invoke";
 
@@ -77,6 +77,70 @@ async fn a_body_over_the_limit_is_a_413_whether_its_length_is_told_or_not() {
     let answer = chunked.read(Duration::from_secs(5)).await;
     assert!(matches!(status_of(&answer), 413 | 0), "{answer}");
     assert_eq!(par.http.invoke("echo", &json!(1)).await.ok(), json!(1));
+}
+
+/// As whoever makes a body while it is sent: in chunks, or in frames without a length before them.
+fn unmeasured(bytes: &[u8]) -> Body {
+    let pieces: Vec<_> = bytes.chunks(8 << 10).map(|piece| Ok::<_, std::io::Error>(piece.to_vec())).collect();
+    Body::wrap_stream(futures_util::stream::iter(pieces))
+}
+
+/// Files below a directory.
+fn files_below(path: std::path::PathBuf) -> Vec<std::path::PathBuf> {
+    let entries = std::fs::read_dir(path).into_iter().flatten().flatten().map(|entry| entry.path());
+    entries.flat_map(|path| if path.is_dir() { files_below(path) } else { vec![path] }).collect()
+}
+
+#[tokio::test]
+async fn a_body_whose_length_nobody_tells_is_a_413_where_it_passes_the_limit_and_nothing_of_it_is_kept() {
+    let par = par()
+        .agent("echo")
+        .setting("limits.body_bytes", "64KiB")
+        .setting("limits.form_bytes", "64KiB")
+        .env("MAX_PACKAGE_SIZE_MB", "1")
+        .start()
+        .await;
+    let input = |size| json!("x".repeat(size)).to_string().into_bytes();
+    let form = |size| {
+        let head = "--B\r\nContent-Disposition: form-data; name=\"file\"; filename=\"a\"\r\n\r\n";
+        [head.as_bytes(), &vec![b'x'; size], b"\r\n--B--\r\n"].concat()
+    };
+    let (json_kind, form_kind) = ("application/json", "multipart/form-data; boundary=B");
+    let token = par.operator_token();
+    let mut accepted = vec![];
+    for client in [Client::new(par.port).with_bearer(&token), Client::http2(par.port).with_bearer(&token)] {
+        let send = async |path: &str, kind: &str, body: &[u8]| {
+            let request = client.request(Method::POST, path).header(CONTENT_TYPE, kind);
+            request.body(unmeasured(body)).answer().await
+        };
+        for (path, kind, body) in [
+            (INVOKE, json_kind, input(100_000)),
+            (INVOKE, form_kind, form(100_000)),
+            ("/runtime/agents/echo/invoke", json_kind, input(100_000)),
+            ("/runtime/agents/echo/invoke", form_kind, form(100_000)),
+            ("/runtime/packages/load", json_kind, input(100_000)),
+            ("/runtime/packages/upload", form_kind, form(1_060_000)),
+        ] {
+            let answer = send(path, kind, &body).await;
+            if answer.status == 413 {
+                answer.problem(413, "too_large");
+            } else {
+                accepted.push(format!("{path} {kind}: {}", answer.status));
+            }
+        }
+        assert_eq!(
+            send(INVOKE, json_kind, &input(60_000)).await.status,
+            200,
+            "one that fits needs no length"
+        );
+        assert_eq!(send(INVOKE, form_kind, &form(60_000)).await.status, 200);
+    }
+    assert!(accepted.is_empty(), "{accepted:?}");
+    eventually("nothing is kept", async || {
+        let places = ["uploads", "incoming"].map(|name| par.data_dir().join(name));
+        places.into_iter().flat_map(files_below).next().is_none().then_some(())
+    })
+    .await;
 }
 
 #[tokio::test]

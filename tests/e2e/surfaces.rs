@@ -52,6 +52,7 @@ async fn provider() -> IdentityProvider {
     let issuer = IdentityProvider::start().await;
     issuer.knows("nothing", json!({})).await;
     issuer.knows("billing", json!({"roles": ["billing"], "tenant": "acme"})).await;
+    issuer.knows("auditing", json!({"roles": ["auditing"], "tenant": "acme"})).await;
     issuer.knows("both", json!({"roles": ["auditing", "billing"], "tenant": "acme, inc"})).await;
     issuer
 }
@@ -66,13 +67,14 @@ async fn a_package_is_as_secret_as_the_most_secret_of_its_agents() {
         par = par.source(package(name, &manifest.replace("NAME", name)).apkg(scratch.path()));
     }
     let par = par.start().await;
-    let (nothing, billing, both) = (
+    let (nothing, billing, auditing, both) = (
         par.http.with_bearer(&issuer.token("nothing").await),
         par.http.with_bearer(&issuer.token("billing").await),
+        par.http.with_bearer(&issuer.token("auditing").await),
         par.http.with_bearer(&issuer.token("both").await),
     );
     for path in ["/agents/mixed/x", "/agents/mixed/ui/", "/agents/mixed%2Fmixed-free/x", "/agents/mixed/"] {
-        for client in [&nothing, &billing] {
+        for client in [&nothing, &billing, &auditing] {
             client.get(path).await.problem(403, "forbidden");
         }
         assert_eq!(both.get(path).await.status, 200, "{path}");
@@ -82,7 +84,9 @@ async fn a_package_is_as_secret_as_the_most_secret_of_its_agents() {
     }
     assert_eq!(par.http.get("/agents/open-mixed/ui/").await.text(), "<title>ui</title>", "it is public");
     assert_eq!(nothing.get("/agents/open-mixed/ui/").await.status, 200);
-    billing.get("/agents/open-mixed/x").await.problem(403, "forbidden");
+    for client in [&billing, &auditing] {
+        client.get("/agents/open-mixed/x").await.problem(403, "forbidden");
+    }
     let kept = both.get("/agents/mixed/ui/app.3f2a9c1b.js").await;
     assert_eq!(kept.header("cache-control"), "private, max-age=31536000, immutable");
     let refused = WebSocket::open(par.port, "/agents/mixed/ws", "").await.err().expect("it is refused");

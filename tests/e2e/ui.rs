@@ -65,6 +65,7 @@ async fn files_come_with_what_browsers_need() {
             assert_eq!(answer.header("content-type"), kind, "{path}");
             assert_eq!(answer.header("cache-control"), cached, "{path}");
             assert_eq!(answer.header("x-content-type-options"), "nosniff");
+            assert_eq!(answer.header("referrer-policy"), "strict-origin-when-cross-origin");
             assert_eq!(answer.header("accept-ranges"), "bytes");
             assert_eq!(answer.header("x-par-agent"), "page@1.0.0");
             let head = client.request(Method::HEAD, &format!("/agents/page/ui{path}")).answer().await;

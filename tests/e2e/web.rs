@@ -90,13 +90,17 @@ async fn a_preflight_lets_nobody_operate() {
 
 #[tokio::test]
 async fn no_answer_tells_what_made_it() {
-    let par = par().production().agent("echo").start().await;
+    let par = par().production().agent("echo").agent("ui-only").agent("rest-only").start().await;
     let answers = [
         par.http.invoke("echo", &json!(1)).await,
         par.http.invoke("nobody", &json!(1)).await,
         par.http.get("/health").await,
         par.http.get("/runtime/packages").await,
         par.http.get("/nowhere").await,
+        par.http.get("/agents/ui-only/ui/").await,
+        par.http.get("/agents/ui-only/ui/nowhere.js").await,
+        par.http.get("/agents/rest-only/api/ping").await,
+        par.http.get("/agents/rest-only/api/nowhere").await,
         par.metrics().get("/metrics").await,
     ];
     for answer in answers {

@@ -1,4 +1,7 @@
-"""Rules of the house that no linter knows: short files, crates that look one way only, and none that is banned."""
+"""Rules of the house that no linter knows.
+
+Short files, crates that look one way only, none that is banned, and tables of promises whose tests exist.
+"""
 
 from __future__ import annotations
 
@@ -18,6 +21,9 @@ MAY_NEED = {
     "par-gateway": {"par-proto", "par-pool"},
     "par-fuzz": {"par-proto", "par-pool", "par-gateway"},
 }
+# Tables whose last column names what shows a promise: modules of the end-to-end tests, tests (`…` for the rest of a
+# name), and files.
+PROMISES = ("SECURITY.md", "tests/e2e/main.rs")
 
 
 def sources() -> list[Path]:
@@ -58,10 +64,41 @@ def banned(rules: str, lock: str) -> Iterator[str]:
         yield f"Cargo.lock: {name} is banned: {reasons[name]}"
 
 
+def shown() -> tuple[set[str], str]:
+    """Names of the modules of end-to-end tests, and all names of tests, one a line."""
+    modules = {path.stem for path in (CHECKOUT / "tests/e2e").rglob("*.rs")}
+    tests = [
+        name
+        for path in sources()
+        if path.suffix in {".rs", ".py"}
+        for name in re.findall(
+            r"^ *(?:async )?(?:fn|def) (\w+)\(", path.read_text(errors="replace"), re.MULTILINE
+        )
+    ]
+    return modules, "\n".join(["", *sorted(set(tests)), ""])
+
+
+def unproven(table: str, text: str, modules: set[str], tests: str) -> Iterator[str]:
+    """Yield one fault per name in the last column of a table that stands for no test."""
+    for row in re.findall(r"^(?://! )?\|(.+)\|$", text, re.MULTILINE):
+        for name in re.findall(r"`([^`]+)`", row.rpartition("|")[2]):
+            if "/" in name:
+                found = (CHECKOUT / name).exists()
+            elif name.endswith("…"):
+                found = f"\n{name.removesuffix('…')}" in tests
+            else:
+                found = name in modules or f"\n{name}\n" in tests
+            if not found:
+                yield f"{table}: there is no test {name}"
+
+
 def main() -> int:
     """0 if the house is in order."""
     rules, lock = (CHECKOUT / "deny.toml").read_text(), (CHECKOUT / "Cargo.lock").read_text()
     faults = [*too_long(), *wrong_way(), *banned(rules, lock)]
+    modules, tests = shown()
+    for table in PROMISES:
+        faults += unproven(table, (CHECKOUT / table).read_text(), modules, tests)
     for fault in faults:
         print(f"house: {fault}", file=sys.stderr)
     return 1 if faults else 0

@@ -69,6 +69,9 @@ async fn system_calls_that_no_agent_needs_are_refused_and_nobody_dies_of_it() {
         "call(SYS['mq_open'], 1, 0, 0, 0)",
         "fcntl.ioctl(0, 0x5412, b'x')",
         "socket.socket(socket.AF_INET, socket.SOCK_RAW, 1)",
+        // Who has no capabilities is refused this one by the kernel as well; it looks at the protocol first.
+        "socket.socket(socket.AF_INET, socket.SOCK_RAW, 1000)",
+        "socket.socket(socket.AF_INET6, socket.SOCK_RAW, 1000)",
         "socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM)",
         "socket.socket(socket.AF_PACKET, socket.SOCK_RAW)",
         "socket.socket(socket.AF_VSOCK, socket.SOCK_STREAM)",

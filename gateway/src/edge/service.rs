@@ -19,6 +19,9 @@ use crate::{config, tls::Gate};
 /// One `send` for a whole small answer; the default of 1,460 bytes splits head and body of anything larger.
 pub(super) const WRITE_BUFFER: usize = 16 * 1024;
 
+/// A TLS record. Longer bodies are read past it; the default of 64 KiB is memory that every connection keeps.
+const READ_BUFFER: usize = 16 * 1024;
+
 /// Tries until every thread of the runtime has been met; each try meets one at random.
 const TRIES_PER_THREAD: usize = 64;
 
@@ -131,7 +134,7 @@ pub(crate) fn server(
         let edge = Edge { door, ..edge.clone() };
         let app = EitherHttp::new(&server.configuration, edge, Arc::clone(&connections), tls.cloned());
         let mut inner = Listening::new("edge".to_owned(), app);
-        let buffers = L4BufferSettings::default().write(WRITE_BUFFER);
+        let buffers = L4BufferSettings::new(READ_BUFFER, WRITE_BUFFER);
         inner.add_listener(ListenerConfig::tcp(address.to_string()).l4_buffer(buffers));
         Entrance { inner, opens }
     };

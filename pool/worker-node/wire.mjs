@@ -88,19 +88,33 @@ function recall() {
 }
 
 function cancel(call) {
+  if (isCancelled(call)) return;
+  // It has ended, or it is on the other socket, where nobody has looked yet.
+  drain();
+  isCancelled(call);
+}
+
+function isCancelled(call) {
   if (outstanding.takeBack(call)) channel.send(Kind.CANCELLED, 0, call, 0);
   else if (outstanding.leave(call)) parentPort.postMessage({ cancel: call });
+  else return false;
+  return true;
 }
 
 /** Reads to the end of what was sent, and no further. */
 function stop() {
-  const chunk = Buffer.alloc(CHUNK);
   main.pause();
   try {
-    for (let length = read(chunk); length > 0; length = read(chunk)) receive(Buffer.from(chunk.subarray(0, length)));
+    drain();
   } finally {
     parentPort.postMessage({ stop: true });
   }
+}
+
+/** Takes in what is there. */
+function drain() {
+  const chunk = Buffer.alloc(CHUNK);
+  for (let length = read(chunk); length > 0; length = read(chunk)) receive(Buffer.from(chunk.subarray(0, length)));
 }
 
 function read(chunk) {

@@ -17,7 +17,7 @@ use std::{
 };
 
 use bytes::{Buf, BytesMut};
-use par_proto::frames::{Decoder, Frame, Header, JOURNAL_SIZE, JournalImage, Kind, encode};
+use par_proto::frames::{Decoder, Frame, Header, JOURNAL_SIZE, JournalImage, Kind};
 use parking_lot::Mutex;
 use tokio::{
     io::AsyncReadExt,
@@ -30,6 +30,7 @@ use super::{
     arrival::{Arrival, arrival, collect},
     death::Death,
     nested::Nested,
+    outbox::Outbox,
     pending::Pending,
     reply::{CallFrame, Invoked, Item, Overrun, Reply, Ticket},
     side::Side,
@@ -40,7 +41,7 @@ use super::{
 const INBOX: usize = 64 * 1024;
 
 struct Shared<T> {
-    out: BytesMut,
+    out: Outbox,
     pending: Pending<T>,
     /// How many of those run one after the other.
     in_turn: usize,
@@ -84,7 +85,7 @@ impl<T: Ticket> Channel<T> {
         let side = Arc::new(Side::new(side));
         let channel = Arc::new(Self {
             shared: Mutex::new(Shared {
-                out: BytesMut::new(),
+                out: Outbox::default(),
                 pending: Pending::default(),
                 in_turn: 0,
                 last: None,
@@ -137,10 +138,9 @@ impl<T: Ticket> Channel<T> {
         }
         let id = shared.next;
         shared.next += 1;
-        let was_empty = shared.out.is_empty();
         let (kind, flags, a) = (Kind::Call, call.flags, call.export);
         let header = Header { size: 0, meta: 0, kind, flags, call: id, a, b: deadline_ms };
-        encode(&mut shared.out, header, &call.meta, &call.payload);
+        let was_empty = shared.out.append(header, &call.meta, &call.payload);
         shared.in_turn += usize::from(ticket.in_turn());
         shared.pending.insert(id, ticket);
         drop(shared);
@@ -150,12 +150,18 @@ impl<T: Ticket> Channel<T> {
         Ok(id)
     }
 
-    /// Tells the worker that a call's caller is gone.
+    /// Tells the worker that a call's caller is gone, but not before it has the call.
     pub(crate) fn cancel(&self, id: u64) {
-        if self.shared.lock().pending.contains_key(&id) {
-            self.say(Kind::Cancel, id, 0);
-            self.nested.end_with(id);
+        let mut shared = self.shared.lock();
+        if !shared.pending.contains_key(&id) {
+            return;
         }
+        let may_cancel = shared.out.may_cancel(id);
+        drop(shared);
+        if may_cancel {
+            self.say(Kind::Cancel, id, 0);
+        }
+        self.nested.end_with(id);
     }
 
     /// Lets a call send so many bytes of items more.
@@ -294,13 +300,14 @@ impl<T: Ticket> Channel<T> {
     /// Writes what is waiting; returns how many calls that run one after the other are outstanding.
     fn flush(&self, writer: &tokio::net::unix::WriteHalf<'_>, outbox: &mut BytesMut) -> io::Result<usize> {
         loop {
-            let outstanding = {
+            let (outstanding, cancelled) = {
                 let mut shared = self.shared.lock();
-                if outbox.is_empty() {
-                    std::mem::swap(&mut shared.out, outbox);
-                }
-                shared.in_turn
+                let cancelled = if outbox.is_empty() { shared.out.take(outbox) } else { Vec::new() };
+                (shared.in_turn, cancelled)
             };
+            for id in cancelled {
+                self.say(Kind::Cancel, id, 0);
+            }
             if outbox.is_empty() {
                 return Ok(outstanding);
             }

@@ -13,6 +13,7 @@ mod logs;
 mod nested;
 mod nursery;
 mod orphans;
+mod outbox;
 mod pending;
 mod primary;
 mod priority;

@@ -152,6 +152,16 @@ test("a handler hears that its caller has left, and one that is deaf is left beh
   assert.deepEqual((await driver.end(driver.call({ export: number.echo, input: 1 })[0])).said, 1);
 });
 
+test("a cancel is not lost however close it follows its call", async (t) => {
+  const { driver } = await worker(t);
+  const file = `${driver.folder}/left`;
+  for (let round = 0; round < 100; round++) {
+    const [call] = driver.call({ export: number.wait, input: { file } });
+    driver.say(Kind.CANCEL, { call });
+    assert.equal((await driver.end(call)).kind, Kind.CANCELLED);
+  }
+});
+
 test("a generator is closed when its caller leaves", async (t) => {
   const { driver } = await worker(t);
   const file = `${driver.folder}/closed`;

@@ -48,6 +48,7 @@ class Blocking:
         join = "".join
         slot = SLOT
         spent = slot.usage
+        gone = slot.cancelled
         invokes = [handler.invoke for handler in self._handlers]
         # Whether an export's last call was long. A finished answer does not wait behind one of those.
         slow = [True] * len(invokes)
@@ -73,6 +74,9 @@ class Blocking:
                 begun = monotonic_ns()
             slot.frame = frame
             words[0] = call
+            if gone and self._is_gone(call):
+                self._end(frame, answers.CANCELLED_ANSWER, 0)
+                continue
             if limit and begun - received > limit * 1_000_000:
                 self._end(frame, answers.DEADLINE_ANSWER, 0)
                 continue
@@ -135,11 +139,12 @@ class Blocking:
         channel.drain()
         if channel.take_back(ident):
             channel.cancelled(ident)
-        elif ident <= channel.journal.words[0]:
-            SLOT.cancelled = ident
-            streaming, credit = SLOT.credit
-            if streaming == ident:
-                credit.end()
+            return
+        # It runs, or the loop has just taken it and has not said so yet: it looks here when it has.
+        SLOT.cancelled.add(ident)
+        streaming, credit = SLOT.credit
+        if streaming == ident:
+            credit.end()
 
     def credit(self, ident: int, amount: int) -> None:
         """Lets the running call send more."""
@@ -152,6 +157,14 @@ class Blocking:
         self._channel.end_receiving()
 
     # Aside of the hot path
+
+    def _is_gone(self, call: int) -> bool:
+        """Whether the caller of a call that is about to begin has left. Those of earlier calls matter no more."""
+        gone = SLOT.cancelled
+        for ident in tuple(gone):
+            if ident < call:
+                gone.discard(ident)
+        return call in gone
 
     def _finish_unusual(self, frame: Frame, result: Any, begun: int) -> None:
         try:
@@ -166,7 +179,7 @@ class Blocking:
         call = frame[2]
 
         def cancelled() -> bool:
-            return SLOT.cancelled == call
+            return call in SLOT.cancelled
 
         def sink(about: About | None) -> streams.Sink:
             credit = Credit()

@@ -117,8 +117,9 @@ class Slot:
 
     def __init__(self) -> None:
         self.frame: Frame | None = None
-        #: Id of a call whose caller has left while it ran.
-        self.cancelled = 0
+        #: Ids of calls whose callers have left, from the one that runs on. The monitor adds to it, and the loop takes
+        #: out what is over.
+        self.cancelled: set[int] = set()
         #: The call that has sent items last, and what it may send them by.
         self.credit: tuple[int, Credit] = (0, Credit())
         self.usage: dict[str, dict[str, Any]] = {}
@@ -157,7 +158,7 @@ def abandonment() -> Callable[[], bool]:
     if call is not None:
         return lambda: call.cancelled
     ident = SLOT.frame[2] if SLOT.frame is not None else 0
-    return lambda: ident != 0 and SLOT.cancelled == ident
+    return lambda: ident in SLOT.cancelled
 
 
 def _read(frame: Frame) -> Context:

@@ -292,8 +292,8 @@ class Looping:
     def _serve_on_thread(self, call: Call) -> None:
         CALL.set(call)
         self._begin(call)
-        if call.expired:
-            answer = answers.DEADLINE_ANSWER
+        if call.cancelled or call.expired:
+            answer = answers.CANCELLED_ANSWER if call.cancelled else answers.DEADLINE_ANSWER
         else:
             try:
                 result = _invoke(self._handlers[call.frame[3]], call)

@@ -121,7 +121,7 @@ impl Feed {
                 return Ok(());
             }
             if behind != 0 || account.left <= 0 {
-                return Err(Overrun);
+                return Err(Overrun::Item);
             }
             account.next = account.next.wrapping_add(1);
             account.left -= size.cast_signed();

@@ -56,7 +56,7 @@ impl Ticket for CallTicket {
     }
 
     fn item(&self, item: Item) -> Result<(), Overrun> {
-        self.feed.as_ref().ok_or(Overrun)?.push(item)
+        self.feed.as_ref().ok_or(Overrun::Item)?.push(item)
     }
 
     fn connect(&self, invoked: Invoked, line: Line) -> Answering {

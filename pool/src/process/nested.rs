@@ -134,7 +134,7 @@ impl Nested {
         let is_full = {
             let mut calls = self.calls.lock();
             if calls.contains_key(&id) {
-                return Err(Overrun);
+                return Err(Overrun::Id);
             }
             calls.insert(id, Outgoing { parent, gate: Arc::clone(&gate), task: None });
             self.count.fetch_add(1, Ordering::Release);

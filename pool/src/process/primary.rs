@@ -59,7 +59,7 @@ impl Ticket for ActionTicket {
     }
 
     fn item(&self, _item: Item) -> Result<(), Overrun> {
-        Err(Overrun)
+        Err(Overrun::Item)
     }
 
     fn connect(&self, _invoked: Invoked, line: Line) -> Answering {

@@ -43,10 +43,16 @@ impl Item {
     }
 }
 
-/// A worker has sent an item for which it had no credit, or which nobody has asked for.
+/// A worker has sent what it may not send: it is broken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("an item that it may not send")]
-pub struct Overrun;
+pub enum Overrun {
+    /// An item for which it had no credit, or which nobody has asked for.
+    #[error("an item that it may not send")]
+    Item,
+    /// A call of its own by the id of another one that is not answered yet.
+    #[error("a call by an id that is taken")]
+    Id,
+}
 
 /// A call that a handler makes.
 #[derive(Debug, Clone)]

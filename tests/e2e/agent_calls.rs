@@ -1,6 +1,7 @@
 //! Agents call agents: without a network, on behalf of whoever made the first call, and never for ever.
 
 mod broken;
+mod deadlines;
 
 use std::time::{Duration, Instant};
 

@@ -58,22 +58,45 @@ pub(super) struct Course {
     pub(super) bytes_out: usize,
 }
 
+/// A call between agents that is counted and has its line when this is dropped: also if the call in which it was made
+/// is over before it.
+struct Passage<'a> {
+    edge: &'a Edge,
+    origin: &'a Origin,
+    begin: Instant,
+    course: Course,
+    /// Whether it has come to its own end.
+    is_over: bool,
+}
+
+impl Drop for Passage<'_> {
+    fn drop(&mut self) {
+        if !self.is_over {
+            let is_late = Instant::now() >= self.origin.deadline;
+            self.course.code = Some(if is_late { Code::DeadlineExceeded } else { Code::ClientClosed });
+            self.course.cause = Some("the call in which it was made is over".to_owned());
+        }
+        self.edge.settle_between(self.origin, &self.course, self.begin.elapsed());
+    }
+}
+
 impl fleet::Exchange for Between {
     fn connect(self: Arc<Self>, origin: Origin, invoked: Invoked, line: Line) -> Answering {
         Box::pin(async move {
-            let begin = Instant::now();
-            let mut course = Course::default();
-            let answered = self.0.connect(&origin, &invoked, &line, &mut course).await;
+            let course = Course::default();
+            let mut passage =
+                Passage { edge: &self.0, origin: &origin, begin: Instant::now(), course, is_over: false };
+            let answered = self.0.connect(&origin, &invoked, &line, &mut passage.course).await;
+            passage.is_over = true;
             match answered {
                 Ok(Some(success)) => line.answer(&success.body, !success.is_json()),
                 Ok(None) => line.end(),
                 Err(refusal) => {
-                    course.code = Some(refusal.code);
-                    course.cause = Some(refusal.detail.clone().into_owned());
+                    passage.course.code = Some(refusal.code);
+                    passage.course.cause = Some(refusal.detail.clone().into_owned());
                     line.fail(&said(&refusal));
                 }
             }
-            self.0.settle_between(&origin, &course, begin.elapsed());
         })
     }
 }

@@ -28,7 +28,7 @@ use super::{
     ticket::CallTicket,
 };
 use crate::{
-    process::{CallFrame, Death, Lane, Reply, Worker},
+    process::{CallFrame, Death, Lane, Over, Reply, Worker},
     session::Claim,
 };
 
@@ -100,7 +100,9 @@ impl Drop for Leave<'_> {
         let (generation, worker) = (Arc::clone(self.generation), Arc::clone(self.worker));
         let (id, lane) = (self.id, self.lane);
         let deadline = self.feed.map_or(self.deadline, |feed| feed.patience(self.deadline));
-        worker.channel.cancel(id);
+        // What it waits for meets the same deadline, and is to be told so.
+        let over = if Instant::now() < deadline { Over::Left } else { Over::Late };
+        worker.channel.cancel(id, over);
         let background = generation.settings.background.clone();
         background.spawn(async move {
             tokio::time::sleep_until(deadline.into()).await;
@@ -342,7 +344,7 @@ impl Generation {
         self.settings.background.spawn(async move {
             // Its own calls have met the same deadline, and are answered: it may still end by itself.
             let waits = worker.channel.with_ticket(id, CallTicket::waits).unwrap_or_default();
-            worker.channel.cancel(id);
+            worker.channel.cancel(id, Over::Late);
             if worker.channel.started() < id {
                 return;
             }

@@ -29,7 +29,7 @@ use tokio::{
 use super::{
     arrival::{Arrival, arrival, collect},
     death::Death,
-    nested::Nested,
+    nested::{Nested, Over},
     outbox::Outbox,
     pending::Pending,
     reply::{CallFrame, Invoked, Item, Overrun, Reply, Ticket},
@@ -150,8 +150,8 @@ impl<T: Ticket> Channel<T> {
         Ok(id)
     }
 
-    /// Tells the worker that a call's caller is gone, but not before it has the call.
-    pub(crate) fn cancel(&self, id: u64) {
+    /// Tells the worker that nobody waits for a call any more, but not before it has the call.
+    pub(crate) fn cancel(&self, id: u64, over: Over) {
         let mut shared = self.shared.lock();
         if !shared.pending.contains_key(&id) {
             return;
@@ -161,7 +161,7 @@ impl<T: Ticket> Channel<T> {
         if may_cancel {
             self.say(Kind::Cancel, id, 0);
         }
-        self.nested.end_with(id);
+        self.nested.end_with(id, over);
     }
 
     /// Lets a call send so many bytes of items more.
@@ -328,7 +328,7 @@ impl<T: Ticket> Channel<T> {
         shared.in_turn -= usize::from(ticket.in_turn());
         shared.last = Some((id, ticket.request_id()));
         drop(shared);
-        self.nested.end_with(id);
+        self.nested.end_with(id, Over::Left);
         Some(ticket)
     }
 

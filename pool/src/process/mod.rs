@@ -33,6 +33,7 @@ pub use control::{A2aFacts, ExportFacts, ForkVerdict, ImportFailure, Lane, Ready
 pub use death::Death;
 pub(crate) use embedded::{NODE, PYTHON};
 pub use logs::{Origin, OutputLine, OutputSink};
+pub(crate) use nested::Over;
 pub use nested::{Answering, Line};
 pub use nursery::nursery;
 pub use orphans::adopt_orphans;

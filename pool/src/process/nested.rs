@@ -169,15 +169,15 @@ impl Nested {
         }
     }
 
-    /// The call in which they were made is over, or its caller has left: whoever waits for them is told.
-    pub(super) fn end_with(&self, parent: u64) {
+    /// The call in which they were made is over, in whatever way: whoever waits for them is told.
+    pub(super) fn end_with(&self, parent: u64, over: Over) {
         if self.count.load(Ordering::Acquire) == 0 {
             return;
         }
         for (id, call) in self.calls.lock().iter().filter(|(_, call)| call.parent == parent) {
             let (kind, flags) = (Kind::Reply, FLAG_FAILED);
             let header = Header { size: 0, meta: 0, kind, flags, call: *id, a: 0, b: 0 };
-            self.side.send(header, b"", OVER);
+            self.side.send(header, b"", over.said());
             call.end();
         }
     }
@@ -190,8 +190,28 @@ impl Nested {
     }
 }
 
-/// What is said of calls whose own call is over.
-const OVER: &[u8] = br#"{"code":"client_closed","detail":"the call in which this one was made is over"}"#;
+/// How the call in which others were made is over for them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Over {
+    /// It has ended, or its caller has left.
+    Left,
+    /// It is past its deadline, which is theirs, too.
+    Late,
+}
+
+impl Over {
+    /// What those who wait are told.
+    const fn said(self) -> &'static [u8] {
+        match self {
+            Self::Left => {
+                br#"{"code":"client_closed","detail":"the call in which this one was made is over"}"#
+            }
+            Self::Late => {
+                br#"{"code":"deadline_exceeded","detail":"the agent did not answer before the deadline"}"#
+            }
+        }
+    }
+}
 
 impl Outgoing {
     fn end(&self) {

@@ -28,7 +28,7 @@ use super::{
     death::Death,
     descriptors,
     logs::OutputSink,
-    nested::{Answering, Line},
+    nested::{Answering, Line, Over},
     reply::{CallFrame, Invoked, Item, Overrun, Reply, Ticket},
     template::{Becomes, StartError, Template},
     worker::{Watch, Worker},
@@ -85,7 +85,7 @@ struct Leave<'a> {
 impl Drop for Leave<'_> {
     fn drop(&mut self) {
         if self.armed {
-            self.worker.channel.cancel(self.id);
+            self.worker.channel.cancel(self.id, Over::Left);
         }
     }
 }

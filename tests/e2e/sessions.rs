@@ -3,6 +3,7 @@
 mod ends;
 mod isolated;
 mod keys;
+mod nested;
 mod rollouts;
 mod surfaces;
 

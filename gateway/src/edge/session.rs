@@ -102,6 +102,10 @@ pub(super) fn denied(denied: Denied) -> Refusal {
             Code::SessionNotFound,
             "the session lives in a version of the package that has no such agent",
         ),
+        Denied::Nested => Refusal::new(
+            Code::Conflict,
+            "the call is nested in the one whose turn it is in this session: each would wait for the other",
+        ),
         Denied::Ended(ending) => Refusal::new(ending.code(), ending.to_string()),
         Denied::Full { whose: Full::Tenant, retry_after } => {
             Refusal::new(Code::QuotaExceeded, "the caller has as many sessions of this package as it may")

@@ -156,8 +156,7 @@ impl Pool {
         let visit = entered.map_err(Outcome::Session)?;
         let lodging = Arc::clone(&visit.handle);
         if call.depth > 0 && lodging.is_in(&call.request_id) {
-            // It is nested in the call whose turn it is: each would wait for the other.
-            return Err(Outcome::Entangled);
+            return Err(Outcome::Session(Denied::Nested));
         }
         match timeout_at(call.deadline.into(), Turn::of(visit, &lodging.queue)).await {
             Ok(Ok(turn)) => {

@@ -36,6 +36,8 @@ pub enum Denied {
     Stranger,
     /// Its version has no such agent: 404 `session_not_found`.
     Elsewhere,
+    /// The call is nested in the one whose turn it is, so that each would wait for the other: 409 `conflict`.
+    Nested,
     /// It has ended; told by this: 410.
     Ended(Ending),
     /// There is no room for another.

@@ -29,7 +29,7 @@ use crate::{
     exit::Exit,
     host, inner,
     lifecycle::{Ends, Lifecycle},
-    limit::Limiter,
+    limit::{Limiter, TokenMeter},
     observe::{LogSink, line, log::Logging, metrics::EdgeMetrics},
     route::{self, Layout},
     single::{self, Boot, Container, Health, Reserved},
@@ -181,6 +181,9 @@ fn run(config: Config, logging: Logging, begin: Instant) -> anyhow::Result<()> {
         draining: lifecycle.draining(),
     };
     pool.connect_by(Arc::new(Between(edge.clone())));
+    if let Some(limiter) = &limiter {
+        pool.charge_by(Arc::new(TokenMeter(Arc::clone(limiter))));
+    }
     // One agent's ports accept when there is an agent.
     let grpc_opens = config.single.is_some().then_some(grpc_opens);
     let mut doorways = vec![

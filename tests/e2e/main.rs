@@ -52,6 +52,7 @@
 //! | Signals, delay, grace, second signal | [`lifecycle`] |
 //! | Sessions: state, order, whose they are, every way to end and that it is told once; restarts, rollouts, caps, memory | [`sessions`] |
 //! | Rates, calls at once, quotas by tenant and agent; what a refusal costs and tells | [`limits`] |
+//! | Tokens that agents report are paid for, however a call ends and whoever left | [`tokens`] |
 //! | Turns and shares of tenants: nobody waits behind the backlog of another | [`fair_share`] |
 //! | Limits, clocks and hygiene of connections; who the client is; which host | [`connections`] |
 //! | Smuggled requests, paths, injected headers, sizes, drips, floods of HTTP/2 | [`http_attacks`] |
@@ -126,6 +127,7 @@ mod streams;
 mod surfaces;
 mod survival;
 mod tls;
+mod tokens;
 mod ui;
 mod versions;
 mod web;

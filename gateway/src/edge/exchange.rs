@@ -26,12 +26,8 @@ use super::{
     refusal::Refusal,
     respond::text,
     session::{denied, owner},
-    toll::tokens,
 };
-use crate::{
-    auth::permit::{Denied, caller_of, decide},
-    limit::Moment,
-};
+use crate::auth::permit::{Denied, caller_of, decide};
 
 /// Most calls that are nested in each other: a cycle ends there. Half would cut honest chains of orchestrators, double
 /// would only let a cycle hold more workers.
@@ -157,11 +153,6 @@ impl Edge {
             (course.queued, course.worker, course.pid) = (answer.queued, answer.worker, answer.pid);
             let is_sent = matches!(answer.outcome, Outcome::Ended { .. });
             let success = outcome(answer, &agent.mount)?;
-            if let Some((limiter, tenant)) = self.limiter.as_ref().zip(origin.tenant.as_ref())
-                && let Some(usage) = success.usage.as_deref()
-            {
-                limiter.charge(tenant, tokens(usage), Moment::now());
-            }
             course.bytes_out += success.body.len();
             return Ok((!is_sent || !invoked.streams).then_some(success));
         }

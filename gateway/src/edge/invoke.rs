@@ -22,7 +22,6 @@ use super::{
     refusal::Refusal,
     session::denied,
     stream::{self, Answered, Shape},
-    toll::count_tokens,
     unread,
 };
 use crate::auth::permit::Permit;
@@ -143,7 +142,7 @@ impl Edge {
                     call.feed = Some(feed);
                     match self.pass_on(session, ctx, (&agent, shape), call, items).await? {
                         Ok(Answered::Whole(success)) => {
-                            return self.checked(ctx, agent, success, deadline).await;
+                            return self.checked(agent, success, deadline).await;
                         }
                         Ok(answered) => return Ok((answered, agent)),
                         Err(answer) => answer,
@@ -166,19 +165,17 @@ impl Edge {
             }
             (ctx.queued, ctx.worker, ctx.pid) = (answer.queued, answer.worker, answer.pid);
             let success = outcome(answer, &agent.mount)?;
-            return self.checked(ctx, agent, success, deadline).await;
+            return self.checked(agent, success, deadline).await;
         }
     }
 
     /// What every whole result passes.
     async fn checked(
         &self,
-        ctx: &Ctx,
         agent: Arc<Agent>,
         success: Success,
         deadline: Instant,
     ) -> Result<(Answered, Arc<Agent>), Refusal> {
-        count_tokens(ctx, success.usage.as_deref());
         if self.validate_output {
             fit::result(&agent, &success, deadline).await?;
         }

@@ -27,7 +27,6 @@ use super::{
     events,
     invoke::{Success, gone, left, outcome},
     refusal::Refusal,
-    toll::count_tokens,
 };
 
 /// Time between two signs of life. What stands between us and the caller closes silent connections after a minute, some
@@ -259,16 +258,12 @@ impl Writer<'_> {
         (self.ctx.queued, self.ctx.worker, self.ctx.pid) = (answer.queued, answer.worker, answer.pid);
         let is_sent = matches!(answer.outcome, Outcome::Ended { .. });
         let said = match outcome(answer, &self.agent.mount) {
-            Ok(success) if is_sent => {
-                count_tokens(self.ctx, success.usage.as_deref());
-                Ok(success.usage)
-            }
+            Ok(success) if is_sent => Ok(success.usage),
             Ok(success) if !self.begun && self.is_whole(&success) => return Ok(Answered::Whole(success)),
             Ok(success) => {
                 let item = Item { number: 0, octets: false, meta: Bytes::new(), payload: success.body };
                 let mut out = BytesMut::new();
                 self.put(&mut out, &item);
-                count_tokens(self.ctx, success.usage.as_deref());
                 if let Err(error) = self.piece(out.freeze()).await {
                     return Ok(self.abandoned(error));
                 }

@@ -75,7 +75,8 @@ impl Account {
     pub(super) fn usage(&self, day: u64) -> Option<Usage> {
         let limits = &self.policy.allowance;
         let counted = limits.daily_calls.is_some() || limits.daily_tokens.is_some();
-        Some(self.state.lock().usage).filter(|usage| counted && usage.day == day && usage.calls > 0)
+        let is_used = |usage: &Usage| usage.calls > 0 || usage.tokens > 0;
+        Some(self.state.lock().usage).filter(|usage| counted && usage.day == day && is_used(usage))
     }
 
     /// Whether forgetting it changes nothing.

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::{account::Account, moment::Moment, policy::Standing, scope::Scope};
+use super::{account::Account, policy::Standing, scope::Scope};
 
 /// A call that was let in; dropping it gives its place back, whoever drops it.
 #[derive(Debug)]
@@ -28,18 +28,6 @@ impl Entry {
     /// What the caller may still take, if it is limited; once.
     pub(crate) fn take_standing(&mut self) -> Option<Standing> {
         self.standing.take()
-    }
-
-    /// Whether somebody wants to know how many tokens the call took.
-    pub(crate) fn counts_tokens(&self) -> bool {
-        self.tenant.as_ref().is_some_and(|account| account.policy.allowance.daily_tokens.is_some())
-    }
-
-    /// The agent has reported tokens.
-    pub(crate) fn use_tokens(&self, tokens: u64, now: Moment) {
-        if let Some(account) = &self.tenant {
-            account.use_tokens(tokens, now);
-        }
     }
 }
 

@@ -160,7 +160,12 @@ impl Limiter {
         Ok(Entry { tenant, agent, standing })
     }
 
-    /// Counts tokens of a call that had no entry of its own: one that an agent has made.
+    /// Whether somebody wants to know how many tokens the calls of a tenant take.
+    pub(crate) fn counts_tokens(&self, tenant: &str) -> bool {
+        self.policy_of(tenant).is_some_and(|policy| policy.allowance.daily_tokens.is_some())
+    }
+
+    /// Counts tokens of a call that is over: its entry may be gone, with a caller that has left.
     pub(crate) fn charge(&self, tenant: &Arc<str>, tokens: u64, now: Moment) {
         if let Some(account) = self.tenant_account(tenant, self.clock(now), now.day()) {
             account.use_tokens(tokens, now);

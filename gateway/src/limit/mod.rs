@@ -13,9 +13,11 @@ mod quota;
 mod quota_file;
 mod scope;
 mod table;
+mod tokens;
 
 pub(crate) use entry::{Entry, Limited};
 pub(crate) use limiter::Limiter;
 pub(crate) use moment::Moment;
 pub(crate) use policy::Standing;
 pub(crate) use scope::Scope;
+pub(crate) use tokens::TokenMeter;

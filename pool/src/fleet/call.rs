@@ -204,11 +204,11 @@ impl Generation {
                     self.note_answer();
                     return told(Outcome::Ended { meta }, micros);
                 }
-                Ok(Ok(Reply::Failed { micros, payload })) => {
+                Ok(Ok(Reply::Failed { micros, payload, .. })) => {
                     self.note_answer();
                     return told(Outcome::Failed(payload), micros);
                 }
-                Ok(Ok(Reply::Cancelled { micros })) => {
+                Ok(Ok(Reply::Cancelled { micros, .. })) => {
                     return told(Outcome::Deadline { started: true }, micros);
                 }
                 Ok(Ok(Reply::Died(death))) => return told(Outcome::Crashed(death), 0),

@@ -26,7 +26,7 @@ use super::{
 };
 use crate::{
     package::Installed,
-    process::{Cage, ExportFacts, Lane, OutputSink, SandboxLevel, Template, TemplateSettings},
+    process::{Cage, ExportFacts, Lane, Meter, OutputSink, SandboxLevel, Template, TemplateSettings},
 };
 
 /// Settings that all generations share.
@@ -41,6 +41,8 @@ pub(crate) struct FleetSettings {
     pub(crate) sessions: Arc<Lodgings>,
     /// What connects calls between agents, as soon as there is something.
     pub(crate) exchange: Arc<OnceLock<Arc<dyn Exchange>>>,
+    /// What is told what calls have used, if anybody wants to know.
+    pub(crate) meter: Arc<OnceLock<Arc<dyn Meter>>>,
     pub(crate) background: Handle,
 }
 

@@ -18,6 +18,7 @@ mod growth;
 mod guest;
 mod hold;
 mod homes;
+mod host;
 mod installers;
 mod lazy;
 mod load;

@@ -22,7 +22,6 @@ use super::{
     call::Call,
     directory::{Agent, Directory},
     event::{EventKind, EventSink},
-    exchange::Exchange,
     follower::{Follower, RegistrySettings},
     generation::FleetSettings,
     homes::Homes,
@@ -229,6 +228,7 @@ impl Pool {
             sessions: Lodgings::open(data_dir.join("sessions.jsonl"), settings.sessions.caps)?,
             metrics: Arc::new(metrics),
             exchange: Arc::default(),
+            meter: Arc::default(),
             background,
         };
         Ok(Arc::new(Self {
@@ -253,11 +253,6 @@ impl Pool {
     /// The threads that serve requests register here.
     pub fn homes(&self) -> &Homes {
         &self.fleet.homes
-    }
-
-    /// From now on this connects calls between agents; the first one stays.
-    pub fn connect_by(&self, exchange: Arc<dyn Exchange>) {
-        self.fleet.exchange.set(exchange).ok();
     }
 
     /// The table of agents as it is now.

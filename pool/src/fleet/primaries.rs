@@ -133,15 +133,16 @@ impl Generation {
         let _visit = self.visit();
         let frame = CallFrame { export: action, meta: call.meta, payload: call.payload, flags: 0 };
         let home = self.settings.homes.pick();
-        let (reply, started) = primary.act(&frame, call.request_id, call.deadline, &home).await;
+        let account = self.account(call.tenant.as_ref());
+        let (reply, started) = primary.act(&frame, call.request_id, account, call.deadline, &home).await;
         let (outcome, micros) = match reply {
             None => (Outcome::Deadline { started }, 0),
             Some(Reply::Done { micros, flags, meta, payload }) => {
                 (Outcome::Done { flags, meta, payload }, micros)
             }
             Some(Reply::Ended { micros, meta }) => (Outcome::Ended { meta }, micros),
-            Some(Reply::Failed { micros, payload }) => (Outcome::Failed(payload), micros),
-            Some(Reply::Cancelled { micros }) => (Outcome::Deadline { started: true }, micros),
+            Some(Reply::Failed { micros, payload, .. }) => (Outcome::Failed(payload), micros),
+            Some(Reply::Cancelled { micros, .. }) => (Outcome::Deadline { started: true }, micros),
             Some(Reply::Died(death)) => (Outcome::Crashed(death), 0),
             Some(Reply::Returned) => (Outcome::CrashLoop { retry_after: Duration::from_secs(1) }, 0),
         };

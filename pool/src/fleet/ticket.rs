@@ -41,6 +41,12 @@ impl CallTicket {
 
 impl Ticket for CallTicket {
     fn end(self, reply: Reply) {
+        // Before the answer: who has it and calls again finds it counted.
+        if let Some((tenant, meta)) = self.origin.tenant.as_ref().zip(reply.used())
+            && let Some(meter) = self.generation.settings.meter.get()
+        {
+            meter.charge(tenant, meta);
+        }
         let Self { mut slot, answer, files, .. } = self;
         match &reply {
             Reply::Done { micros, .. } | Reply::Failed { micros, .. } | Reply::Ended { micros, .. } => {

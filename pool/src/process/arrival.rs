@@ -29,9 +29,9 @@ pub(super) fn arrival(frame: Frame) -> Arrival {
     let micros = header.a;
     match header.kind {
         Kind::Result => Arrival::End(Reply::Done { micros, flags: header.flags, meta, payload }),
-        Kind::Error => Arrival::End(Reply::Failed { micros, payload }),
+        Kind::Error => Arrival::End(Reply::Failed { micros, meta, payload }),
         Kind::End => Arrival::End(Reply::Ended { micros, meta }),
-        Kind::Cancelled => Arrival::End(Reply::Cancelled { micros }),
+        Kind::Cancelled => Arrival::End(Reply::Cancelled { micros, meta }),
         Kind::Returned => Arrival::End(Reply::Returned),
         Kind::Item => {
             let octets = header.flags & FLAG_OCTETS != 0;

@@ -10,6 +10,7 @@ mod embedded;
 #[cfg(fuzzing)]
 pub mod fuzzing;
 mod logs;
+mod meter;
 mod nested;
 mod nursery;
 mod orphans;
@@ -33,6 +34,8 @@ pub use control::{A2aFacts, ExportFacts, ForkVerdict, ImportFailure, Lane, Ready
 pub use death::Death;
 pub(crate) use embedded::{NODE, PYTHON};
 pub use logs::{Origin, OutputLine, OutputSink};
+pub(crate) use meter::Account;
+pub use meter::Meter;
 pub(crate) use nested::Over;
 pub use nested::{Answering, Line};
 pub use nursery::nursery;

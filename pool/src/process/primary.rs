@@ -28,6 +28,7 @@ use super::{
     death::Death,
     descriptors,
     logs::OutputSink,
+    meter::Account,
     nested::{Answering, Line, Over},
     reply::{CallFrame, Invoked, Item, Overrun, Reply, Ticket},
     template::{Becomes, StartError, Template},
@@ -50,10 +51,15 @@ pub struct Primary {
 pub(crate) struct ActionTicket {
     answer: oneshot::Sender<Reply>,
     request_id: Arc<str>,
+    /// Who is charged for it, if anybody is.
+    account: Option<Account>,
 }
 
 impl Ticket for ActionTicket {
     fn end(self, reply: Reply) {
+        if let Some(account) = &self.account {
+            account.settle(&reply);
+        }
         // A caller that left wants no answer.
         drop(self.answer.send(reply));
     }
@@ -134,6 +140,7 @@ impl Primary {
         &self,
         frame: &CallFrame,
         request_id: Arc<str>,
+        account: Option<Account>,
         deadline: Instant,
         home: &Handle,
     ) -> (Option<Reply>, bool) {
@@ -144,7 +151,8 @@ impl Primary {
         let (answer, reply) = oneshot::channel();
         let left = deadline.saturating_duration_since(Instant::now());
         let milliseconds = u32::try_from(left.as_millis()).unwrap_or(u32::MAX).max(1);
-        let Ok(id) = channel.submit(frame, milliseconds, ActionTicket { answer, request_id }) else {
+        let ticket = ActionTicket { answer, request_id, account };
+        let Ok(id) = channel.submit(frame, milliseconds, ticket) else {
             return (Some(Reply::Returned), false);
         };
         let mut leave = Leave { worker: &self.worker, id, armed: true };

@@ -87,6 +87,8 @@ pub enum Reply {
     Failed {
         /// Microseconds it took.
         micros: u32,
+        /// Metadata of the frame: usage.
+        meta: Bytes,
         /// JSON as in `FRAMES.md`, kind `ERROR`.
         payload: Bytes,
     },
@@ -101,6 +103,8 @@ pub enum Reply {
     Cancelled {
         /// Microseconds it took.
         micros: u32,
+        /// Metadata of the frame: usage.
+        meta: Bytes,
     },
     /// It never started; it may be sent elsewhere.
     Returned,

@@ -132,7 +132,7 @@ impl Generation {
         turn: &Arc<SessionTurn>,
         deadline: Instant,
     ) -> Result<(), Outcome> {
-        let (worker, watch) = match timeout_at(deadline.into(), self.start_alone()).await {
+        let alone = match timeout_at(deadline.into(), self.start_alone()).await {
             Ok(Ok(started)) => started,
             Ok(Err(error)) => {
                 let package = &self.installed.package.id;
@@ -141,12 +141,12 @@ impl Generation {
             }
             Err(_elapsed) => return Err(Outcome::QueueFull { retry_after: AGAIN }),
         };
-        let kept = settle(turn, Home::Own(Arc::clone(&worker)));
+        let kept = settle(turn, Home::Own(Arc::clone(&alone.worker)));
         if kept.is_err() {
-            worker.kill(Death::Retired);
+            alone.worker.kill(Death::Retired);
         }
         // Watched in any case: only so its end is seen.
-        self.seat_alone(worker, watch);
+        self.seat_alone(alone);
         kept
     }
 }

@@ -24,6 +24,7 @@ mod lazy;
 mod load;
 mod lodging;
 mod metrics;
+mod nook;
 mod order;
 mod outcome;
 mod parking;

@@ -2,12 +2,12 @@
 
 use std::sync::{
     Arc,
-    atomic::{AtomicUsize, Ordering},
+    atomic::{AtomicU64, AtomicUsize, Ordering},
 };
 
 use parking_lot::Mutex;
 
-use super::{generation::Generation, lodging::loss, seat::Seated};
+use super::{generation::Generation, lodging::loss, nook::Nook, seat::Seated};
 use crate::{
     process::{Death, StartError, Watch, Worker},
     session::Ending,
@@ -18,6 +18,16 @@ use crate::{
 pub(crate) struct Solitary {
     workers: Mutex<Vec<Seated>>,
     running: AtomicUsize,
+    /// How many were ever begun.
+    begun: AtomicU64,
+}
+
+/// One of them that was just forked.
+#[derive(Debug)]
+pub(crate) struct Alone {
+    pub(crate) worker: Seated,
+    watch: Watch,
+    nook: Option<Nook>,
 }
 
 /// A call that runs in one of them.
@@ -36,6 +46,11 @@ impl Solitary {
         self.workers.lock().clone()
     }
 
+    /// A number that no other one has had.
+    pub(super) fn next(&self) -> u64 {
+        self.begun.fetch_add(1, Ordering::Relaxed)
+    }
+
     /// Whether a call runs in one of them.
     pub(crate) fn is_busy(&self) -> bool {
         self.running.load(Ordering::Relaxed) > 0
@@ -44,18 +59,30 @@ impl Solitary {
 
 impl Generation {
     /// Forks a worker for one session. It is watched from [`Generation::seat_alone`] on.
-    pub(crate) async fn start_alone(self: &Arc<Self>) -> Result<(Seated, Watch), StartError> {
+    pub(crate) async fn start_alone(self: &Arc<Self>) -> Result<Alone, StartError> {
         let template = self.living_template().await?;
         let package: Arc<str> = Arc::from(self.installed.package.id.to_string());
         let timeout = self.settings.template.import_timeout;
-        let (worker, watch, took) = Worker::start(&template, &package, self.sink(), timeout).await?;
+        let nook = self
+            .nook(&template)
+            .await
+            .map_err(|source| StartError::System { what: "make a session's temporary directory", source })?;
+        let (nook, layer) = nook.unzip();
+        let (worker, watch, took) = match &nook {
+            Some(nook) => {
+                let own = (nook.path().to_path_buf(), layer.flatten());
+                Worker::start_alone(&template, own, &package, self.sink(), timeout).await?
+            }
+            None => Worker::start(&template, &package, self.sink(), timeout).await?,
+        };
         let method = self.fork.method;
         self.settings.metrics.worker_start.with_label_values(&[method]).observe(took.as_secs_f64());
-        Ok((worker, watch))
+        Ok(Alone { worker, watch, nook })
     }
 
     /// Watches a worker of its own until its end, which is that of its session too.
-    pub(crate) fn seat_alone(self: &Arc<Self>, worker: Seated, watch: Watch) {
+    pub(crate) fn seat_alone(self: &Arc<Self>, alone: Alone) {
+        let Alone { worker, watch, nook } = alone;
         self.solitary.workers.lock().push(Arc::clone(&worker));
         if *self.ending.borrow() {
             worker.kill(Death::Retired);
@@ -64,6 +91,7 @@ impl Generation {
         self.settings.background.spawn(async move {
             let before = worker.channel.answered();
             let death = worker.ended(watch).await;
+            drop(nook);
             generation.solitary.workers.lock().retain(|other| !Arc::ptr_eq(other, &worker));
             generation.bereave(&worker, &death);
             generation.mourn(&worker, &death, worker.channel.answered() > before);

@@ -4,10 +4,12 @@ use std::{
     io::{self, IoSlice},
     mem::MaybeUninit,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
+    path::PathBuf,
 };
 
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
 use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 use tokio::{io::Interest, net::UnixDatagram};
 
 /// Longest datagram: tracebacks are capped at 32 KiB by the worker's side, the rest is small.
@@ -64,6 +66,40 @@ pub(crate) struct InitEntry {
     pub(crate) attribute: String,
     /// Whether it is an application itself and not a function that makes one.
     pub(crate) application: bool,
+}
+
+/// What a fork becomes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Becomes {
+    /// A worker that answers calls.
+    Worker,
+    /// One that answers those of one session, with a temporary directory of its own. Its layer of the sandbox comes
+    /// behind its descriptors, if there is one.
+    Alone {
+        /// That directory.
+        temporary: PathBuf,
+    },
+    /// The process that serves the surfaces.
+    Primary,
+}
+
+impl Becomes {
+    /// How a template is asked for it.
+    pub(crate) fn order(&self, number: u64) -> Value {
+        match self {
+            Self::Worker => json!({ "fork": number }),
+            Self::Alone { temporary } => json!({ "alone": { "number": number, "temporary": temporary } }),
+            Self::Primary => json!({ "primary": number }),
+        }
+    }
+
+    /// What it is called in the log.
+    pub(crate) const fn role(&self) -> &'static str {
+        match self {
+            Self::Worker | Self::Alone { .. } => "worker",
+            Self::Primary => "primary",
+        }
+    }
 }
 
 /// How calls of an export share a worker.

@@ -31,6 +31,9 @@ use control::{Message, Peer};
 /// Where a worker finds main, side and journal, in the order in which they come, and then its `init`.
 const FIRST: RawFd = 3;
 
+/// How many come for a worker.
+const GIVEN: usize = 5;
+
 /// Descriptors below this one are given to workers; ours are beyond, so that none is in the way of another.
 const OURS: RawFd = 10;
 
@@ -125,35 +128,59 @@ impl Nursery {
 
     fn obey(&mut self, message: Message) -> io::Result<()> {
         let Message { name, body, descriptors } = message;
-        let started = match name.as_str() {
-            "fork" => self.start(descriptors),
-            "primary" => Err(io::Error::other("a loader's packages have no surfaces")),
+        let (number, started) = match name.as_str() {
+            "fork" => (body, self.start(descriptors, None)),
+            "alone" => self.start_alone(body, descriptors),
+            "primary" => (body, Err(io::Error::other("a loader's packages have no surfaces"))),
             other => return Err(io::Error::other(format!("the message {other} means nothing"))),
         };
         let answer = match started {
             Ok(running) => {
                 let pid = running.child.id();
                 self.workers.push(running);
-                json!({ "forked": body, "pid": pid })
+                json!({ "forked": number, "pid": pid })
             }
             Err(error) => {
                 let text: String = error.to_string().chars().take(MESSAGE).collect();
-                json!({ "fork_failed": body, "message": text })
+                json!({ "fork_failed": number, "message": text })
             }
         };
         self.peer.send(&answer)
     }
 
-    /// Starts a worker with what came for it: main, side, journal, stdout, stderr.
-    fn start(&self, descriptors: Vec<OwnedFd>) -> io::Result<Running> {
-        let [main, side, journal, stdout, stderr] = <[OwnedFd; 5]>::try_from(descriptors)
+    /// Starts a worker for one session. Gives the number by which it was asked for, too.
+    fn start_alone(&self, mut body: Value, mut descriptors: Vec<OwnedFd>) -> (Value, io::Result<Running>) {
+        let layer = if descriptors.len() > GIVEN { descriptors.pop() } else { None };
+        let mut part = |name| body.get_mut(name).map(Value::take).unwrap_or_default();
+        let (number, temporary) = (part("number"), part("temporary"));
+        let Value::String(temporary) = temporary else {
+            return (number, Err(io::Error::other("a worker of its own came without a directory")));
+        };
+        (number, self.start(descriptors, Some((temporary, layer))))
+    }
+
+    /// Starts a worker with what came for it: main, side, journal, stdout, stderr; and for one of its own its temporary
+    /// directory, with the layer that leaves it nothing else.
+    fn start(
+        &self,
+        descriptors: Vec<OwnedFd>,
+        alone: Option<(String, Option<OwnedFd>)>,
+    ) -> io::Result<Running> {
+        let [main, side, journal, stdout, stderr] = <[OwnedFd; GIVEN]>::try_from(descriptors)
             .map_err(|other| io::Error::other(format!("{} descriptors came for a worker", other.len())))?;
         let init = self.described()?;
         let given = [main, side, journal, init];
-        let own = self.own.try_clone()?;
+        let (temporary, layer) = alone.unzip();
+        let own = match layer.flatten() {
+            Some(layer) => self.own.narrowed(layer),
+            None => self.own.try_clone()?,
+        };
         let (program, arguments) = self.command.split_first().ok_or(io::ErrorKind::InvalidInput)?;
         let mut command = Command::new(program);
         command.args(arguments).stdin(Stdio::null()).stdout(stdout).stderr(stderr);
+        if let Some(temporary) = temporary {
+            command.env("TMPDIR", &temporary).env("HOME", temporary);
+        }
         let enter = move || {
             for (number, descriptor) in (FIRST..).zip(&given) {
                 put(descriptor, number)?;

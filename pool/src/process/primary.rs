@@ -24,14 +24,14 @@ use rustix::net::{
 use tokio::{runtime::Handle, sync::oneshot, time::timeout_at};
 
 use super::{
-    control::SurfaceFacts,
+    control::{Becomes, SurfaceFacts},
     death::Death,
     descriptors,
     logs::OutputSink,
     meter::Account,
     nested::{Answering, Line, Over},
     reply::{CallFrame, Invoked, Item, Overrun, Reply, Ticket},
-    template::{Becomes, StartError, Template},
+    template::{StartError, Template},
     worker::{Watch, Worker},
 };
 

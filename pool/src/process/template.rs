@@ -15,12 +15,14 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use super::{
     cage::{Cage, Member},
-    control::{Control, ImportFailure, Init, InitEntry, InitExport, InitSandbox, InitSurfaces, Ready, Said},
+    control::{
+        Becomes, Control, ImportFailure, Init, InitEntry, InitExport, InitSandbox, InitSurfaces, Ready, Said,
+    },
     death::Death,
     descriptors::{self, Theirs},
     logs::{Origin, OutputSink},
     priority,
-    sandbox::{Inner, Offspring, SandboxError, SandboxLevel, Shield},
+    sandbox::{Bounds, Inner, Offspring, SandboxError, SandboxLevel, Shield},
     spawner,
 };
 use crate::package::{Entry, Installed, Loaders, Program};
@@ -101,15 +103,6 @@ pub(crate) struct Forked {
     pub(crate) exit: oneshot::Receiver<Death>,
 }
 
-/// What a fork becomes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Becomes {
-    /// A worker that answers calls.
-    Worker,
-    /// The process that serves the surfaces.
-    Primary,
-}
-
 #[derive(Debug)]
 struct Fork {
     becomes: Becomes,
@@ -123,6 +116,7 @@ pub(crate) struct Template {
     pid: u32,
     ready: Ready,
     sandbox: SandboxLevel,
+    bounds: Bounds,
     member: Member,
     forks: mpsc::Sender<Fork>,
     alive: watch::Receiver<bool>,
@@ -182,7 +176,7 @@ impl Template {
         let (forks, requests) = mpsc::channel(64);
         let (living, alive) = watch::channel(true);
         tokio::spawn(serve(control, requests, guard, living));
-        Ok(Self { pid, ready, sandbox, member, forks, alive })
+        Ok(Self { pid, ready, sandbox, bounds, member, forks, alive })
     }
 
     /// Its process id.
@@ -198,6 +192,11 @@ impl Template {
     /// What its sandbox achieves.
     pub(crate) fn sandbox(&self) -> &SandboxLevel {
         &self.sandbox
+    }
+
+    /// What it and its workers may do at most.
+    pub(crate) fn bounds(&self) -> &Bounds {
+        &self.bounds
     }
 
     /// Its place in its package's cage.
@@ -352,11 +351,7 @@ async fn serve(
             request = requests.recv(), if open => match request {
                 Some(Fork { becomes, theirs, reply }) => {
                     next += 1;
-                    let order = match becomes {
-                        Becomes::Worker => serde_json::json!({ "fork": next }),
-                        Becomes::Primary => serde_json::json!({ "primary": next }),
-                    };
-                    let sent = control.send(&order, &theirs.0).await;
+                    let sent = control.send(&becomes.order(next), &theirs.0).await;
                     drop(theirs);
                     match sent {
                         Ok(()) => drop(waiting.insert(next, reply)),

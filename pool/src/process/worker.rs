@@ -2,6 +2,7 @@
 
 use std::{
     os::fd::OwnedFd,
+    path::PathBuf,
     sync::{Arc, OnceLock, Weak},
     time::{Duration, Instant},
 };
@@ -15,12 +16,12 @@ use tokio::{io::AsyncReadExt, net::UnixStream, runtime::Handle, sync::oneshot};
 use super::{
     cage::Member,
     channel::{Channel, Closed},
-    control::{ImportFailure, Ready},
+    control::{Becomes, ImportFailure, Ready},
     death::Death,
     descriptors::{self, Ours, Theirs},
     logs::{Origin, OutputSink},
     reply::Ticket,
-    template::{Becomes, StartError, Template},
+    template::{StartError, Template},
 };
 
 /// How long the exit status of a worker whose socket has ended is waited for. The template reports it within a
@@ -58,6 +59,21 @@ impl<T: Ticket> Worker<T> {
         Self::born(template, Becomes::Worker, made, package, sink, timeout).await
     }
 
+    /// The same for one session: `temporary` is a directory that only it shall see, and `layer` what sees to that.
+    pub(crate) async fn start_alone(
+        template: &Template,
+        (temporary, layer): (PathBuf, Option<OwnedFd>),
+        package: &Arc<str>,
+        sink: &OutputSink,
+        timeout: Duration,
+    ) -> Result<(Arc<Self>, Watch, Duration), StartError> {
+        let (ours, Theirs(mut theirs)) = descriptors::worker()
+            .map_err(|source| StartError::System { what: "make a worker's descriptors", source })?;
+        theirs.extend(layer);
+        let becomes = Becomes::Alone { temporary };
+        Self::born(template, becomes, (ours, Theirs(theirs)), package, sink, timeout).await
+    }
+
     /// Forks a process and waits until it is ready.
     pub(super) async fn born(
         template: &Template,
@@ -69,6 +85,7 @@ impl<T: Ticket> Worker<T> {
     ) -> Result<(Arc<Self>, Watch, Duration), StartError> {
         let begin = Instant::now();
         let system = |what: &'static str| move |source: std::io::Error| StartError::System { what, source };
+        let role = becomes.role();
         let forked = template.fork(becomes, theirs).await?;
         let pid = forked.pid;
         let member = template.member().worker(pid);
@@ -77,7 +94,7 @@ impl<T: Ticket> Worker<T> {
             .and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).map_err(|_| StartError::Ended))?;
         let guard = KillUnlessReady(Some(&pidfd));
         let seen: Arc<OnceLock<Weak<Channel<T>>>> = Arc::default();
-        let origin = origin(package, becomes, pid, Arc::clone(&seen));
+        let origin = origin(package, role, pid, Arc::clone(&seen));
         let tail = Arc::clone(&origin.tail);
         sink.follow(&origin, ours.stdout, ours.stderr);
         let main = UnixStream::from_std(ours.main).map_err(system("use a worker's socket"))?;
@@ -160,7 +177,7 @@ impl Drop for KillUnlessReady<'_> {
 
 fn origin<T: Ticket>(
     package: &Arc<str>,
-    becomes: Becomes,
+    role: &'static str,
     pid: u32,
     channel: Arc<OnceLock<Weak<Channel<T>>>>,
 ) -> Origin {
@@ -168,10 +185,7 @@ fn origin<T: Ticket>(
     Origin {
         package: Arc::clone(package),
         pid,
-        role: match becomes {
-            Becomes::Worker => "worker",
-            Becomes::Primary => "primary",
-        },
+        role,
         request_id: Some(Arc::new(request_id)),
         tail: Arc::default(),
     }

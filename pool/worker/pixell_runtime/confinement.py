@@ -9,6 +9,7 @@ from __future__ import annotations
 import fcntl
 import os
 import struct
+import sys
 from typing import Any, Callable
 
 #: As for the control socket: code that closes "everything from 3 to 64" does not meet it.
@@ -46,13 +47,25 @@ class Confinement:
         if self._refuse is not None and self._template:
             self._refuse(self._template)
 
-    def enter_worker(self) -> None:
-        """In the only thread of a fresh fork, before anything else."""
-        if self._enter is not None and self._layer is not None:
-            self._enter(self._layer)
-            os.close(self._layer)
+    def enter_worker(self, own: int | None = None) -> None:
+        """In the only thread of a fresh fork, before anything else. `own`: a layer for this worker alone, in the
+        place of that of all."""
+        layer = self._layer if own is None else own
+        if self._enter is not None and layer is not None:
+            self._enter(layer)
+        for held in (self._layer, own):
+            if held is not None:
+                os.close(held)
         if self._refuse is not None and self._worker:
             self._refuse(self._worker)
+
+
+def move_to(temporary: str) -> None:
+    """From here on temporary files of this process are there, also for code that has asked before where they are."""
+    os.environ["TMPDIR"] = os.environ["HOME"] = temporary
+    module = sys.modules.get("tempfile")
+    if module is not None:
+        vars(module)["tempdir"] = temporary
 
 
 def _entering() -> Callable[[int], None] | None:

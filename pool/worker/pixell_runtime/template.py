@@ -17,7 +17,7 @@ from typing import Any, NoReturn
 
 from pixell_runtime import failures, fork_check
 from pixell_runtime.batch import batch
-from pixell_runtime.confinement import Confinement
+from pixell_runtime.confinement import Confinement, move_to
 from pixell_runtime.control import Control, Message, close_all
 from pixell_runtime.handlers import Handler, LoadError, extend_path, load
 from pixell_runtime.llm.watch import watch
@@ -30,8 +30,10 @@ EXIT_BROKEN = 70
 #: Signals that mean something to a template and nothing to its workers.
 HANDLED_SIGNALS = (signal.SIGTERM, signal.SIGCHLD)
 
-#: Messages that ask for a fork, and how many descriptors come with each: a primary has a door besides.
-_WANTED = {"fork": len(Descriptors._fields), "primary": len(Descriptors._fields) + 1}
+#: Messages that ask for a fork, and how many descriptors may come with each: a primary has a door besides, and a
+#: worker of one session its own layer of the sandbox, if there is one.
+_WORKER = len(Descriptors._fields)
+_WANTED = {"fork": (_WORKER,), "alone": (_WORKER, _WORKER + 1), "primary": (_WORKER + 1,)}
 
 #: For code that is imported before a fork. Thread pools of mathematics libraries would make forks unsafe, and
 #: workers are processes already; gRPC's own fork support hangs more than it helps.
@@ -147,8 +149,9 @@ class Template:
             self._obey(message)
 
     def _obey(self, message: Message) -> None:
-        if _WANTED.get(message.name) != len(message.descriptors):
+        if len(message.descriptors) not in _WANTED.get(message.name, ()):
             raise ValueError(f"{message.name} with {len(message.descriptors)} descriptors is not expected")
+        number = message.body["number"] if message.name == "alone" else message.body
         self._flush()
         # A signal between the fork and the child's first step would run our handlers there.
         signal.pthread_sigmask(signal.SIG_BLOCK, HANDLED_SIGNALS)
@@ -156,7 +159,7 @@ class Template:
             pid = os.fork()
         except OSError as error:
             signal.pthread_sigmask(signal.SIG_UNBLOCK, HANDLED_SIGNALS)
-            self._control.send({"fork_failed": message.body, "message": str(error)})
+            self._control.send({"fork_failed": number, "message": str(error)})
             close_all(message.descriptors)
             return
         if pid == 0:
@@ -164,7 +167,7 @@ class Template:
         self._workers.add(pid)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, HANDLED_SIGNALS)
         close_all(message.descriptors)
-        self._control.send({"forked": message.body, "pid": pid})
+        self._control.send({"forked": number, "pid": pid})
 
     def _be_forked(self, message: Message) -> NoReturn:
         """Nothing of the template may go on in the child, whatever happens."""
@@ -176,13 +179,18 @@ class Template:
             self._control.close()
             os.close(self._wakeup)
             os.close(self._wakeup_writer)
-            self._confinement.enter_worker()
+            descriptors = Descriptors(*message.descriptors[:_WORKER])
+            if message.name == "alone":
+                move_to(message.body["temporary"])
+                self._confinement.enter_worker(*message.descriptors[_WORKER:])
+            else:
+                self._confinement.enter_worker()
             if message.name == "primary":
                 # Packages without surfaces do not pay for these modules.
                 from pixell_runtime.surfaces.primary import become_primary
 
                 become_primary(self._init, message.descriptors, self._declared, self._ready)
-            become_worker(self._init, Descriptors(*message.descriptors), self._handlers, self._ready)
+            become_worker(self._init, descriptors, self._handlers, self._ready)
         except BaseException:
             traceback.print_exc()
         finally:

@@ -154,8 +154,8 @@ class WorkerEnd:
     #: How the template is asked for it.
     request = "fork"
 
-    def __init__(self, gateway: Gateway, number: int, *more: int) -> None:
-        """`more` are descriptors that go with it; they are closed."""
+    def __init__(self, gateway: Gateway, number: int, *more: int, **asked: Any) -> None:
+        """`more` are descriptors that go with it; they are closed. `asked`: what it is asked with, besides."""
         self.gateway = gateway
         self.main, main = socket.socketpair()
         self.side, side = socket.socketpair()
@@ -166,7 +166,11 @@ class WorkerEnd:
         self.out, out = os.pipe()
         self.err, err = os.pipe()
         passed = [main.detach(), side.detach(), journal, out, err, *more]
-        socket.send_fds(gateway.control, [json.dumps({self.request: number}).encode()], passed)
+        socket.send_fds(
+            gateway.control,
+            [json.dumps({self.request: {"number": number, **asked} if asked else number}).encode()],
+            passed,
+        )
         for descriptor in passed:
             os.close(descriptor)
         self.pid = gateway.expect("forked")["pid"]

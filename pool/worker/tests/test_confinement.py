@@ -6,13 +6,14 @@ import ctypes
 import errno
 import os
 import platform
+import signal
 import socket
 import struct
 
 import pytest
 from conftest import AGENTS, named
 from environments import environment
-from gateway import ECHO
+from gateway import ECHO, WorkerEnd
 from primaries import PrimaryEnd
 
 LIBC = ctypes.CDLL(None, use_errno=True)
@@ -143,3 +144,37 @@ def test_a_filter_that_cannot_be_entered_ends_the_start(gateway):
     broken = gateway(ECHO, "run", sandbox={"template": "00" * 8, "worker": "00" * 8})
     failed = broken.expect("failed")["failed"]
     assert (failed["phase"], failed["type"]) == ("sandbox", "OSError")
+
+
+class AloneEnd(WorkerEnd):
+    """Our end of a worker of one session."""
+
+    request = "alone"
+
+
+PLACES = """
+import os, tempfile
+at_import = tempfile.gettempdir()
+def run(value):
+    return [at_import, tempfile.gettempdir(), os.environ["TMPDIR"], os.path.expanduser("~")]
+"""
+
+
+@pytest.mark.parametrize("with_layer", [True, False])
+def test_a_worker_of_one_session_has_a_temporary_directory_of_its_own(gateway, tmp_path, with_layer):
+    running = gateway(PLACES, "run", sandbox={"template": None, "worker": None})
+    running.ready()
+    more = [domain()] if with_layer else []
+    alone = AloneEnd(running, 7, *more, temporary=str(tmp_path))
+    running.workers.append(alone)
+    alone.ready()
+    at_import, *now = alone.ask(None)
+    assert now == [str(tmp_path)] * 3 and at_import != str(tmp_path)
+
+
+def test_a_worker_that_was_asked_for_in_a_wrong_way_ends_the_template(gateway):
+    running = gateway(ECHO, "run")
+    running.ready()
+    running.send({"alone": {"number": 1, "temporary": "/tmp"}})
+    assert running.process.wait(15) == -signal.SIGKILL, "it takes its group along"
+    assert "descriptors" in running.template_output()

@@ -33,6 +33,11 @@ impl Own {
         Ok(Self { layer, filter: self.filter.clone() })
     }
 
+    /// The same with another layer in the place of its own.
+    pub(crate) fn narrowed(&self, layer: OwnedFd) -> Self {
+        Self { layer: Some(layer), filter: self.filter.clone() }
+    }
+
     /// Enters. Makes system calls and nothing else: it is called between fork and exec.
     pub(crate) fn enter(&self) -> io::Result<()> {
         if let Some(layer) = &self.layer {

@@ -21,7 +21,7 @@ use super::{
     seccomp,
     settings::{SandboxMode, SandboxSettings},
 };
-use crate::package::{Confine, Installed, Permissions};
+use crate::package::{Confine, Installed, Permissions, SessionMode};
 
 /// Largest file that an installer may write: wheels of CUDA libraries unpack to files of 2 GiB.
 const INSTALLED_FILE_BYTES: u64 = 4 << 30;
@@ -78,6 +78,8 @@ pub struct Bounds {
     network: Network,
     programs: bool,
     temporary: PathBuf,
+    /// Where its isolated sessions have theirs; `None`: it has no such sessions.
+    sessions: Option<PathBuf>,
     mark: Option<Mark>,
     group: Option<Arc<File>>,
 }
@@ -120,6 +122,11 @@ impl Bounds {
     /// The package's own temporary directory.
     pub fn temporary(&self) -> &Path {
         &self.temporary
+    }
+
+    /// Where its isolated sessions have temporary directories of their own, one each.
+    pub(crate) fn sessions(&self) -> Option<&Path> {
+        self.sessions.as_deref()
     }
 
     /// The same for processes that carry a mark.
@@ -168,7 +175,13 @@ impl Shield {
 
     /// What a package is let do; makes its directories.
     pub fn bounds(&self, installed: &Installed) -> Result<Bounds, SandboxError> {
-        self.bounds_of(&installed.package.permissions, &installed.root, &installed.readable, &name(installed))
+        let (package, name) = (&installed.package, name(installed));
+        let bounds = self.bounds_of(&package.permissions, &installed.root, &installed.readable, &name)?;
+        if package.session.mode == SessionMode::Isolated {
+            self.with_sessions(bounds, &name)
+        } else {
+            Ok(bounds)
+        }
     }
 
     /// Where files that come with calls of a package are kept: it may read those whose names it is told.
@@ -195,9 +208,18 @@ impl Shield {
             network: permissions::network(permissions),
             programs: permissions.subprocess,
             temporary,
+            sessions: None,
             mark: None,
             group: None,
         })
+    }
+
+    /// The same for a package whose sessions are isolated: beside its temporary directory, which all its other workers
+    /// share.
+    fn with_sessions(&self, bounds: Bounds, name: &str) -> Result<Bounds, SandboxError> {
+        let sessions = self.roots.temporary.join(format!("{name}-sessions"));
+        fs::create_dir_all(&sessions)?;
+        Ok(Bounds { sessions: Some(sessions), ..bounds })
     }
 
     /// The host's share, the operator's, and directories of ours by name.
@@ -247,12 +269,20 @@ impl Shield {
         let kernel = Kernel::running();
         let filters = if kernel.seccomp { seccomp::programs(&bounds.network)? } else { Vec::new() };
         let own = Grant::new(&bounds.temporary, Access::Write);
+        // A template opens what one of its workers may see; each of them then keeps its own share.
+        let (everything, layer) = match &bounds.sessions {
+            None => (vec![own], rules::domain()?),
+            Some(sessions) => {
+                let layer = self.extra_layer(bounds, &bounds.temporary)?;
+                (vec![own, Grant::new(sessions, Access::Write)], layer)
+            }
+        };
         let entry = Entry {
             with_parent: offspring.dies_with_parent(),
             private_files: true,
             group: bounds.group.clone(),
             limits: Limits { file_bytes: self.settings.file_bytes, mark: bounds.mark },
-            rules: self.rules(bounds, own)?,
+            rules: self.rules(bounds, everything)?,
             filters,
         };
         entry.prepare(command);
@@ -262,7 +292,7 @@ impl Shield {
             Offspring::Started if refused => (None, Some(seccomp::no_children()?)),
             Offspring::Forked | Offspring::Started => (None, None),
         };
-        Ok(Inner { on: true, layer: rules::domain()?, template, worker })
+        Ok(Inner { on: true, layer, template, worker })
     }
 
     /// What installers are put into.
@@ -298,23 +328,22 @@ impl Shield {
     }
 
     /// One more layer for a process that is confined by these bounds already: the same, but of all temporary
-    /// places only `own`, a directory below the package's. Whoever has it enters it by
+    /// places only `own`, a directory of the package or of one of its sessions. Whoever has it enters it by
     /// `landlock_restrict_self`, as workers do with theirs. `None` where the kernel has no Landlock or the
     /// sandbox is off.
     pub fn extra_layer(&self, bounds: &Bounds, own: &Path) -> io::Result<Option<OwnedFd>> {
         if self.settings.mode == SandboxMode::Off {
             return Ok(None);
         }
-        let rules = self.rules(bounds, Grant::new(own, Access::Write))?;
+        let rules = self.rules(bounds, vec![Grant::new(own, Access::Write)])?;
         Ok(rules.and_then(Into::into))
     }
 
-    fn rules(&self, bounds: &Bounds, own: Grant) -> io::Result<Option<landlock::RulesetCreated>> {
+    fn rules(&self, bounds: &Bounds, mut grants: Vec<Grant>) -> io::Result<Option<landlock::RulesetCreated>> {
         if self.settings.mode == SandboxMode::Off || Kernel::running().landlock == 0 {
             return Ok(None);
         }
-        let mut grants = bounds.grants.clone();
-        grants.push(own);
+        grants.extend_from_slice(&bounds.grants);
         rules::rules(&grants, &bounds.network).map(Some)
     }
 }

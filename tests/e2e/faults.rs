@@ -186,3 +186,36 @@ async fn a_kill_from_outside_is_a_502_and_the_rest_is_served() {
     call.await.expect("an answer").problem_naming(502, "worker_crashed", &["sigkill"]);
     assert_eq!(par.http.invoke("sleep", &json!({"seconds": 0})).await.status, 200);
 }
+
+/// What code may do to its own process without meaning harm to others.
+const UNRULY: &str = "
+import io, os, sys, threading, time
+
+def run(*, do):
+    if do == 'forks':
+        if os.fork() == 0:
+            return 'a child'
+        os.wait()
+    elif do == 'closes':
+        os.closerange(0, 4096)
+    elif do == 'replaces':
+        sys.stdout = sys.stderr = io.StringIO()
+        print('unheard')
+    elif do == 'threads':
+        threading.Thread(target=time.sleep, args=(60,)).start()
+    return do
+";
+
+#[tokio::test]
+async fn what_a_handler_does_to_its_process_costs_no_other_call() {
+    let folder = crate::harness::scratch();
+    let package = crate::harness::Package::with_main("unruly", "1.0.0", UNRULY).directory(folder.path());
+    let par = par().source(package).allow("worker_died").start().await;
+    for harm in ["forks", "closes", "replaces", "threads"] {
+        // Also the worker that has nothing left to write to: its answer was finished, and is found.
+        assert_eq!(par.http.invoke("unruly", &json!({"do": harm})).await.ok(), harm);
+        for _ in 0..10 {
+            assert_eq!(par.http.invoke("unruly", &json!({"do": "nothing"})).await.ok(), "nothing", "{harm}");
+        }
+    }
+}

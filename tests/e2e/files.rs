@@ -14,6 +14,7 @@ use crate::harness::{Client, Package, Par, ParBuilder, eventually, par, scratch}
 
 mod incoming;
 mod leftovers;
+mod moving;
 mod outgoing;
 mod refused;
 

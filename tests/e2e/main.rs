@@ -65,7 +65,26 @@
 //! | The gRPC service of every package: forms of requests, results, names, identity, health, reflection | [`a2a`] |
 //! | Packages' own gRPC services, passed on: every kind of method, metadata, details, deadlines, leaving | [`grpc`] |
 //! | Executed Python: state by session, output, errors, figures, tables, limits; who gets the adapter, the data kit | [`python_agent`] |
+//! | The Python client: sessions, files and streams over the local socket and over TLS; the README's example | [`client`] |
 //! | The README's commands | [`readme`] |
+
+//! What is sent or done wrong in calls that stream, remember, carry files and call each other:
+//!
+//! | bad input | what it gets | proven by |
+//! |---|---|---|
+//! | A generator that raises in the middle, or yields what JSON cannot hold | the error as the last thing said | `streams`: `what_fails_in_the_middle_is_the_last_thing_said` |
+//! | A generator that never yields, or falls silent | its deadline | `streams`: `the_deadline_is_for_the_first_item_and_then_for_each_silence` |
+//! | Items without end for a reader that hardly reads, or leaves | its generator waits, or is closed | `streams`: `a_slow_reader_stops_its_producer_and_nobody_else`, `streams`: `a_caller_that_leaves_ends_its_generator_at_once`, `streams`: `returned` |
+//! | A session id of 10 MB, with spaces or control characters | 400 | `sessions`: `keys`: `an_id_that_is_too_long_or_not_visible_is_refused` |
+//! | Two callers with one session id | 404 for the second | `sessions`: `keys`: `somebody_elses_session_is_not_there` |
+//! | A call into a session that is over | 410, once | `sessions`: `ends` |
+//! | A session that calls itself | 409 | `sessions`: `nested`: `a_session_that_comes_back_to_itself_is_told_so_at_once` |
+//! | A bomb as upload | a file as large as it is packed | `files`: `refused`: `a_bomb_is_as_large_as_it_is_packed` |
+//! | A form with a wrong boundary or without an end, 10,000 parts, a length that lies, drips | 400, 413, 408 | `files`: `refused` |
+//! | An agent that calls itself for ever; agents whose workers all wait | an error that says so | `agent_calls`: `an_agent_that_calls_itself_for_ever_is_told_so`, `agent_calls`: `workers_that_wait_for_each_other_are_told_instead_of_waiting` |
+//! | Calls by who is past its deadline, or whose call is over | refused | `agent_calls`: `deadlines` |
+//! | A worker that uses an id while it is taken | it is replaced | `agent_calls`: `broken` |
+//! | Code that forks, closes descriptors, replaces `sys.stdout`, starts threads that outlive the call, ends its process | at most its own call | `faults`: `what_a_handler_does_to_its_process_costs_no_other_call`, `faults`: `a_handler_that_exits_costs_only_its_own_call`, `python_agent`: `what_code_does_to_its_output_is_over_with_the_call`, `python_agent`: `code_that_ends_the_process_loses_its_session_and_says_so` |
 
 #![expect(clippy::panic, clippy::indexing_slicing, reason = "a test fails by panicking, wherever it notices")]
 
@@ -79,6 +98,7 @@ mod bad_input;
 mod browser;
 mod cages;
 mod calls;
+mod client;
 mod client_certificates;
 mod connections;
 mod discovery;

@@ -1,7 +1,7 @@
 //! What a frame of a worker means. Pure: a frame enters, a value leaves.
 
 use bytes::{Bytes, BytesMut};
-use par_proto::frames::{Decoder, FLAG_ABANDONED, FLAG_OCTETS, FLAG_STREAM, Frame, FrameError, Header, Kind};
+use par_proto::frames::{Decoder, FLAG_ABANDONED, FLAG_OCTETS, FLAG_ON_MAIN, FLAG_STREAM, Frame, FrameError, Header, Kind};
 use serde::Deserialize;
 
 use super::reply::{Invoked, Item, Reply};
@@ -64,7 +64,9 @@ struct Wanted {
 fn invoked(header: &Header, meta: &[u8], input: Bytes) -> Invoked {
     // What cannot be read names no agent and no call, which is answered as such.
     let Wanted { agent_id, parent } = serde_json::from_slice(meta).unwrap_or_default();
-    Invoked { id: header.call, parent, agent_id, streams: header.flags & FLAG_STREAM != 0, input }
+    let has = |flag| header.flags & flag != 0;
+    let (streams, on_main) = (has(FLAG_STREAM), has(FLAG_ON_MAIN));
+    Invoked { id: header.call, parent, agent_id, streams, on_main, input }
 }
 
 /// Takes the complete frames out of what a worker has sent.
@@ -101,7 +103,8 @@ mod tests {
         };
         let invoked = read(FLAG_STREAM, r#"{"agent_id":"a/b","parent":5}"#);
         assert_eq!((&*invoked.agent_id, invoked.parent, invoked.id), ("a/b", 5, 1 << 63));
-        assert!(invoked.streams);
+        assert!(invoked.streams && !invoked.on_main);
+        assert!(read(FLAG_ON_MAIN, "{}").on_main);
         let garbled = read(0, "{");
         assert_eq!((&*garbled.agent_id, garbled.parent, garbled.streams), ("", 0, false));
     }

@@ -23,12 +23,13 @@ use tokio::{
     io::AsyncReadExt,
     net::UnixStream,
     runtime::Handle,
-    sync::{Notify, oneshot},
+    sync::oneshot,
 };
 
 use super::{
     arrival::{Arrival, arrival, collect},
     death::Death,
+    mainline::Mainline,
     nested::{Nested, Over},
     outbox::Outbox,
     pending::Pending,
@@ -65,7 +66,7 @@ pub(crate) enum Closed {
 /// The channel to one worker.
 pub(crate) struct Channel<T> {
     shared: Mutex<Shared<T>>,
-    wake: Notify,
+    mainline: Arc<Mainline>,
     side: Arc<Side>,
     nested: Arc<Nested>,
     journal: OwnedFd,
@@ -82,7 +83,7 @@ impl<T: Ticket> Channel<T> {
         journal: OwnedFd,
     ) -> (Arc<Self>, oneshot::Receiver<Closed>) {
         let (on_close, closed) = oneshot::channel();
-        let side = Arc::new(Side::new(side));
+        let (side, mainline) = (Arc::new(Side::new(side)), Arc::<Mainline>::default());
         let channel = Arc::new(Self {
             shared: Mutex::new(Shared {
                 out: Outbox::default(),
@@ -94,8 +95,8 @@ impl<T: Ticket> Channel<T> {
                 idle_socket: Some(main),
                 on_close: Some(on_close),
             }),
-            wake: Notify::new(),
-            nested: Nested::new(Arc::clone(&side)),
+            nested: Nested::new(Arc::clone(&side), Arc::clone(&mainline)),
+            mainline,
             side,
             journal,
             attached: AtomicBool::new(false),
@@ -145,7 +146,7 @@ impl<T: Ticket> Channel<T> {
         shared.pending.insert(id, ticket);
         drop(shared);
         if was_empty {
-            self.wake.notify_one();
+            self.mainline.ring();
         }
         Ok(id)
     }
@@ -254,7 +255,7 @@ impl<T: Ticket> Channel<T> {
         let mut side = None;
         loop {
             let Ok(outstanding) = self.flush(&writer, &mut outbox) else { return Closed::Ended };
-            if self.side.is_full() {
+            if self.side.is_full() || self.mainline.is_full() {
                 return Closed::Garbage("it does not read what it is told".to_owned());
             }
             if self.side.waits() && side.is_none() {
@@ -279,7 +280,7 @@ impl<T: Ticket> Channel<T> {
                         }
                     }
                 },
-                () = self.wake.notified() => {}
+                () = self.mainline.rung() => {}
                 () = self.side.stuck() => {}
                 ready = writer.writable(), if !outbox.is_empty() => if ready.is_err() { return Closed::Ended },
                 () = self.unblocked(side.as_ref()), if self.side.waits() => {}
@@ -308,6 +309,7 @@ impl<T: Ticket> Channel<T> {
             for id in cancelled {
                 self.say(Kind::Cancel, id, 0);
             }
+            self.mainline.take(outbox);
             if outbox.is_empty() {
                 return Ok(outstanding);
             }

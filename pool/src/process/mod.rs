@@ -10,6 +10,7 @@ mod embedded;
 #[cfg(fuzzing)]
 pub mod fuzzing;
 mod logs;
+mod mainline;
 mod meter;
 mod nested;
 mod nursery;

@@ -17,6 +17,7 @@ use parking_lot::Mutex;
 use tokio::{sync::Notify, task::AbortHandle};
 
 use super::{
+    mainline::Mainline,
     reply::{Invoked, Overrun},
     side::Side,
 };
@@ -34,6 +35,7 @@ struct Gate {
 #[derive(Debug)]
 struct Outgoing {
     parent: u64,
+    on_main: bool,
     gate: Arc<Gate>,
     /// `None` until it is spawned.
     task: Option<AbortHandle>,
@@ -46,6 +48,7 @@ const MOST: usize = 4096;
 #[derive(Debug)]
 pub(super) struct Nested {
     side: Arc<Side>,
+    mainline: Arc<Mainline>,
     calls: Mutex<HashMap<u64, Outgoing>>,
     /// How many, for who looks without the lock: almost no worker has any.
     count: AtomicUsize,
@@ -57,6 +60,7 @@ pub struct Line {
     gate: Arc<Gate>,
     nested: Arc<Nested>,
     id: u64,
+    on_main: bool,
 }
 
 impl Line {
@@ -97,8 +101,7 @@ impl Line {
         } else {
             (flags, payload)
         };
-        let header = Header { size: 0, meta: 0, kind: Kind::Reply, flags, call: self.id, a: 0, b: 0 };
-        self.nested.side.send(header, b"", payload);
+        self.nested.reply(self.id, self.on_main, flags, payload);
     }
 }
 
@@ -115,9 +118,19 @@ const fn flag(octets: bool) -> u8 {
 }
 
 impl Nested {
-    /// None yet. Answers go over `side`.
-    pub(super) fn new(side: Arc<Side>) -> Arc<Self> {
-        Arc::new(Self { side, calls: Mutex::default(), count: AtomicUsize::new(0) })
+    /// None yet.
+    pub(super) fn new(side: Arc<Side>, mainline: Arc<Mainline>) -> Arc<Self> {
+        Arc::new(Self { side, mainline, calls: Mutex::default(), count: AtomicUsize::new(0) })
+    }
+
+    /// Sends an answer where it is read.
+    fn reply(&self, id: u64, on_main: bool, flags: u8, payload: &[u8]) {
+        let header = Header { size: 0, meta: 0, kind: Kind::Reply, flags, call: id, a: 0, b: 0 };
+        if on_main {
+            self.mainline.put(header, payload);
+        } else {
+            self.side.send(header, b"", payload);
+        }
     }
 
     /// Begins to answer a call, on this thread's runtime. `make` is given the line and says what answers.
@@ -130,17 +143,17 @@ impl Nested {
         make: impl FnOnce(Invoked, Line) -> Answering,
     ) -> Result<(), Overrun> {
         let gate = Arc::new(Gate { left: AtomicI64::new(STREAM_CREDIT.into()), opened: Notify::new() });
-        let (id, parent) = (invoked.id, invoked.parent);
+        let (id, parent, on_main) = (invoked.id, invoked.parent, invoked.on_main);
         let is_full = {
             let mut calls = self.calls.lock();
             if calls.contains_key(&id) {
                 return Err(Overrun::Id);
             }
-            calls.insert(id, Outgoing { parent, gate: Arc::clone(&gate), task: None });
+            calls.insert(id, Outgoing { parent, on_main, gate: Arc::clone(&gate), task: None });
             self.count.fetch_add(1, Ordering::Release);
             calls.len() > MOST
         };
-        let line = Line { gate, nested: Arc::clone(self), id };
+        let line = Line { gate, nested: Arc::clone(self), id, on_main };
         let answering = if is_full {
             line.refuse("queue_full", "the worker has too many calls of its own")
         } else {
@@ -175,9 +188,7 @@ impl Nested {
             return;
         }
         for (id, call) in self.calls.lock().iter().filter(|(_, call)| call.parent == parent) {
-            let (kind, flags) = (Kind::Reply, FLAG_FAILED);
-            let header = Header { size: 0, meta: 0, kind, flags, call: *id, a: 0, b: 0 };
-            self.side.send(header, b"", over.said());
+            self.reply(*id, call.on_main, FLAG_FAILED, over.said());
             call.end();
         }
     }

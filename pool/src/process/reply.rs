@@ -65,6 +65,8 @@ pub struct Invoked {
     pub agent_id: Box<str>,
     /// Whether its items may come one by one.
     pub streams: bool,
+    /// Whether the worker reads its answer on the main socket.
+    pub on_main: bool,
     /// The input as JSON.
     pub input: Bytes,
 }

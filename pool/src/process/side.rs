@@ -14,7 +14,7 @@ use tokio::{net::UnixStream, sync::Notify};
 
 /// Most bytes that wait. An answer may have 64 MiB; a worker that reads so little of several is as good as dead, and
 /// its deadline ends it.
-const MOST: usize = 256 * 1024 * 1024;
+pub(super) const MOST: usize = 256 * 1024 * 1024;
 
 /// Our end.
 #[derive(Debug)]

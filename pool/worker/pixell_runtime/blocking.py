@@ -7,6 +7,7 @@ here is what a call costs, so the loop keeps to locals and everything unusual is
 from __future__ import annotations
 
 import inspect
+import threading
 from time import monotonic_ns
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -39,6 +40,7 @@ class Blocking:
     def run(self) -> NoReturn:
         """The loop. Ends the process."""
         channel = self._channel
+        channel.reader = threading.get_ident()
         calls = channel.calls
         take = calls.popleft
         add = channel.add

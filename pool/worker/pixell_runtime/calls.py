@@ -1,7 +1,7 @@
 """Calls that this worker makes, until their answers have come.
 
-Enters: calls from handlers, on any thread, and REPLY frames on the monitor's. Leaves: INVOKE and CONSUMED
-frames. Who the caller is, until when, and how deep calls are nested is not said here: `par` knows it from its
+Enters: calls from handlers, on any thread, and REPLY frames on the monitor's, or on the thread that reads the main
+socket. Leaves: INVOKE and CONSUMED frames. Who the caller is, until when, and how deep calls are nested is not said here: `par` knows it from its
 own record of the call in which this one is made.
 """
 
@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import itertools
 import json
-from typing import Any, Protocol
+from threading import get_ident
+from typing import Any, Callable, Protocol
 
 from pixell_runtime.channel import Channel
 from pixell_runtime.errors import RuntimeUnavailable
-from pixell_runtime.frames import CONSUMED, INVOKE, MAX_BODY, MAX_META, REPLY_ITEM, STREAM, Frame
+from pixell_runtime.frames import CONSUMED, INVOKE, MAX_BODY, MAX_META, REPLY_ITEM, Frame
+from pixell_runtime.leaving import leave
 from pixell_runtime.results import encode
 
 #: Ids of a worker's own calls have the highest bit.
@@ -27,7 +29,7 @@ _ABANDONED = 1
 
 
 class Waiting(Protocol):
-    """Who waits for an answer. Called on the monitor's thread."""
+    """Who waits for an answer. Called on the monitor's thread, or on the one that reads the main socket."""
 
     def take(self, flags: int, payload: bytes) -> None:
         """A REPLY has come."""
@@ -42,7 +44,7 @@ class Calls:
         self._waiting: dict[int, Waiting] = {}
 
     def begin(
-        self, parent: int, agent_id: str, arguments: dict[str, Any], waiting: Waiting, *, streams: bool
+        self, parent: int, agent_id: str, arguments: dict[str, Any], waiting: Waiting, flags: int = 0
     ) -> int:
         """Sends a call and returns its id. Raises `TypeError` or `ValueError` for arguments that are no JSON."""
         body = "".join(encode(arguments, 0)).encode()
@@ -55,9 +57,27 @@ class Calls:
             raise RuntimeUnavailable("a process that a handler has forked cannot call agents")
         ident = next(self._ids)
         self._waiting[ident] = waiting
-        self._channel.add(INVOKE, STREAM if streams else 0, ident, 0, meta, body)
+        self._channel.add(INVOKE, flags, ident, 0, meta, body)
         self._channel.flush()
         return ident
+
+    def may_block(self) -> bool:
+        """Whether this thread may read the answer to one call itself. If so, `settled` is owed."""
+        return self._channel.reader == get_ident() and self._channel.expect(self.reply)
+
+    def may_await(self) -> bool:
+        """Whether this thread's loop reads the answer to one call itself. If so, `settled` is owed."""
+        return self._channel.looper == get_ident() and self._channel.expect(self.reply)
+
+    def receive_until(self, done: Callable[[], bool]) -> None:
+        """Reads answers until `done()`."""
+        if not self._channel.receive_until(done):
+            # par has closed the socket: nobody would get what the handler makes of it.
+            leave(self._channel, 0)
+
+    def settled(self) -> None:
+        """Nobody waits for that answer any longer."""
+        self._channel.settled()
 
     def reply(self, frame: Frame) -> None:
         """Gives a REPLY to whoever waits for it."""

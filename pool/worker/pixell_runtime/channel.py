@@ -6,6 +6,9 @@ many with one system call. A socket that fails ends the process: without it a wo
 Two locks. `receiving` is held while bytes are read and decoded, so that the monitor thread can take over the
 reading from a main thread that is busy in a handler. `sending` is held while frames are added or written.
 Who takes a call out of `calls` owns it: that one atomic step decides between starting and giving back.
+
+A handler on the thread that reads this socket waits here for the answers to calls of its own: on the side socket
+the monitor would have to wake it. While any are due the socket is not ended, or they would be cut off.
 """
 
 from __future__ import annotations
@@ -15,13 +18,15 @@ import socket
 import threading
 import time
 from collections import deque
-from typing import NoReturn
+from typing import Callable, NoReturn
 
 from pixell_runtime.frames import (
+    ANSWERED_KINDS,
     CANCELLED,
     HEADER,
     MAIN_KINDS,
     MAX_META,
+    REPLY,
     RETURNED,
     Decoder,
     Frame,
@@ -37,6 +42,9 @@ RECEIVE_SIZE = 65_536
 #: to decode, short enough not to delay the next command. After it, the main thread is idle.
 IDLE_SECONDS = 0.01
 
+#: The same for one in which a handler waits there for an answer: who calls it meanwhile should not wait with it.
+WAITING_SECONDS = 0.001
+
 #: Exit code of a worker whose sockets or frames are broken.
 EXIT_BROKEN = 70
 
@@ -44,7 +52,22 @@ EXIT_BROKEN = 70
 class Channel:
     """One per worker. Methods may be called from every thread."""
 
-    __slots__ = ("_decoder", "_main", "_others", "calls", "forked", "journal", "receiving", "sending")
+    __slots__ = (
+        "_answer",
+        "_decoder",
+        "_due",
+        "_ending",
+        "_main",
+        "_others",
+        "_sink",
+        "calls",
+        "forked",
+        "journal",
+        "looper",
+        "reader",
+        "receiving",
+        "sending",
+    )
 
     def __init__(self, main: socket.socket, journal: Journal, others: tuple[socket.socket, ...] = ()) -> None:
         self._main = main
@@ -52,6 +75,14 @@ class Channel:
         self._decoder = Decoder(MAIN_KINDS)
         self.journal = journal
         self.calls: deque[Frame] = deque()
+        self._sink: Callable[[Frame], object] = self.calls.append
+        self._answer: Callable[[Frame], object] | None = None
+        # Answers that are to come here, as the reading thread counts them, and whether the reading is to end.
+        self._due = 0
+        self._ending = False
+        #: The thread that blocks to read, and the one whose loop reads. 0: there is none.
+        self.reader = 0
+        self.looper = 0
         self.receiving = threading.Lock()
         self.sending = threading.Lock()
         #: True in a process that a handler has forked: nothing of the worker may go on there.
@@ -82,10 +113,45 @@ class Channel:
         with self.receiving:
             return self._receive_now()
 
+    def expect(self, answer: Callable[[Frame], object]) -> bool:
+        """For the reading thread: one more answer may be asked for on this socket, and comes to `answer`. False if
+        not: the reading is to end, or somebody reads just now, perhaps this thread itself in a finaliser."""
+        self._due += 1
+        if self._ending or self.receiving.locked():
+            self.settled()
+            return False
+        if self._answer is None:
+            self._answer = answer
+            self._decoder.accepted = ANSWERED_KINDS
+            self._sink = self._sort
+        return True
+
+    def settled(self) -> None:
+        """For the reading thread: nobody waits for that answer any longer."""
+        self._due -= 1
+        if self._ending and not self._due:
+            self._shut()
+
+    def receive_until(self, done: Callable[[], bool]) -> bool:
+        """Reads until `done()`. False at the end of the stream."""
+        while not done():
+            with self.receiving:
+                # The monitor may have read it while we waited for the lock.
+                if done():
+                    return True
+                try:
+                    data = self._main.recv(RECEIVE_SIZE)
+                except OSError as error:
+                    self.broken(error)
+                if not self._decode(data):
+                    return False
+        return True
+
     def drain(self) -> bool:
         """For the monitor: takes what is unread. False if the main thread is idle: then nothing is."""
-        if not self.receiving.acquire(timeout=IDLE_SECONDS):
-            return False
+        # A handler that waits for an answer is in `recv`, too, but calls may be behind it.
+        if not self.receiving.acquire(timeout=WAITING_SECONDS if self._due else IDLE_SECONDS):
+            return bool(self._due)
         try:
             self._receive_now()
         finally:
@@ -114,6 +180,11 @@ class Channel:
 
     def end_receiving(self) -> None:
         """What is unread can still be read, then the stream ends. Wakes a blocked `receive`."""
+        self._ending = True
+        if not self._due:
+            self._shut()
+
+    def _shut(self) -> None:
         try:
             self._main.shutdown(socket.SHUT_RD)
         except OSError as error:
@@ -132,10 +203,16 @@ class Channel:
         if not data:
             return False
         try:
-            self._decoder.feed(data, time.monotonic_ns(), self.calls.append)
+            self._decoder.feed(data, time.monotonic_ns(), self._sink)
         except FrameError as error:
             self.broken(error)
         return True
+
+    def _sort(self, frame: Frame) -> None:
+        if frame[0] != REPLY:
+            self.calls.append(frame)
+        elif self._answer is not None:
+            self._answer(frame)
 
     # Sending
 

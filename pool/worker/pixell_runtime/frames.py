@@ -47,8 +47,9 @@ class Kind(enum.IntEnum):
     CONSUMED = 73
 
 
-#: What `par` may send on each of the two sockets.
+#: What `par` may send on each of the two sockets. Answers come on the main socket where they were asked for there.
 MAIN_KINDS = frozenset((int(Kind.CALL),))
+ANSWERED_KINDS = MAIN_KINDS | {int(Kind.REPLY)}
 SIDE_KINDS = frozenset(
     int(k) for k in (Kind.CANCEL, Kind.CREDIT, Kind.REPLY, Kind.RECALL, Kind.STOP, Kind.FORGET)
 )
@@ -56,6 +57,7 @@ ALL_KINDS = frozenset(int(kind) for kind in Kind)
 
 # Plain integers for the hot path: an attribute of an enum costs more than the comparison.
 CALL = int(Kind.CALL)
+REPLY = int(Kind.REPLY)
 RESULT = int(Kind.RESULT)
 ERROR = int(Kind.ERROR)
 ITEM = int(Kind.ITEM)
@@ -70,6 +72,9 @@ STREAM = 1
 PIECES = 2
 #: Members of the input are files, as the metadata says.
 FILES = 4
+
+#: Flag of INVOKE, beside STREAM: the answer is read on the main socket.
+ON_MAIN = 2
 
 #: Flags of RESULT: the payload is bytes, not JSON; the payload is the array of a generator's items.
 OCTETS = 1
@@ -99,10 +104,10 @@ def encode(
 class Decoder:
     """Takes complete frames from a stream that arrives in pieces."""
 
-    __slots__ = ("_accepted", "_have", "_need", "_parts")
+    __slots__ = ("_have", "_need", "_parts", "accepted")
 
     def __init__(self, accepted: Collection[int] = ALL_KINDS) -> None:
-        self._accepted = accepted
+        self.accepted = accepted
         # Pieces of a frame that is not complete yet. Joined once, when enough are there: joining at every
         # piece would copy a large input hundreds of times.
         self._parts: list[bytes] = []
@@ -121,7 +126,7 @@ class Decoder:
         length = len(data)
         at = 0
         need = HEADER_LEN
-        accepted = self._accepted
+        accepted = self.accepted
         unpack_from = HEADER.unpack_from
         while length - at >= HEADER_LEN:
             size, meta, kind, flags, call, a, b = unpack_from(data, at)

@@ -75,6 +75,7 @@ class Looping:
         """Runs the loop. Ends the process."""
         self._threads.start()
         asyncio.set_event_loop(self._loop)
+        self._channel.looper = threading.get_ident()
         self._loop.add_reader(self._channel.fileno(), self._receive)
         try:
             self._loop.run_forever()

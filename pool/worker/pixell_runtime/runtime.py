@@ -18,7 +18,7 @@ from pixell_runtime.calls import CREDITED_AT_ONCE, Calls
 from pixell_runtime.context import CALL, SLOT
 from pixell_runtime.credit import WEIGHT
 from pixell_runtime.errors import CallFailed, RuntimeUnavailable
-from pixell_runtime.frames import REPLY_FAILED, REPLY_ITEM, REPLY_OCTETS
+from pixell_runtime.frames import ON_MAIN, REPLY_FAILED, REPLY_ITEM, REPLY_OCTETS, STREAM
 
 if TYPE_CHECKING:
     import asyncio
@@ -26,13 +26,22 @@ if TYPE_CHECKING:
 #: What a REPLY says: its flags, and its payload.
 _Said = tuple[int, bytes]
 
+#: Not said yet. Told apart by what it is, not by what it holds.
+_NOTHING: _Said = (-1, b"")
+
 _calls: Calls | None = None
 
 
 def call(agent_id: str, /, **arguments: Any) -> Any:
     """Calls another agent and waits for its result. Blocks: from async code use `acall`."""
+    calls, parent = _running()
+    if calls.may_block():
+        try:
+            return _read(calls, parent, agent_id, arguments)
+        finally:
+            calls.settled()
     answer = _Once()
-    calls, ident = _begin(agent_id, arguments, answer, streams=False)
+    ident = calls.begin(parent, agent_id, arguments, answer)
     try:
         return _result(answer.wait())
     finally:
@@ -41,25 +50,33 @@ def call(agent_id: str, /, **arguments: Any) -> Any:
 
 async def acall(agent_id: str, /, **arguments: Any) -> Any:
     """Calls another agent from async code. Cancelling it cancels the other agent's call."""
+    calls, parent = _running()
     answer = _Queued()
-    calls, ident = _begin(agent_id, arguments, answer, streams=False)
+    on_main = calls.may_await()
     try:
-        return _result(await answer.queue.get())
+        ident = calls.begin(parent, agent_id, arguments, answer, ON_MAIN if on_main else 0)
+        try:
+            return _result(await answer.queue.get())
+        finally:
+            calls.abandon(ident)
     finally:
-        calls.abandon(ident)
+        if on_main:
+            calls.settled()
 
 
 def stream(agent_id: str, /, **arguments: Any) -> Iterator[Any]:
     """The items of another agent as they come. Closing the iterator ends the other agent's generator."""
+    calls, parent = _running()
     answer = _Lined()
-    calls, ident = _begin(agent_id, arguments, answer, streams=True)
+    ident = calls.begin(parent, agent_id, arguments, answer, STREAM)
     return _Followed(calls, ident, answer)
 
 
 async def astream(agent_id: str, /, **arguments: Any) -> AsyncIterator[Any]:
     """The same for async code."""
+    calls, parent = _running()
     answer = _Queued()
-    calls, ident = _begin(agent_id, arguments, answer, streams=True)
+    ident = calls.begin(parent, agent_id, arguments, answer, STREAM)
     taken = _Taken(calls, ident)
     try:
         while True:
@@ -81,14 +98,24 @@ def bind(calls: Calls) -> None:
     _calls = calls
 
 
-def _begin(
-    agent_id: str, arguments: dict[str, Any], waiting: _Once | _Lined | _Queued, *, streams: bool
-) -> tuple[Calls, int]:
+def _running() -> tuple[Calls, int]:
+    """This worker's calls, and the call that runs."""
     running = CALL.get()
     frame = running.frame if running is not None else SLOT.frame
     if _calls is None or frame is None:
         raise RuntimeUnavailable("agents can be called only while a call runs")
-    return _calls, _calls.begin(frame[2], agent_id, arguments, waiting, streams=streams)
+    return _calls, frame[2]
+
+
+def _read(calls: Calls, parent: int, agent_id: str, arguments: dict[str, Any]) -> Any:
+    """Calls, and reads the answer on this thread: nothing has to wake it."""
+    answer = _Direct()
+    ident = calls.begin(parent, agent_id, arguments, answer, ON_MAIN)
+    try:
+        calls.receive_until(answer.is_there)
+        return _result(answer.said)
+    finally:
+        calls.abandon(ident)
 
 
 def _is_end(said: _Said) -> bool:
@@ -100,6 +127,19 @@ def _result(said: _Said) -> Any:
     if flags & REPLY_FAILED:
         raise CallFailed.of(json.loads(payload))
     return payload if flags & REPLY_OCTETS else json.loads(payload)
+
+
+class _Direct:
+    """One answer, for the thread that reads it."""
+
+    def __init__(self) -> None:
+        self.said: _Said = _NOTHING
+
+    def take(self, flags: int, payload: bytes) -> None:
+        self.said = (flags, payload)
+
+    def is_there(self) -> bool:
+        return self.said is not _NOTHING
 
 
 class _Once:
@@ -167,9 +207,13 @@ class _Queued:
         import asyncio
 
         self._put: Callable[..., Any] = asyncio.get_running_loop().call_soon_threadsafe
+        self._thread = threading.get_ident()
         self.queue: asyncio.Queue[_Said] = asyncio.Queue()
 
     def take(self, flags: int, payload: bytes) -> None:
+        if threading.get_ident() == self._thread:
+            self.queue.put_nowait((flags, payload))
+            return
         # A loop that was closed has left nobody who waits.
         with suppress(RuntimeError):
             self._put(self.queue.put_nowait, (flags, payload))

@@ -29,6 +29,8 @@ pub const FLAG_ITEM: u8 = 2;
 pub const FLAG_REPLY_OCTETS: u8 = 4;
 /// Flag of [`Kind::Consumed`]: nobody waits for the rest of the answer.
 pub const FLAG_ABANDONED: u8 = 1;
+/// Flag of `INVOKE`: its only `REPLY` is read on the main socket.
+pub const FLAG_ON_MAIN: u8 = 2;
 
 /// Bytes of items that a stream may send before any [`Kind::Credit`] has come. What a slow reader has not taken waits
 /// in the gateway: twice would be felt with a thousand streams, half would make a fast one wait for its credit.

@@ -266,7 +266,7 @@ impl ProxyHttp for Edge {
     ) -> Result<()> {
         match (&ctx.rest, grpc::passage(ctx)) {
             (Some(rest), _) => rest.introduce(upstream, ctx, self.is_proxied(session)),
-            (None, Some(passage)) => grpc::introduce(upstream, ctx, passage),
+            (None, Some(passage)) => grpc::introduce(upstream, ctx, passage).await,
             (None, None) => forward(upstream, ctx),
         }
     }

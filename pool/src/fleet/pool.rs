@@ -355,8 +355,14 @@ impl Pool {
     }
 
     /// Makes the table say what the book says; calls see it at once.
-    pub(crate) fn show(&self, book: &mut Book) {
-        self.directory.store(Arc::new(book.directory()));
+    /// Makes the table of what is mounted and exchanges it for the one that calls see. Tells how long the exchange took.
+    pub(crate) fn show(&self, book: &mut Book) -> Duration {
+        let table = Arc::new(book.directory());
+        let began = Instant::now();
+        let former = self.directory.swap(table);
+        let took = began.elapsed();
+        drop(former);
+        took
     }
 
     pub(crate) fn save(&self, book: &Book) {

@@ -118,7 +118,8 @@ pub struct Receipt {
     pub started: f64,
     /// From the request to the switch, or to the failure.
     pub seconds: f64,
-    /// Seconds per step; `queue` is the wait for other rollouts, `switch` the change of the table.
+    /// Seconds per step; `queue` is the wait for other rollouts, `table` the making of the new table and
+    /// `switch` its exchange: before it every call goes where it went, after it none does.
     pub steps: std::collections::BTreeMap<&'static str, f64>,
     /// How calls fared.
     pub calls: Compared,

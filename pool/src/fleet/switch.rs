@@ -94,8 +94,9 @@ impl Pool {
             remember(&mut book, &mount, wanted);
             let gone = book.prune(self.settings.rollout.rollback_ttl, self.settings.rollout.parked);
             book.failures.retain(|_, failure| failure.name.as_deref() != Some(id.name.as_str()));
-            self.show(&mut book);
-            course.step("switch", began.elapsed());
+            let exchange = self.show(&mut book);
+            course.step("table", began.elapsed().saturating_sub(exchange));
+            course.step("switch", exchange);
             self.save(&book);
             (former.filter(|former| !Arc::ptr_eq(&former.generation, green)), beside, gone)
         };
@@ -163,7 +164,7 @@ impl Pool {
         reason: String,
     ) -> Result<RolledBack, SwitchError> {
         let begin = Instant::now();
-        let (blue, green) = {
+        let (blue, green, exchange) = {
             let mut book = self.book.lock();
             let green = book.active(name).map(Arc::clone);
             if let Some(only) = only
@@ -176,13 +177,15 @@ impl Pool {
             }
             let blue =
                 book.parked(name).map(Arc::clone).ok_or_else(|| SwitchError::NothingParked(name.clone()))?;
-            self.bring_back(&mut book, &blue, green.as_ref());
-            (blue, green)
+            let exchange = self.bring_back(&mut book, &blue, green.as_ref());
+            (blue, green, exchange)
         };
-        Ok(self.tell_back(blue, green, cause, reason, begin).await)
+        let times = (begin, exchange);
+        Ok(self.tell_back(blue, green, cause, reason, times).await)
     }
 
-    fn bring_back(&self, book: &mut Book, blue: &Arc<Mount>, green: Option<&Arc<Mount>>) {
+    /// Tells how long the exchange of the table took.
+    fn bring_back(&self, book: &mut Book, blue: &Arc<Mount>, green: Option<&Arc<Mount>>) -> Duration {
         book.switch(Arc::clone(blue), false);
         if let Some(green) = green {
             let bytes = bytes(blue);
@@ -190,8 +193,9 @@ impl Pool {
             book.state.pins.insert(blue.id.name.clone(), pin);
         }
         book.state.traffic.remove(&blue.id.name);
-        self.show(book);
+        let exchange = self.show(book);
         self.save(book);
+        exchange
     }
 
     async fn tell_back(
@@ -200,7 +204,7 @@ impl Pool {
         green: Option<Arc<Mount>>,
         cause: Cause,
         reason: String,
-        begin: Instant,
+        (begin, exchange): (Instant, Duration),
     ) -> RolledBack {
         let former = green.as_ref().map(|green| green.id.clone());
         tracing::warn!(
@@ -213,7 +217,7 @@ impl Pool {
         );
         let mut receipt = Receipt::begin(cause, side(&blue.generation), begin);
         receipt.generations(&blue.generation, green.as_ref().map(|green| &*green.generation));
-        receipt.step("switch", begin.elapsed());
+        receipt.step("switch", exchange);
         receipt.reason = Some(reason.clone());
         let name = blue.id.name.to_string();
         if let Some(former) = former.clone() {
@@ -261,12 +265,13 @@ impl Pool {
                     .filter(|standing| other && standing.mount.id.version == *version)
                     .max_by_key(|standing| standing.mount.generation.number)
                     .map(|standing| Arc::clone(&standing.mount));
-                if let Some(target) = &target {
-                    self.bring_back(&mut book, target, active.as_ref());
+                if let Some(target) = target {
+                    let exchange = self.bring_back(&mut book, &target, active.as_ref());
+                    Some((target, active, exchange))
                 } else {
                     self.publish(&mut book);
+                    None
                 }
-                target.map(|target| (target, active))
             } else {
                 book.state.traffic.insert(name.clone(), shares.clone());
                 self.publish(&mut book);
@@ -274,9 +279,9 @@ impl Pool {
             }
         };
         tracing::info!(event = "traffic", package = %name, shares = ?shares, "calls are shared by version");
-        if let Some((target, active)) = alone {
+        if let Some((target, active, exchange)) = alone {
             let reason = "it gets all of the traffic".to_owned();
-            self.tell_back(target, active, Cause::Rollback, reason, begin).await;
+            self.tell_back(target, active, Cause::Rollback, reason, (begin, exchange)).await;
         }
         Ok(shares)
     }

@@ -1,7 +1,9 @@
 //! What a frame of a worker means. Pure: a frame enters, a value leaves.
 
 use bytes::{Bytes, BytesMut};
-use par_proto::frames::{Decoder, FLAG_ABANDONED, FLAG_OCTETS, FLAG_ON_MAIN, FLAG_STREAM, Frame, FrameError, Header, Kind};
+use par_proto::frames::{
+    Decoder, FLAG_ABANDONED, FLAG_OCTETS, FLAG_ON_MAIN, FLAG_STREAM, Frame, FrameError, Header, Kind,
+};
 use serde::Deserialize;
 
 use super::reply::{Invoked, Item, Reply};

@@ -19,12 +19,7 @@ use std::{
 use bytes::{Buf, BytesMut};
 use par_proto::frames::{Decoder, Frame, Header, JOURNAL_SIZE, JournalImage, Kind};
 use parking_lot::Mutex;
-use tokio::{
-    io::AsyncReadExt,
-    net::UnixStream,
-    runtime::Handle,
-    sync::oneshot,
-};
+use tokio::{io::AsyncReadExt, net::UnixStream, runtime::Handle, sync::oneshot};
 
 use super::{
     arrival::{Arrival, arrival, collect},

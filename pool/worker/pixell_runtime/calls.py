@@ -7,6 +7,7 @@ own record of the call in which this one is made.
 
 from __future__ import annotations
 
+import functools
 import itertools
 import json
 from threading import get_ident
@@ -26,6 +27,12 @@ CREDITED_AT_ONCE = 65_536
 
 #: Flag of CONSUMED: nobody waits for the rest.
 _ABANDONED = 1
+
+
+@functools.lru_cache(maxsize=256)
+def _quoted(agent_id: str) -> bytes:
+    """As JSON. A handler calls few agents, and those often."""
+    return json.dumps(agent_id).encode()
 
 
 class Waiting(Protocol):
@@ -50,7 +57,7 @@ class Calls:
         body = "".join(encode(arguments, 0)).encode()
         if len(body) > MAX_BODY // 2:
             raise ValueError(f"the arguments have {len(body)} bytes, more than {MAX_BODY // 2}")
-        meta = json.dumps({"agent_id": str(agent_id), "parent": parent}).encode()
+        meta = b'{"agent_id":%b,"parent":%d}' % (_quoted(str(agent_id)), parent)
         if len(meta) > MAX_META:
             raise ValueError("the agent's id is too long")
         if self._channel.forked:

@@ -91,7 +91,8 @@ def start(
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
-            start_new_session=True,
+            # No session of its own: the kernel would weigh sessions against each other, and priorities within one alone.
+            process_group=0,
         )
     return Server(name, port, process_, log)
 

@@ -52,7 +52,7 @@ def streams(bench: Bench) -> Result:
     if not bench.par:
         return result
     par = replace(bench.par, env={"MAX_CONCURRENT_INVOCATIONS": "2000"})
-    with par.start("calls") as running:
+    with par.start("ticks") as running:
         port, pid = running.server.port, running.server.pid
         _follow(port, 1, 20, 0.01)
         firsts = [_follow(port, 1, 1, 0.0)[0] for _ in range(50)]

@@ -1,6 +1,5 @@
-"""Calls another agent, and yields the time."""
+"""Calls another agent."""
 
-import asyncio
 import time
 
 from pixell_runtime import runtime
@@ -17,10 +16,3 @@ def measure(*, count, rate=0):
         runtime.call("echo", message="hello", n=1)
         took.append((time.perf_counter_ns() - begun) / 1000)
     return took
-
-
-async def ticks(*, count, pause):
-    """The monotonic clock, which all processes share, at each yield."""
-    for _ in range(count):
-        yield time.monotonic_ns()
-        await asyncio.sleep(pause)

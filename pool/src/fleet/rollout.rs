@@ -7,7 +7,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use futures_util::future::join_all;
 use par_proto::ids::{Digest, PackageId, PackageName};
 use parking_lot::Mutex;
 
@@ -193,6 +192,7 @@ impl Pool {
         course.step("probe", began.elapsed());
         let began = Instant::now();
         self.match_blue(&generation).await;
+        generation.raise().await;
         course.step("warm", began.elapsed());
         kill.disarm();
         Ok(generation)
@@ -214,7 +214,12 @@ impl Pool {
         let wanted = (busy + 1).min(now.seats.len()).min(most);
         let more = green.installed.package.workers.max.map_or(wanted, |max| wanted.min(max as usize));
         // One that does not start is started when calls wait for it.
-        join_all((1..more).map(|_| green.start_worker())).await;
+        // One after the other: each takes some milliseconds of a processor, and calls want the rest.
+        for _ in 1..more {
+            if green.start_worker().await.is_err() {
+                return;
+            }
+        }
     }
 
     /// What is mounted already, and whether there is room.

@@ -150,6 +150,13 @@ impl Generation {
         Ok(())
     }
 
+    /// From now on calls wait for what its template forks.
+    pub(super) async fn raise(&self) {
+        if let Some(template) = self.template.lock().await.as_ref() {
+            template.raise();
+        }
+    }
+
     pub(super) async fn living_template(self: &Arc<Self>) -> Result<Arc<Template>, StartError> {
         let mut held = self.template.lock().await;
         if *self.ending.borrow() {
@@ -160,6 +167,7 @@ impl Generation {
         }
         let settings = &self.settings.template;
         let template = Arc::new(Template::start(&self.installed, self.preload, settings, &self.cage).await?);
+        template.raise();
         self.template_pid.store(template.pid(), Ordering::Relaxed);
         tracing::info!(event = "template_started", package = %self.installed.package.id, pid = template.pid());
         *held = Some(Arc::clone(&template));

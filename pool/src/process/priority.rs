@@ -7,7 +7,14 @@
 //! their template. So a template imports at low priority where we may raise it again before the first fork; elsewhere
 //! its own code makes it a batch task meanwhile (`SCHED_BATCH`), which costs it the right to interrupt others.
 
-use std::sync::LazyLock;
+use std::{
+    fs,
+    sync::{
+        LazyLock,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use rustix::{
     process::{Pid, setpriority_process},
@@ -21,14 +28,42 @@ const LOW: i32 = 19;
 static MAY_RAISE: LazyLock<bool> =
     LazyLock::new(|| capabilities(None).is_ok_and(|sets| sets.effective.contains(CapabilitySet::SYS_NICE)));
 
-/// Makes a process that imports less important, if that can be taken back.
-pub(crate) fn lower(pid: u32) {
-    set(pid, LOW, libc::SCHED_IDLE);
+/// How long a fork makes do with what nobody else wants: a hundred times what one takes on a machine with room.
+pub(super) const PATIENCE: Duration = Duration::from_secs(1);
+
+/// A template that came for a rollout, and what it forks until it serves: they take what nobody else wants.
+#[derive(Debug)]
+pub(crate) struct Low {
+    pid: u32,
+    is_low: AtomicBool,
 }
 
-/// Takes it back.
-pub(crate) fn raise(pid: u32) {
-    set(pid, 0, libc::SCHED_OTHER);
+impl Low {
+    /// Makes it less important, if that can be taken back.
+    pub(super) fn new(pid: u32) -> Self {
+        set(pid, LOW, libc::SCHED_IDLE);
+        Self { pid, is_low: AtomicBool::new(true) }
+    }
+
+    /// Whether what it forks now begins low.
+    pub(super) fn is_low(&self) -> bool {
+        self.is_low.load(Ordering::Relaxed)
+    }
+
+    /// Takes it back.
+    pub(super) fn raise(&self) {
+        if self.is_low.swap(false, Ordering::Relaxed) {
+            set(self.pid, 0, libc::SCHED_OTHER);
+        }
+    }
+}
+
+/// The same for a process that was forked by one that was low, with the threads that it has started.
+pub(super) fn raise(pid: u32) {
+    let Ok(threads) = fs::read_dir(format!("/proc/{pid}/task")) else { return };
+    for thread in threads.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()) {
+        set(thread, 0, libc::SCHED_OTHER);
+    }
 }
 
 fn set(pid: u32, nice: i32, policy: i32) {
@@ -70,10 +105,19 @@ mod tests {
     fn a_process_is_lowered_where_it_can_be_raised_again() {
         let sleeper = Sleeper(Command::new("sleep").arg("60").spawn().expect("a process"));
         let pid = sleeper.0.id();
-        lower(pid);
+        let low = Low::new(pid);
         let (policy, nice) = if *MAY_RAISE { ("5", "19") } else { ("0", "0") };
         assert_eq!(shown(pid), (policy.to_owned(), nice.to_owned()));
-        raise(pid);
+        low.raise();
+        assert!(!low.is_low());
         assert_eq!(shown(pid), ("0".to_owned(), "0".to_owned()));
+    }
+
+    #[test]
+    fn what_it_has_forked_is_raised_apart() {
+        let sleeper = Sleeper(Command::new("sleep").arg("60").spawn().expect("a process"));
+        let _low = Low::new(sleeper.0.id());
+        raise(sleeper.0.id());
+        assert_eq!(shown(sleeper.0.id()), ("0".to_owned(), "0".to_owned()));
     }
 }

@@ -7,6 +7,7 @@ use std::{
     path::{Path, PathBuf},
     pin::pin,
     process::{Child, Command, Stdio},
+    sync::Arc,
     time::Duration,
 };
 
@@ -21,7 +22,7 @@ use super::{
     death::Death,
     descriptors::{self, Theirs},
     logs::{Origin, OutputSink},
-    priority,
+    priority::{self, Low},
     sandbox::{Bounds, Inner, Offspring, SandboxError, SandboxLevel, Shield},
     spawner,
 };
@@ -114,6 +115,7 @@ struct Fork {
 #[derive(Debug)]
 pub(crate) struct Template {
     pid: u32,
+    low: Arc<Low>,
     ready: Ready,
     sandbox: SandboxLevel,
     bounds: Bounds,
@@ -148,7 +150,7 @@ impl Template {
         let mut child = spawner::spawn(command).await.map_err(system("start the interpreter"))?;
         let pid = child.id();
         let member = cage.template(pid);
-        priority::lower(pid);
+        let low = Arc::new(Low::new(pid));
         let origin = Origin::template(installed, pid);
         if let (Some(out), Some(err)) = (child.stdout.take(), child.stderr.take()) {
             settings.sink.follow(&origin, out.into(), err.into());
@@ -160,12 +162,9 @@ impl Template {
             .send(&serde_json::json!({ "init": init }), &layer)
             .await
             .map_err(system("speak to the template"))?;
-        let said = hear(&control, pid, settings.import_timeout).await?;
+        let said = hear(&control, &low, settings.import_timeout).await?;
         let ready = match said {
-            Some(Said::Ready(ready)) => {
-                priority::raise(pid);
-                ready
-            }
+            Some(Said::Ready(ready)) => ready,
             Some(Said::Failed(failure)) => return Err(StartError::Import(failure)),
             Some(Said::Forked { .. } | Said::ForkFailed { .. } | Said::Exited { .. }) | None => {
                 return Err(StartError::Ended);
@@ -176,12 +175,29 @@ impl Template {
         let (forks, requests) = mpsc::channel(64);
         let (living, alive) = watch::channel(true);
         tokio::spawn(serve(control, requests, guard, living));
-        Ok(Self { pid, ready, sandbox, bounds, member, forks, alive })
+        let waiting = Arc::downgrade(&low);
+        tokio::spawn(async move {
+            tokio::time::sleep(priority::PATIENCE).await;
+            if let Some(low) = waiting.upgrade() {
+                low.raise();
+            }
+        });
+        Ok(Self { pid, low, ready, sandbox, bounds, member, forks, alive })
     }
 
     /// Its process id.
     pub(crate) fn pid(&self) -> u32 {
         self.pid
+    }
+
+    /// Whether what it forks begins at low priority.
+    pub(super) fn is_low(&self) -> bool {
+        self.low.is_low()
+    }
+
+    /// From now on calls wait for what it forks.
+    pub(crate) fn raise(&self) {
+        self.low.raise();
     }
 
     /// What it found out.
@@ -218,14 +234,14 @@ impl Template {
 }
 
 /// What the template says when its imports are done, or have failed.
-async fn hear(control: &Control, pid: u32, longest: Duration) -> Result<Option<Said>, StartError> {
+async fn hear(control: &Control, low: &Low, longest: Duration) -> Result<Option<Said>, StartError> {
     let mut hearing = pin!(control.receive());
     let soon = tokio::time::timeout(PATIENCE.min(longest), &mut hearing).await;
     let said = match soon {
         Ok(said) => said,
         Err(_) => {
             // On a full machine nothing is left for it: now it gets its share.
-            priority::raise(pid);
+            low.raise();
             let left = longest.saturating_sub(PATIENCE);
             tokio::time::timeout(left, hearing).await.map_err(|_| StartError::Slow(longest))?
         }

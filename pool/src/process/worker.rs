@@ -3,6 +3,7 @@
 use std::{
     os::fd::OwnedFd,
     path::PathBuf,
+    pin::pin,
     sync::{Arc, OnceLock, Weak},
     time::{Duration, Instant},
 };
@@ -20,6 +21,7 @@ use super::{
     death::Death,
     descriptors::{self, Ours, Theirs},
     logs::{Origin, OutputSink},
+    priority,
     reply::Ticket,
     template::{StartError, Template},
 };
@@ -86,6 +88,8 @@ impl<T: Ticket> Worker<T> {
         let begin = Instant::now();
         let system = |what: &'static str| move |source: std::io::Error| StartError::System { what, source };
         let role = becomes.role();
+        // Asked before it is forked: what it inherits is what its template was then, or better.
+        let is_low = template.is_low();
         let forked = template.fork(becomes, theirs).await?;
         let pid = forked.pid;
         let member = template.member().worker(pid);
@@ -98,9 +102,19 @@ impl<T: Ticket> Worker<T> {
         let tail = Arc::clone(&origin.tail);
         sink.follow(&origin, ours.stdout, ours.stderr);
         let main = UnixStream::from_std(ours.main).map_err(system("use a worker's socket"))?;
-        let (main, ready) = tokio::time::timeout(timeout, first_frame(main))
-            .await
-            .map_err(|_| StartError::Slow(timeout))??;
+        let mut hearing = pin!(first_frame(main));
+        let soon = if is_low { timeout.min(priority::PATIENCE) } else { timeout };
+        let heard = match tokio::time::timeout(soon, &mut hearing).await {
+            Err(_) if is_low => {
+                priority::raise(pid);
+                tokio::time::timeout(timeout, hearing).await
+            }
+            heard => heard,
+        };
+        let (main, ready) = heard.map_err(|_| StartError::Slow(timeout))??;
+        if is_low {
+            priority::raise(pid);
+        }
         std::mem::forget(guard);
         let (channel, closed) = Channel::new(main, ours.side, ours.journal);
         // Set once, here; a second worker has its own cell.

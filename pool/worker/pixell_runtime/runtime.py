@@ -53,12 +53,12 @@ def call(agent_id: str, /, **arguments: Any) -> Any:
 async def acall(agent_id: str, /, **arguments: Any) -> Any:
     """Calls another agent from async code. Cancelling it cancels the other agent's call."""
     calls, parent = _running()
-    answer = _Queued()
+    answer = _Awaited()
     on_main = calls.may_await()
     try:
         ident = calls.begin(parent, agent_id, arguments, answer, ON_MAIN if on_main else 0)
         try:
-            return _result(await answer.queue.get())
+            return _result(await answer.said)
         finally:
             calls.abandon(ident)
     finally:
@@ -211,6 +211,30 @@ class _Followed(Iterator[Any]):
         self.close()
 
 
+class _Awaited:
+    """One answer, for a task of a loop."""
+
+    def __init__(self) -> None:
+        # Whoever comes here has imported it; others do not pay for it.
+        import asyncio
+
+        self._loop = asyncio.get_running_loop()
+        self._thread = threading.get_ident()
+        self.said: asyncio.Future[_Said] = self._loop.create_future()
+
+    def take(self, flags: int, payload: bytes) -> None:
+        if threading.get_ident() == self._thread:
+            self._set((flags, payload))
+            return
+        # A loop that was closed has left nobody who waits.
+        with suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(self._set, (flags, payload))
+
+    def _set(self, said: _Said) -> None:
+        if not self.said.done():
+            self.said.set_result(said)
+
+
 class _Queued:
     """Answers for a task of a loop."""
 
@@ -219,13 +243,9 @@ class _Queued:
         import asyncio
 
         self._put: Callable[..., Any] = asyncio.get_running_loop().call_soon_threadsafe
-        self._thread = threading.get_ident()
         self.queue: asyncio.Queue[_Said] = asyncio.Queue()
 
     def take(self, flags: int, payload: bytes) -> None:
-        if threading.get_ident() == self._thread:
-            self.queue.put_nowait((flags, payload))
-            return
         # A loop that was closed has left nobody who waits.
         with suppress(RuntimeError):
             self._put(self.queue.put_nowait, (flags, payload))

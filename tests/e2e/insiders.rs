@@ -176,27 +176,30 @@ async fn an_agent_at_the_runtimes_own_ports_is_a_stranger_whatever_it_claims() {
 /// Calls another agent by frames that say more than they may.
 const FORGER: &str = r#"
 import json, time
-from pixell_runtime import calls, errors, runtime
+from pixell_runtime import channel, errors, frames, runtime
 
-class Forging:
-    """Stands for the module by which the worker writes what a call says of itself."""
+write = channel.Channel.add
 
-    def __init__(self, claims):
-        self.claims = claims
+def forging(claim):
+    """Stands for the method by which the worker writes what a call says of itself."""
 
-    def dumps(self, meta):
-        return json.dumps({**meta, **self.claims})
+    def add(self, kind, flags, call, a, meta, payload):
+        if kind == frames.INVOKE:
+            meta = json.dumps({**json.loads(meta), **claim}).encode()
+        return write(self, kind, flags, call, a, meta, payload)
+
+    return add
 
 def forge(*, claims):
     told = []
     for claim in claims:
-        calls.json = Forging(claim)
+        channel.Channel.add = forging(claim)
         try:
             told.append("reached: " + str(runtime.call("called/billing")))
         except errors.CallFailed as failed:
             told.append(failed.code)
         finally:
-            calls.json = json
+            channel.Channel.add = write
     return told
 
 def stay(*, seconds):

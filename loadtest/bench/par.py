@@ -35,9 +35,9 @@ class Par:
         home = Path(tempfile.mkdtemp(prefix="par-bench-"))
         port, metrics_port, a2a_port = free_ports(3)
         config = home / "par.yaml"
-        config.write_text(json.dumps(self.config))
-        command = [str(self.binary), "serve"]
-        command += ["-c", str(config)] if self.config else []
+        roots = {"packages": {"load_roots": [str(home)]}}
+        config.write_text(json.dumps({**roots, **self.config}))
+        command = [str(self.binary), "serve", "-c", str(config)]
         command += [str(AGENTS / agent) for agent in agents]
         env = {
             "HOST": "127.0.0.1",
@@ -94,12 +94,24 @@ class RunningPar:
 
     def packages(self) -> Any:
         """`GET /runtime/packages` over the local socket, where identity does not matter."""
-        command = [str(self.binary), "packages", "--json"]
+        return json.loads(self._ask("packages", "--json"))
+
+    def copy(self, package: Path) -> Path:
+        """A package directory of its own, which may be changed and loaded."""
+        return Path(shutil.copytree(package, self.home / package.name))
+
+    def load(self, package: Path) -> None:
+        """Put these bytes in the place of what serves under the same id."""
+        self._ask("load", "--force", str(package))
+
+    def _ask(self, *arguments: str) -> str:
         env = {**os.environ, "PAR_DATA_DIR": str(self.home / "data")}
-        done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            [str(self.binary), *arguments], env=env, capture_output=True, text=True, check=False
+        )
         if done.returncode:
-            raise StartFailed(f"par packages: exit {done.returncode}: {done.stderr[-500:]}")
-        return json.loads(done.stdout)
+            raise StartFailed(f"par {arguments[0]}: exit {done.returncode}: {done.stderr[-500:]}")
+        return done.stdout
 
     def metric(self, name: str, labels: Sequence[str] = ()) -> float:
         """The sum of all series of a metric that carry these `key="value"` labels."""

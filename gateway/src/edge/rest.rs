@@ -15,7 +15,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use http::{HeaderValue, StatusCode, header};
 use par_pool::{
-    fleet::{Guest, Mount, SurfaceState},
+    fleet::{Guest, Mount, Stay, SurfaceState},
+    package::SessionMode,
     process::Primary,
 };
 use par_proto::code::Code;
@@ -38,6 +39,7 @@ use super::{
     ctx::Ctx,
     duplex::{AT_ONCE, Duplex},
     refusal::Refusal,
+    session,
     surface::Spot,
     upstream::{cleanse, mark, name_caller, strip},
 };
@@ -54,7 +56,7 @@ const KEPT: Duration = Duration::from_secs(60);
 pub(crate) struct Rest {
     mount: Arc<Mount>,
     /// The session that the request names: its process stays the same.
-    session: Option<Bytes>,
+    session: Named,
     prefix: usize,
     patience: Duration,
     /// Whether both sides may speak at length at the same time.
@@ -66,6 +68,17 @@ pub(crate) struct Rest {
     _guest: Guest,
 }
 
+/// What a request says of its session.
+#[derive(Debug)]
+enum Named {
+    /// Nothing.
+    Nothing,
+    /// A name, to a package that keeps no sessions: it is only drawn to the same process.
+    Hint(Bytes),
+    /// The session that it is in.
+    Within(Stay),
+}
+
 /// Nobody serves the surface at the moment.
 #[derive(Debug, thiserror::Error)]
 #[error("no process serves the surfaces of {package}")]
@@ -75,6 +88,10 @@ pub(super) struct Unreachable {
 }
 
 impl Unreachable {
+    fn of(mount: &Mount) -> Self {
+        Self { package: mount.id.to_string(), state: mount.generation.surfaces() }
+    }
+
     /// For the client.
     pub(super) fn refusal(&self) -> Refusal {
         let package = &self.package;
@@ -105,15 +122,16 @@ impl Edge {
         let Spot { mount, premises, prefix, .. } = spot;
         let patience = self.patience(session.req_header(), None)?;
         let named = self.affinity(session, &mount).await?;
-        let primary = serving(&mount, named.as_deref()).map_err(|unreachable| unreachable.refusal())?;
-        if primary.facts.rest.is_none() {
-            return Err(Refusal::new(Code::NotFound, format!("{} has nothing at this path", mount.id)));
-        }
-        ctx.pid = primary.pid;
         let tenant = match &premises.account {
             Some(account) => self.enter(session, ctx, account).await?,
             None => Self::tenant(ctx),
         };
+        let (mount, named) = self.host(ctx, mount, named, &tenant)?;
+        let primary = serving(&mount, &named).map_err(|unreachable| unreachable.refusal())?;
+        if primary.facts.rest.is_none() {
+            return Err(Refusal::new(Code::NotFound, format!("{} has nothing at this path", mount.id)));
+        }
+        ctx.pid = primary.pid;
         let guest = self.pool.receive(&mount.generation, &tenant).map_err(|retry_after| {
             Refusal::new(Code::QueueFull, "as many calls run as this runtime takes").retry_after(retry_after)
         })?;
@@ -128,6 +146,30 @@ impl Edge {
             Some(Rest { mount, session, prefix, patience, is_long, clock, sent, answered, _guest: guest });
         Ok(())
     }
+
+    /// The version that answers a request: the one that was asked for, or the one in which its session lives.
+    fn host(
+        &self,
+        ctx: &mut Ctx,
+        mount: Arc<Mount>,
+        named: Option<Bytes>,
+        tenant: &Arc<str>,
+    ) -> Result<(Arc<Mount>, Named), Refusal> {
+        let Some(named) = named else { return Ok((mount, Named::Nothing)) };
+        if mount.package().session.mode == SessionMode::None {
+            return Ok((mount, Named::Hint(named)));
+        }
+        let claim = session::visited(ctx, &named, tenant)?;
+        let Some(stay) = self.pool.stay(&mount, &claim).map_err(session::denied)? else {
+            return Err(Unreachable::of(&mount).refusal());
+        };
+        let lives = Arc::clone(stay.mount());
+        if !Arc::ptr_eq(&lives, &mount) {
+            // That version may ask for another role.
+            self.package(ctx, Some(&lives), &lives.id.to_string())?;
+        }
+        Ok((lives, Named::Within(stay)))
+    }
 }
 
 /// Whether a request may still be on its way when its answer begins, in more bytes than can be written at once.
@@ -139,18 +181,19 @@ fn is_long(session: &mut Session) -> bool {
 }
 
 /// The process that serves a package's surfaces now.
-fn serving(mount: &Mount, session: Option<&[u8]>) -> Result<Arc<Primary>, Unreachable> {
-    mount
-        .generation
-        .primary(session)
-        .ok_or_else(|| Unreachable { package: mount.id.to_string(), state: mount.generation.surfaces() })
+fn serving(mount: &Mount, session: &Named) -> Result<Arc<Primary>, Unreachable> {
+    let primary = match session {
+        Named::Nothing => mount.generation.primary(None),
+        Named::Hint(name) => mount.generation.primary(Some(name)),
+        Named::Within(stay) => stay.primary(),
+    };
+    primary.ok_or_else(|| Unreachable::of(mount))
 }
 
 impl Rest {
     /// Where the request goes.
     pub(super) fn peer(&self) -> Result<Box<HttpPeer>> {
-        let primary =
-            serving(&self.mount, self.session.as_deref()).or_err(ErrorType::ConnectRefused, "no process")?;
+        let primary = serving(&self.mount, &self.session).or_err(ErrorType::ConnectRefused, "no process")?;
         // The framework keeps connections by address, and lets one be used again only if its socket has that address;
         // ours have none. This is the one address that it does not compare. The key keeps processes apart.
         let nowhere = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));

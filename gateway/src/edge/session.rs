@@ -66,6 +66,13 @@ impl Edge {
     }
 }
 
+/// The session of a request at a surface, which may be named by its body.
+pub(super) fn visited(ctx: &mut Ctx, named: &[u8], tenant: &Arc<str>) -> Result<Claim, Refusal> {
+    let id: SessionId = std::str::from_utf8(named).map_err(|_| bad(BadSessionId))?.parse().map_err(bad)?;
+    ctx.session = Some(id.clone());
+    Ok(Claim { id, owner: owner(ctx.caller.as_deref()), tenant: Arc::clone(tenant) })
+}
+
 /// Whose a session is that somebody opens.
 pub(super) fn owner(caller: Option<&Caller>) -> Owner {
     caller.map_or(Owner::Anybody, |caller| Owner::Caller {

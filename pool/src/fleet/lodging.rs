@@ -15,7 +15,7 @@ use tokio::sync::Semaphore;
 use super::{bound::Bound, directory::Mount, seat::Seated};
 use crate::{
     package::SessionMode,
-    process::{Death, usage},
+    process::{Death, Primary, usage},
     session::{Ending, Held, Keeper, Limits, Loss, Turn},
 };
 
@@ -55,6 +55,8 @@ pub(crate) struct Lodging {
     running: Mutex<Option<Arc<str>>>,
     over: OnceLock<Ending>,
     home: Mutex<Option<Home>>,
+    /// The process that serves its requests at surfaces, from the first one on.
+    desk: OnceLock<Arc<Primary>>,
     _counted: Counted,
 }
 
@@ -88,6 +90,7 @@ impl Lodging {
             running: Mutex::new(None),
             over: OnceLock::new(),
             home: Mutex::new(None),
+            desk: OnceLock::new(),
             _counted: counted,
         }
     }
@@ -145,6 +148,26 @@ impl Lodging {
             Home::Shared(bound) => Arc::clone(&bound.worker),
             Home::Own(worker) => Arc::clone(worker),
         })
+    }
+
+    /// Process id of its worker, or of what serves its surface.
+    pub(crate) fn pid(&self) -> Option<u32> {
+        self.worker().map(|worker| worker.pid).or_else(|| self.desk.get().map(|primary| primary.pid))
+    }
+
+    /// The process that serves its requests at surfaces; the first of them chooses.
+    pub(crate) fn desk(&self, choose: impl FnOnce() -> Option<Arc<Primary>>) -> Option<Arc<Primary>> {
+        if let Some(primary) = self.desk.get() {
+            return Some(Arc::clone(primary));
+        }
+        let chosen = choose()?;
+        // Two first requests at once: the one that was quicker has chosen for both.
+        Some(Arc::clone(self.desk.get_or_init(|| chosen)))
+    }
+
+    /// Whether what served its surface is gone, and with it what that knew.
+    pub(crate) fn is_bereft(&self) -> bool {
+        self.desk.get().is_some_and(|primary| !self.mount.generation.is_serving(primary))
     }
 
     /// Bytes that its end would free, as far as it was measured. What a shared worker would free cannot be told

@@ -102,6 +102,11 @@ impl Generation {
         seats.get(visits.checked_rem(seats.len())?).map(Arc::clone)
     }
 
+    /// Whether a process still serves the surfaces.
+    pub(crate) fn is_serving(&self, primary: &Arc<Primary>) -> bool {
+        self.primaries.seats.load().iter().any(|seat| Arc::ptr_eq(seat, primary))
+    }
+
     /// Whether the surfaces can be reached.
     pub fn surfaces(&self) -> SurfaceState {
         if !self.installed.package.surfaces.are_served() {

@@ -16,7 +16,7 @@ use super::{
     directory::{Agent, Mount},
     generation::Generation,
     hold::AGAIN,
-    lodging::{Counted, Home, Lodging, SessionTurn},
+    lodging::{Home, Lodging, SessionTurn},
     outcome::{Answer, Outcome},
     pool::Pool,
 };
@@ -66,7 +66,7 @@ pub struct SessionStatus {
     /// Tenant of its owner; none with identity off.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tenant: Option<Arc<str>>,
-    /// Process id of its worker.
+    /// Process id of its worker; of one that came to a surface alone, of the process that serves that.
     pub worker: Option<u32>,
     /// Seconds since it began.
     pub age: f64,
@@ -147,11 +147,7 @@ impl Pool {
     /// Lets a call into its session and waits for its turn.
     async fn session_turn(&self, agent: &Agent, call: &Call, claim: &Claim) -> Result<SessionTurn, Outcome> {
         let mount = &agent.mount;
-        let begin = |number| {
-            let gauge = &self.fleet.metrics.sessions;
-            let counted = Counted::new(gauge.with_label_values(&[mount.id.to_string()]));
-            Arc::new(Lodging::new(number, Arc::clone(&agent.text), Arc::clone(mount), counted))
-        };
+        let begin = |number| self.lodging(number, Arc::clone(&agent.text), mount);
         let entered = self.fleet.sessions.enter(&agent.id.package.name, claim, Lodging::limits(mount), begin);
         let visit = entered.map_err(Outcome::Session)?;
         let lodging = Arc::clone(&visit.handle);
@@ -228,6 +224,7 @@ impl Pool {
                 } => {}
             }
             sessions.sweep();
+            sessions.end_all(Ending::Lost(Loss::Crash), |seen| seen.handle.is_bereft());
             self.end_left_behind();
             let sessions = Arc::clone(&sessions);
             let looked = tokio::task::spawn_blocking(move || make_room(&sessions, bound, total)).await;
@@ -299,7 +296,7 @@ fn make_room(sessions: &super::lodging::Lodgings, bound: u64, total: u64) {
 
 fn status(seen: Seen<Lodging>) -> SessionStatus {
     let lodging = &seen.handle;
-    let worker = lodging.worker();
+    let pid = lodging.pid();
     SessionStatus {
         id: seen.id,
         package: lodging.mount.id.clone(),
@@ -316,8 +313,8 @@ fn status(seen: Seen<Lodging>) -> SessionStatus {
         age: seen.begun.elapsed().as_secs_f64(),
         idle: if seen.busy { 0.0 } else { seen.rested.elapsed().as_secs_f64() },
         calls: lodging.calls.load(Ordering::Relaxed),
-        pss_bytes: worker.as_ref().and_then(|worker| usage::own(worker.pid)).unwrap_or(0),
-        worker: worker.map(|worker| worker.pid),
+        pss_bytes: pid.and_then(usage::own).unwrap_or(0),
+        worker: pid,
     }
 }
 

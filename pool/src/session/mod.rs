@@ -18,4 +18,4 @@ pub(crate) use expiry::{Limits, Resting, evict, excess};
 pub use keeper::Denied;
 pub(crate) use keeper::{Held, Keeper, Seen};
 pub use key::{BadSessionId, Claim, Owner, SessionId};
-pub(crate) use visit::Turn;
+pub(crate) use visit::{Turn, Visit};

@@ -1,4 +1,4 @@
-//! Which session a request at a REST surface belongs to, so that the process that has its state gets it.
+//! Which session a request at a REST surface belongs to, so that the version and the process that have its state get it.
 //!
 //! The header says it. Clients of A2A say it in the body alone: `params.sessionId`, `params.contextId`, or those of
 //! `params.message`. Bodies are read for that only where it makes a difference, and are passed on from the copy that the
@@ -46,8 +46,7 @@ impl Edge {
         if let Some(named) = session.req_header().headers.get(SESSION) {
             return Ok(Some(Bytes::copy_from_slice(named.as_bytes())));
         }
-        let package = mount.package();
-        let matters = package.surfaces.workers > 1 && package.session.mode != SessionMode::None;
+        let matters = mount.package().session.mode != SessionMode::None;
         if !matters || !is_small_json(session) {
             return Ok(None);
         }

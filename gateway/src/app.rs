@@ -30,6 +30,7 @@ use crate::{
     host, inner,
     lifecycle::{Ends, Lifecycle},
     limit::{Limiter, TokenMeter},
+    meter::Meter,
     observe::{LogSink, line, log::Logging, metrics::EdgeMetrics},
     route::{self, Layout},
     single::{self, Boot, Container, Health, Reserved},
@@ -113,6 +114,7 @@ fn run(config: Config, logging: Logging, begin: Instant) -> anyhow::Result<()> {
     let authentication = authentication(&config, &registry, &logging.sink).context("identity")?;
     let pool = Pool::new(settings, &registry, output(&logging)).context("starting the pool")?;
     let tls = tls(&config, &registry)?;
+    let meter = Meter::of(&config, &registry).context("the usage of calls")?;
     let metrics =
         metrics_text(registry, Arc::clone(&pool), logging.sink.clone(), edge_metrics.clone(), tls.clone());
     let operator = operator_token(&config, &logging.sink)?;
@@ -201,6 +203,7 @@ fn run(config: Config, logging: Logging, begin: Instant) -> anyhow::Result<()> {
         pool: Arc::clone(&pool),
         in_flight,
         limiter,
+        meter,
         webhooks,
         sink: logging.sink,
         leftovers: leftovers(&config, control_path),

@@ -24,6 +24,7 @@ use crate::{
     edge::InFlight,
     exit::Exit,
     limit::Limiter,
+    meter::Meter,
     observe::LogSink,
     webhooks::Webhooks,
 };
@@ -58,6 +59,8 @@ pub(crate) struct Ends {
     pub(crate) in_flight: InFlight,
     /// What was used today; written once more.
     pub(crate) limiter: Option<Arc<Limiter>>,
+    /// What calls have used; added up once more.
+    pub(crate) meter: Option<Arc<Meter>>,
     /// Webhooks out.
     pub(crate) webhooks: Option<Arc<Webhooks>>,
     /// The log.
@@ -133,7 +136,7 @@ impl Lifecycle {
 
     /// Waits for the stop, then ends everything in order and exits: with 0, unless the start has failed.
     pub(crate) async fn end(self: Arc<Self>, shutdown: Shutdown, ends: Ends) {
-        let Ends { pool, in_flight, limiter, webhooks, sink, leftovers } = ends;
+        let Ends { pool, in_flight, limiter, meter, webhooks, sink, leftovers } = ends;
         self.leaves().await;
         let exit = self.exit.load(Ordering::Relaxed);
         let delay = if exit == Exit::Done.number() { shutdown.delay } else { Duration::ZERO };
@@ -154,6 +157,9 @@ impl Lifecycle {
         pool.stop(Duration::ZERO).await;
         if let Some(limiter) = limiter {
             limiter.save();
+        }
+        if let Some(meter) = meter {
+            meter.stop(LETTERS);
         }
         if let Some(webhooks) = webhooks {
             // What is not sent now is sent after the next start.

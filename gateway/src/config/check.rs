@@ -24,6 +24,7 @@ mod entry;
 mod identity;
 mod limits;
 mod loaders;
+mod metering;
 mod registry;
 mod rollout;
 mod sandbox;
@@ -114,6 +115,7 @@ pub(super) fn check(flags: &Flags, environment: &Environment) -> Result<Config, 
             },
         },
         allowances: check.allowances(),
+        metering: check.metering(),
         shutdown: Shutdown {
             delay: check.value(&raw::SHUTDOWN_DELAY, Duration::ZERO, parse::time),
             grace: check.value(&raw::SHUTDOWN_GRACE, Duration::from_secs(30), parse::time),

@@ -22,6 +22,7 @@ mod connections;
 mod fault;
 pub(crate) mod identity;
 mod limits;
+mod metering;
 mod offered;
 mod parse;
 mod pass_env;
@@ -36,6 +37,7 @@ mod web;
 pub(crate) use connections::{Connections, HostPattern, Hosts};
 pub(crate) use fault::{Fault, Faults, Origin};
 pub(crate) use limits::{Allowance, Allowances, Rate};
+pub(crate) use metering::{Metering, OnFull};
 pub(crate) use raw::{Environment, Flags};
 pub(crate) use secret::Secret;
 pub(crate) use single::Single;
@@ -91,6 +93,8 @@ pub(crate) struct Config {
     pub(crate) limits: Limits,
     /// What tenants and agents may take.
     pub(crate) allowances: Allowances,
+    /// What is kept of what calls use; none: nothing is.
+    pub(crate) metering: Option<Metering>,
     /// How the end goes.
     pub(crate) shutdown: Shutdown,
     /// What is logged, and how.

@@ -85,6 +85,10 @@ settings! {
     CACHED_TOKENS = "identity.cached_tokens";
     METRICS_HOST = "metrics.host", "METRICS_HOST";
     METRICS_PORT = "metrics.port", "METRICS_PORT", "--metrics-port";
+    METERING = "metering.enabled";
+    METERING_ON_FULL = "metering.on_full";
+    METERING_FSYNC = "metering.fsync_interval";
+    METERING_SEGMENT = "metering.segment_bytes";
     DATA_DIR = "data_dir", "PAR_DATA_DIR", "--data-dir";
     SOCKET = "socket", "PAR_SOCKET", "--socket";
     SOURCES = "packages.sources", "PACKAGES_URLS";

@@ -1,0 +1,23 @@
+//! What is kept of what calls use.
+
+use std::time::Duration;
+
+/// Settings of the meter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Metering {
+    /// When the disk has no room for it.
+    pub(crate) on_full: OnFull,
+    /// What the loss of power may cost.
+    pub(crate) fsync_interval: Duration,
+    /// Bytes of one segment.
+    pub(crate) segment_bytes: usize,
+}
+
+/// What becomes of calls that cannot be recorded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum OnFull {
+    /// They go on.
+    Serve,
+    /// They are answered 503 `metering_unavailable`.
+    Refuse,
+}

@@ -1,0 +1,251 @@
+//! Where records are appended: a segment that is written to, the next one ready behind it, and a thread that prepares
+//! it and brings both to the disk.
+
+use std::{
+    io,
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    thread,
+    time::Duration,
+};
+
+use arc_swap::ArcSwapOption;
+use parking_lot::{Condvar, Mutex};
+
+use super::{record::Record, segment::Segment};
+
+/// How often a disk that was full is tried again.
+const AGAIN: Duration = Duration::from_secs(1);
+
+/// The segments of this process.
+#[derive(Debug)]
+pub(super) struct Journal {
+    folder: PathBuf,
+    bytes: usize,
+    current: ArcSwapOption<Segment>,
+    store: Mutex<Store>,
+    bell: Condvar,
+    /// Held by whoever prepares a segment.
+    preparing: Mutex<()>,
+    /// Why the last could not be prepared.
+    failure: Mutex<Option<io::Error>>,
+    /// Whether the last try to prepare a segment has failed.
+    starved: AtomicBool,
+    /// Records that found no room.
+    lost: AtomicU64,
+}
+
+#[derive(Debug)]
+struct Store {
+    next: Option<Arc<Segment>>,
+    number: u64,
+    /// Those that were written to and may not be whole yet, the current one included.
+    live: Vec<Arc<Segment>>,
+    wanted: bool,
+    ended: bool,
+}
+
+/// What changes while segments are kept.
+#[derive(Debug)]
+pub(super) enum Turn {
+    /// A segment could not be prepared.
+    Starved(io::Error),
+    /// It could, at last.
+    Recovered,
+    /// What was appended could not be brought to the disk.
+    Unsynced(io::Error),
+}
+
+/// What a segment is to this process.
+#[derive(Debug)]
+pub(super) enum Standing {
+    /// It is written to.
+    Live(Arc<Segment>),
+    /// It will be.
+    Coming,
+    /// It is a file.
+    File,
+}
+
+impl Journal {
+    /// Segments of so many bytes in `folder`, numbered from behind `number` on. The first is prepared at once, if it can
+    /// be.
+    pub(super) fn open(folder: PathBuf, number: u64, bytes: usize) -> Self {
+        let store = Store { next: None, number, live: Vec::new(), wanted: true, ended: false };
+        let journal = Self {
+            folder,
+            bytes,
+            current: ArcSwapOption::empty(),
+            store: Mutex::new(store),
+            bell: Condvar::new(),
+            preparing: Mutex::new(()),
+            failure: Mutex::new(None),
+            starved: AtomicBool::new(false),
+            lost: AtomicU64::new(0),
+        };
+        journal.turn(None);
+        journal
+    }
+
+    /// Appends a record; `false`: there is no room, and it is counted as lost.
+    pub(super) fn append(&self, record: &Record<'_>) -> bool {
+        loop {
+            let current = self.current.load();
+            let number = current.as_ref().map(|current| current.number);
+            if current.as_ref().is_some_and(|current| current.append(record).is_ok()) {
+                return true;
+            }
+            drop(current);
+            if !self.turn(number) {
+                self.lost.fetch_add(1, Ordering::Relaxed);
+                return false;
+            }
+        }
+    }
+
+    /// Goes on to the next segment, unless somebody else has. `false`: there is none, and none can be made.
+    fn turn(&self, full: Option<u64>) -> bool {
+        if let Some(turned) = self.try_turn(full) {
+            return turned;
+        }
+        if self.starved.load(Ordering::Relaxed) {
+            return false;
+        }
+        // Faster than its preparation: whoever comes first makes it, or waits for the thread that does.
+        let preparing = self.preparing.lock();
+        if let Some(turned) = self.try_turn(full) {
+            return turned;
+        }
+        self.prepare();
+        drop(preparing);
+        self.try_turn(full).unwrap_or(false)
+    }
+
+    /// The same with what there is; `None`: no segment is ready.
+    fn try_turn(&self, full: Option<u64>) -> Option<bool> {
+        let mut store = self.store.lock();
+        if self.current.load().as_ref().map(|current| current.number) != full {
+            return Some(true);
+        }
+        let next = store.next.take()?;
+        store.live.push(Arc::clone(&next));
+        self.current.store(Some(next));
+        store.wanted = true;
+        self.bell.notify_all();
+        Some(true)
+    }
+
+    /// Makes the next segment, unless there is one. Whoever asks holds `preparing`, so that segments are used in the
+    /// order of their numbers; whoever appends does not wait for it.
+    fn prepare(&self) {
+        let number = {
+            let mut store = self.store.lock();
+            if store.next.is_some() {
+                return;
+            }
+            store.number += 1;
+            store.number
+        };
+        let prepared = Segment::prepare(&self.folder, number, self.bytes);
+        self.starved.store(prepared.is_err(), Ordering::Relaxed);
+        match prepared {
+            Ok(segment) => self.store.lock().next = Some(Arc::new(segment)),
+            Err(error) => *self.failure.lock() = Some(error),
+        }
+    }
+
+    /// Whether a call that begins now will find room for its record: the disk had some when it was last asked, or half
+    /// of the segment is left for those that run.
+    pub(super) fn has_room(&self) -> bool {
+        if !self.starved.load(Ordering::Relaxed) {
+            return true;
+        }
+        self.current.load().as_ref().is_some_and(|current| !current.is_half_full())
+    }
+
+    /// Records that found no room.
+    pub(super) fn lost(&self) -> u64 {
+        self.lost.load(Ordering::Relaxed)
+    }
+
+    /// What the segment of a number is.
+    pub(super) fn standing(&self, number: u64) -> Standing {
+        let store = self.store.lock();
+        if let Some(live) = store.live.iter().find(|segment| segment.number == number) {
+            return Standing::Live(Arc::clone(live));
+        }
+        // One that is just being prepared has the last number.
+        if store.next.as_ref().map_or(store.number, |next| next.number) <= number {
+            Standing::Coming
+        } else {
+            Standing::File
+        }
+    }
+
+    /// Prepares and syncs until the end; `told` hears what changes.
+    pub(super) fn keep(
+        self: &Arc<Self>,
+        interval: Duration,
+        told: impl Fn(Turn) + Send + 'static,
+    ) -> io::Result<thread::JoinHandle<()>> {
+        let journal = Arc::clone(self);
+        thread::Builder::new().name("par-usage-disk".to_owned()).spawn(move || {
+            let mut was_starved = false;
+            while journal.wait(interval) {
+                journal.refill(&mut was_starved, &told);
+                if let Err(error) = journal.sync() {
+                    told(Turn::Unsynced(error));
+                }
+            }
+            journal.sync().ok();
+        })
+    }
+
+    /// Waits for the next round; `false`: there is none.
+    fn wait(&self, interval: Duration) -> bool {
+        let mut store = self.store.lock();
+        if !store.wanted && !store.ended {
+            let starved = self.starved.load(Ordering::Relaxed);
+            let patience = if starved { interval.min(AGAIN) } else { interval };
+            self.bell.wait_for(&mut store, patience);
+        }
+        store.wanted = false;
+        !store.ended
+    }
+
+    fn refill(&self, was_starved: &mut bool, told: &impl Fn(Turn)) {
+        {
+            let _preparing = self.preparing.lock();
+            self.prepare();
+        }
+        let is_starved = self.starved.load(Ordering::Relaxed);
+        if is_starved != std::mem::replace(was_starved, is_starved) {
+            let failure = self.failure.lock().take();
+            told(failure.filter(|_| is_starved).map_or(Turn::Recovered, Turn::Starved));
+        }
+        // A process that begins with a full disk has no segment to append to.
+        if !is_starved && self.current.load().is_none() {
+            self.try_turn(None);
+        }
+    }
+
+    /// Brings what was appended to the disk; those that are whole are then files like others.
+    fn sync(&self) -> io::Result<()> {
+        let live = self.store.lock().live.clone();
+        for segment in live {
+            if segment.sync()? {
+                self.store.lock().live.retain(|kept| kept.number != segment.number);
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends the thread, which brings everything to the disk first.
+    pub(super) fn end(&self) {
+        self.store.lock().ended = true;
+        self.bell.notify_all();
+    }
+}

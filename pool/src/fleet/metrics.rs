@@ -1,6 +1,8 @@
 //! What the pool counts. Labels come from mounted packages and closed enums only.
 
-use prometheus::{GaugeVec, HistogramOpts, HistogramVec, IntCounterVec, IntGaugeVec, Opts, Registry};
+use prometheus::{
+    GaugeVec, HistogramOpts, HistogramVec, IntCounterVec, IntGaugeVec, Opts, Registry, core::Collector,
+};
 
 /// Buckets for the start of a worker, in seconds: a fork takes 2 to 10 ms, an import of its own up to seconds.
 const START_BUCKETS: &[f64] = &[0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
@@ -91,5 +93,58 @@ impl PoolMetrics {
         registry.register(Box::new(metrics.rollouts.clone()))?;
         registry.register(Box::new(metrics.rollout_step.clone()))?;
         Ok(metrics)
+    }
+
+    /// Removes what was counted for packages that are gone: versions come and go, and a process lives for months. Sessions
+    /// that live keep the gauge of theirs.
+    pub(crate) fn forget(&self, is_gone: impl Fn(&str) -> bool) {
+        for [package, cause] in label_sets(&self.worker_exits, ["package", "cause"]) {
+            if is_gone(&package) {
+                // Gone already is what is wanted.
+                drop(self.worker_exits.remove_label_values(&[&package, &cause]));
+            }
+        }
+        for [package] in label_sets(&self.sessions, ["package"]) {
+            if is_gone(&package) && self.sessions.with_label_values(&[&package]).get() == 0 {
+                drop(self.sessions.remove_label_values(&[&package]));
+            }
+        }
+    }
+}
+
+/// The values of these labels, of every series of a family.
+fn label_sets<const N: usize>(family: &impl Collector, labels: [&str; N]) -> Vec<[String; N]> {
+    let series = family.collect();
+    let series = series.iter().flat_map(prometheus::proto::MetricFamily::get_metric);
+    series
+        .map(|one| {
+            labels.map(|name| {
+                let found = one.get_label().iter().find(|label| label.name() == name);
+                found.map(|label| label.value().to_owned()).unwrap_or_default()
+            })
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_counted_for_packages_that_are_gone_goes_and_sessions_that_live_stay() {
+        let registry = Registry::new();
+        let metrics = PoolMetrics::register(&registry).unwrap();
+        for package in ["a@1", "a@2"] {
+            metrics.worker_exits.with_label_values(&[package, "signal"]).inc();
+            metrics.worker_exits.with_label_values(&[package, "retired"]).inc();
+            metrics.sessions.with_label_values(&[package]).set(0);
+        }
+        metrics.sessions.with_label_values(&["b@1"]).set(1);
+        metrics.forget(|package| package != "a@2");
+        let text = prometheus::TextEncoder::new().encode_to_string(&registry.gather()).unwrap();
+        assert!(!text.contains("a@1"), "{text}");
+        for kept in ["package=\"a@2\"", "par_sessions{package=\"b@1\"} 1"] {
+            assert!(text.contains(kept), "{kept} in {text}");
+        }
     }
 }

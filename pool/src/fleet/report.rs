@@ -1,6 +1,6 @@
 //! What a generation tells about itself.
 
-use std::sync::atomic::Ordering;
+use std::{collections::HashSet, sync::atomic::Ordering};
 
 use super::{
     book::Place,
@@ -123,7 +123,11 @@ impl Pool {
         metrics.workers.reset();
         metrics.slots_busy.reset();
         metrics.queue_depth.reset();
-        for seated in self.directory.load().standing() {
+        let directory = self.directory.load();
+        let standing: HashSet<String> =
+            directory.standing().iter().map(|seated| seated.mount.id.to_string()).collect();
+        metrics.forget(|package| !standing.contains(package));
+        for seated in directory.standing() {
             seated.mount.generation.refresh_metrics(metrics, &seated.mount.id.to_string());
         }
     }

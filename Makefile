@@ -4,7 +4,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup tools run run-single test lint fmt wheel bench bench-quick bench-calls bench-security bench-rollout bench-rollout-quick audit fuzz clean
+.PHONY: help setup tools run run-single test lint fmt wheel bench bench-quick bench-calls bench-security bench-observe bench-rollout bench-rollout-quick audit fuzz clean
 .PHONY: lint-format lint-rust lint-node lint-python lint-types lint-house
 
 CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/par
@@ -137,6 +137,13 @@ bench-security: setup ## measure what identity, limits and the sandbox cost (und
 	cargo build --release -p par-gateway
 	cd loadtest && uv run --quiet --no-project --python 3.11 python -m bench \
 	  $(addprefix --only ,$(GUARDS)) --results results/security $(BENCH)
+
+# Rows of `bench` that are about what is counted and shown.
+OBSERVE := metrics
+bench-observe: setup ## measure what metering, metrics and traces cost (after the build)
+	cargo build --release -p par-gateway
+	cd loadtest && uv run --quiet --no-project --python 3.11 python -m bench \
+	  $(addprefix --only ,$(OBSERVE)) --results results/observe $(BENCH)
 
 bench-rollout: setup ## measure what replacing packages costs their callers (under 20 minutes after the build)
 	cargo build --release -p par-gateway

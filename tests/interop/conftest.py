@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import socket
+import ssl
 import subprocess
 import sys
 import time
@@ -87,16 +88,21 @@ class Par:
     token: str
     #: Its data directory.
     data: Path
+    #: The port of its metrics.
+    metrics: int = 0
+    scheme: str = "http"
 
     def request(self, method: str, path: str, body: Any = None) -> tuple[int, Any]:
         """Status and JSON of one request, as an operator."""
         request = urllib.request.Request(
-            f"http://127.0.0.1:{self.port}{path}",
+            f"{self.scheme}://127.0.0.1:{self.port}{path}",
             method=method,
             data=None if body is None else json.dumps(body).encode(),
             headers={"Content-Type": "application/json", "Authorization": f"Bearer {self.token}"},
         )
-        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        # Its certificate is its own; what is tested here is not whether that is checked.
+        trusting = urllib.request.HTTPSHandler(context=ssl._create_unverified_context())
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), trusting)
         try:
             with opener.open(request, timeout=120) as answer:
                 return answer.status, json.load(answer)
@@ -149,7 +155,8 @@ def serving(data: Path, *arguments: str, **variables: str) -> Iterator[Par]:
         while '"event":"ready"' not in log.read_text().replace(" ", ""):
             assert child.poll() is None and time.monotonic() < deadline, log.read_text()
             time.sleep(0.05)
-        yield Par(port, (data / "operator.token").read_text().strip(), data)
+        scheme = "https" if "--tls" in arguments else "http"
+        yield Par(port, (data / "operator.token").read_text().strip(), data, metrics, scheme)
     finally:
         child.terminate()
         try:

@@ -11,6 +11,7 @@ from .fair import fair
 from .grpc import grpc
 from .guarded import guarded
 from .handlers import handlers
+from .metrics import metrics
 from .mixed import mixed
 from .neighbour import neighbour
 from .rest import rest
@@ -37,4 +38,5 @@ ROWS: dict[str, Row] = {
     "calls": calls,
     "streams": streams,
     "client": client,
+    "metrics": metrics,
 }

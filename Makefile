@@ -54,6 +54,12 @@ tools: setup
 	  cp tests/harness/grpc/package.json tests/harness/grpc/package-lock.json '$(TOOLS)/grpc/'; \
 	  npm ci --prefix '$(TOOLS)/grpc' --ignore-scripts --no-audit --no-fund --loglevel error; \
 	  cp tests/harness/grpc/package-lock.json '$(TOOLS)/grpc/installed.json'; }
+	@cmp -s tests/interop/kubernetes/package-lock.json '$(TOOLS)/kubernetes/installed.json' || { \
+	  echo 'tools: install the schemas of operators of tests/interop/kubernetes'; \
+	  mkdir -p '$(TOOLS)/kubernetes'; \
+	  cp tests/interop/kubernetes/package.json tests/interop/kubernetes/package-lock.json '$(TOOLS)/kubernetes/'; \
+	  npm ci --prefix '$(TOOLS)/kubernetes' --ignore-scripts --no-audit --no-fund --loglevel error; \
+	  cp tests/interop/kubernetes/package-lock.json '$(TOOLS)/kubernetes/installed.json'; }
 
 wheel: setup ## build the Python package for programs that call agents, into $(WHEEL)
 	@mkdir -p '$(WHEEL)'

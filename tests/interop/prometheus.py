@@ -50,6 +50,14 @@ def dashboard_expressions() -> dict[str, str]:
     return found
 
 
+def scaling_expressions() -> dict[str, str]:
+    """What autoscalers ask, by their files."""
+    folder = CHECKOUT / "conf" / "kubernetes" / "components"
+    files = [folder / "hpa" / "prometheus-adapter.yaml", folder / "keda" / "scaledobject.yaml"]
+    asking = r"^ *(?:- )?(?:query|seriesQuery|metricsQuery): (?:>-\n)?(.+)$"
+    return {path.name: "\n".join(re.findall(asking, path.read_text(), re.MULTILINE)) for path in files}
+
+
 def names(expression: str) -> set[str]:
     """The metrics that an expression asks for: those of `par` and those that rules record."""
     return set(re.findall(r"\b(?:par_|par:)[a-z0-9_:]+", expression))

@@ -15,7 +15,15 @@ from pathlib import Path
 import prometheus
 import pytest
 from conftest import CHECKOUT, Par, free_ports, serving
-from prometheus import CONF, Prometheus, dashboard_expressions, labels, names, rules
+from prometheus import (
+    CONF,
+    Prometheus,
+    dashboard_expressions,
+    labels,
+    names,
+    rules,
+    scaling_expressions,
+)
 
 AGENTS = ["hello", "faulty", "sessions"]
 
@@ -118,11 +126,14 @@ def test_every_recording_rule_gives_values_of_a_real_par(scraped: Scraped) -> No
 
 def test_rules_and_dashboard_name_nothing_that_par_does_not_expose(scraped: Scraped) -> None:
     asked = {rule.get("record") or rule["alert"]: rule["expr"] for rule in rules()} | dashboard_expressions()
-    wanted = {name for expression in asked.values() for name in names(expression)}
+    scaling = scaling_expressions()
+    wanted = {name for expression in [*asked.values(), *scaling.values()] for name in names(expression)}
+    assert all(names(expression) for expression in scaling.values())
     deadline = time.monotonic() + 60
     while wanted - scraped.prometheus.series().keys():
         known = scraped.prometheus.series().keys()
-        faults = {title: names(text) - known for title, text in asked.items() if names(text) - known}
+        every = asked | scaling
+        faults = {title: names(text) - known for title, text in every.items() if names(text) - known}
         assert time.monotonic() < deadline, faults
         scraped.traffic()
         time.sleep(0.3)

@@ -135,6 +135,7 @@ def free_ports(count: int) -> list[int]:
 def serving(data: Path, *arguments: str, **variables: str) -> Iterator[Par]:
     """A `par` with these arguments and variables, its data below `data`, until the end of the block."""
     port, metrics, grpc = free_ports(3)
+    port = int(variables.get("PORT", port))
     log = data / "log"
     environment = {
         **os.environ,

@@ -4,7 +4,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup tools run run-single test lint fmt wheel bench bench-quick bench-calls bench-security bench-observe bench-rollout bench-rollout-quick audit fuzz clean
+.PHONY: help setup tools run run-single test lint fmt wheel bench bench-quick bench-calls bench-security bench-observe bench-rollout bench-rollout-quick audit fuzz rootfs clean
 .PHONY: lint-format lint-rust lint-node lint-python lint-types lint-house
 
 CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/par
@@ -157,6 +157,13 @@ bench-rollout: setup ## measure what replacing packages costs their callers (und
 
 bench-rollout-quick: ## the same with few of each (under 5 minutes): shows that it runs, proves nothing
 	@$(MAKE) --no-print-directory bench-rollout BENCH='--quick $(BENCH)'
+
+# Where `rootfs` builds.
+ROOTFS ?= $(CARGO_TARGET_DIR)/rootfs
+rootfs: setup ## build the root and the layers of the image without a container engine, and check its size
+	cargo build --locked --release -p par-gateway
+	cd scripts && '$(PYTHON)' -m rootfs --binary '$(CARGO_TARGET_DIR)/release/par' --uv "$$(command -v uv)" \
+	  --out '$(ROOTFS)' --revision "$$(git rev-parse HEAD)"
 
 clean: ## remove what was built here (not the tools in the cache)
 	cargo clean

@@ -12,10 +12,7 @@ use std::{
 
 use anyhow::Context as _;
 use axum::{Router, http::header::CONTENT_TYPE, routing::get};
-use par_pool::{
-    fleet::{Pool, PoolSettings, ReloadRequest},
-    process::{OutputLine, OutputSink},
-};
+use par_pool::fleet::{ObituarySink, Pool, PoolSettings, ReloadRequest};
 use pingora_core::server::RunArgs;
 use prometheus::{Registry, TextEncoder};
 use rustix::fs::{FlockOperation, flock};
@@ -31,7 +28,7 @@ use crate::{
     lifecycle::{Ends, Lifecycle},
     limit::{Limiter, TokenMeter},
     meter::Meter,
-    observe::{LogSink, line, log::Logging, metrics::EdgeMetrics},
+    observe::{Explanations, LogSink, log::Logging, metrics::EdgeMetrics, output, sample::Sampler},
     route::{self, Layout},
     single::{self, Boot, Container, Health, Reserved},
     tls::{Gate, TlsMetrics},
@@ -102,6 +99,7 @@ fn run(config: Config, logging: Logging, begin: Instant) -> anyhow::Result<()> {
     }
     let registry = Registry::new();
     let edge_metrics = EdgeMetrics::register(&registry)?;
+    let sampler = config.log.sampling.map(|rule| Sampler::register(rule, &registry)).transpose()?;
     let receivers = config.webhooks.iter().flat_map(|receiver| &receiver.secrets);
     for secret in config.registry_secrets.iter().chain(receivers) {
         logging.sink.redact(secret.reveal());
@@ -111,6 +109,9 @@ fn run(config: Config, logging: Logging, begin: Instant) -> anyhow::Result<()> {
     if let Some(webhooks) = &webhooks {
         settings.events = webhooks.sink();
     }
+    let explanations = Explanations::default();
+    let explained = explanations.clone();
+    settings.obituaries = ObituarySink(Arc::new(move |death| explained.mourn(death)));
     let authentication = authentication(&config, &registry, &logging.sink).context("identity")?;
     let pool = Pool::new(settings, &registry, output(&logging)).context("starting the pool")?;
     let tls = tls(&config, &registry)?;
@@ -139,6 +140,8 @@ fn run(config: Config, logging: Logging, begin: Instant) -> anyhow::Result<()> {
         config: Arc::clone(&config),
         redactor: logging.sink.redactor(),
         recent: Arc::clone(&logging.recent),
+        explanations: explanations.clone(),
+        levels: logging.levels.clone(),
         lifecycle: Arc::clone(&lifecycle) as Arc<dyn crate::control::ShutdownSwitch>,
         metrics: Arc::clone(&metrics),
         hook: Arc::new(hook(&config, &pool)?),
@@ -176,6 +179,9 @@ fn run(config: Config, logging: Logging, begin: Instant) -> anyhow::Result<()> {
         shelf: Arc::new(Shelf::new()),
         metrics: edge_metrics,
         sink: logging.sink.clone(),
+        levels: logging.levels.clone(),
+        sampler: sampler.map(Arc::new),
+        explanations,
         identity: Arc::clone(&logging.identity),
         ids: Arc::new(RequestIds::new()?),
         in_flight: in_flight.clone(),
@@ -314,32 +320,6 @@ fn operator_token(config: &Config, sink: &LogSink) -> anyhow::Result<OperatorTok
     };
     sink.redact(token.reveal());
     Ok(token)
-}
-
-/// What agents print becomes log lines.
-fn output(logging: &Logging) -> OutputSink {
-    let sink = logging.sink.clone();
-    let identity = Arc::clone(&logging.identity);
-    OutputSink(Arc::new(move |printed: &OutputLine<'_>| {
-        sink.line(|out| {
-            identity.open(out, "info", "agent_output");
-            line::key(out, "request_id");
-            match &printed.request_id {
-                Some(id) => line::string(out, id),
-                None => out.extend_from_slice(b"null"),
-            }
-            let details = serde_json::json!({
-                "package": &*printed.origin.package,
-                "role": printed.origin.role,
-                "worker": printed.origin.pid,
-                "stream": printed.stream,
-                "message": printed.text,
-            });
-            line::key(out, "details");
-            out.extend_from_slice(details.to_string().as_bytes());
-            out.push(b'}');
-        });
-    }))
 }
 
 /// TLS of the HTTP port, if it is on.

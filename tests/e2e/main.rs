@@ -22,6 +22,8 @@
 //! | `PAR_SOCKET`: calls, streams, management, surfaces, for the same user and no agent | [`local_socket`] |
 //! | Loaded, enabled and owned survive a restart | [`survival`] |
 //! | Log lines, access lines, metrics, no secrets | [`observation`] |
+//! | Levels changed while it runs, fewer lines under load, a reader that stalls | [`logs`] |
+//! | Every 5xx explains itself: stacks, tracebacks, output, queue | [`explained`] |
 //! | Invalid JSON, content types, sizes, slow bodies, no body; unknown, private, disabled | [`bad_input`] |
 //! | Handlers that raise, exit, crash, hang, leak, write garbage: only their own call | [`faults`] |
 //! | Tokens of a certified OpenID provider: flows, claims, several issuers; rotation, floods, an issuer that is away | [`identity`] |
@@ -103,6 +105,7 @@ mod client_certificates;
 mod connections;
 mod discovery;
 mod environments;
+mod explained;
 mod fair_share;
 mod faults;
 mod fetching;
@@ -121,6 +124,7 @@ mod lifecycle;
 mod limits;
 mod loaders;
 mod local_socket;
+mod logs;
 mod management;
 mod manifests;
 mod observation;

@@ -35,7 +35,7 @@ use std::path::PathBuf;
 
 use tempfile::TempDir;
 
-pub(crate) use self::par::{Par, ParBuilder, par};
+pub(crate) use self::par::{Par, ParBuilder, free_ports, par};
 pub(crate) use apkg::{Package, zip_directory};
 pub(crate) use asked::{Asked, Fault, Script};
 pub(crate) use authority::{Authority, Issued};

@@ -94,7 +94,7 @@ pub(super) enum Command {
         #[command(flatten)]
         remote: Remote,
     },
-    /// Show recent log lines of a running par
+    /// Show recent log lines of a running par, or change what it logs
     Logs(LogsWanted),
     /// Start workers of a loader; for `par` itself
     #[command(hide = true)]
@@ -154,7 +154,10 @@ pub(super) struct Remote {
 
 /// Which lines.
 #[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub(super) struct LogsWanted {
+    #[command(subcommand)]
+    pub(super) task: Option<LogsTask>,
     /// Lines of this agent or package
     #[arg(long)]
     pub(super) agent: Option<String>,
@@ -169,6 +172,27 @@ pub(super) struct LogsWanted {
     pub(super) follow: bool,
     #[command(flatten)]
     pub(super) remote: Remote,
+}
+
+/// What can be done about lines besides reading them.
+#[derive(Debug, Subcommand)]
+pub(super) enum LogsTask {
+    /// Show or change the level while par runs
+    Level {
+        /// off, error, warn, info, debug, trace; default: as configured. Without it, levels are shown
+        level: Option<String>,
+        /// Only this module, `access` or `agent_output`
+        #[arg(long, value_name = "NAME", requires = "level")]
+        target: Option<String>,
+        /// Time after which it falls back to what is configured, e.g. 10m
+        #[arg(long = "for", value_name = "TIME", requires = "level")]
+        lasts: Option<String>,
+        /// Everything as configured
+        #[arg(long, conflicts_with = "level")]
+        reset: bool,
+        #[command(flatten)]
+        remote: Remote,
+    },
 }
 
 fn given(settings: &[(&'static Setting, &Option<String>)]) -> Vec<(&'static Setting, String)> {

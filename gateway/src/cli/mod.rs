@@ -13,12 +13,13 @@ mod arguments;
 mod check;
 mod client;
 mod inspect;
+mod levels;
 mod logs;
 mod manage;
 mod signature;
 mod table;
 
-use arguments::{Arguments, Command};
+use arguments::{Arguments, Command, LogsTask, LogsWanted};
 
 use crate::{
     config::{Config, Environment},
@@ -99,6 +100,14 @@ fn act(
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Arguments::command(), "par", out);
             Ok(ExitCode::SUCCESS)
+        }
+        Command::Logs(LogsWanted {
+            task: Some(LogsTask::Level { level, target, lasts, reset, remote }),
+            ..
+        }) => {
+            let socket = socket(&remote, environment)?;
+            let change = levels::Change { level, target, lasts, reset };
+            in_runtime(levels::levels(&socket, change, remote.json, out))?.map(|()| ExitCode::SUCCESS)
         }
         Command::Logs(wanted) => {
             let socket = socket(&wanted.remote, environment)?;

@@ -119,7 +119,9 @@ mod with_routes {
 
     use async_trait::async_trait;
     use par_pool::{
-        fleet::{AgentStatus, Failure, LoadError, LoadOptions, Loaded, PackageStatus, Unloaded},
+        fleet::{
+            AgentStatus, Busy, Failure, LoadError, LoadOptions, Loaded, PackageStatus, Process, Unloaded,
+        },
         package::Source,
     };
     use par_proto::ids::{AgentId, PackageId};
@@ -177,6 +179,14 @@ mod with_routes {
             None
         }
 
+        fn processes(&self) -> Vec<Process> {
+            Vec::new()
+        }
+
+        fn loads(&self) -> Vec<Busy> {
+            Vec::new()
+        }
+
         fn in_flight(&self) -> usize {
             0
         }
@@ -212,6 +222,11 @@ mod with_routes {
             config: Arc::new(config),
             redactor: crate::observe::Redactor::new(),
             recent,
+            explanations: crate::observe::Explanations::default(),
+            levels: crate::observe::levels::Levels::new(
+                crate::observe::levels::Rules::new(tracing::Level::INFO),
+                None,
+            ),
             lifecycle: Arc::new(Nothing),
             metrics: Arc::new(String::new),
             webhooks: None,
@@ -284,6 +299,22 @@ mod with_routes {
             (&["agents"], 0, "AGENT  STATUS  ROLE  PRIVATE  SURFACES  DESCRIPTION\n", ""),
             (&["logs"], 0, "12:00:01 INFO  ready\n", ""),
             (&["logs", "--level", "error"], 0, "", ""),
+            (&["logs", "level"], 0, "all  info\n", ""),
+            (&["logs", "level", "warn", "--target", "access"], 0, "all  info\naccess  warn\n", ""),
+            (&["logs", "level", "debug", "--for", "10m"], 0, "all  debug  (for 600 s)\naccess  warn\n", ""),
+            (&["logs", "level", "--reset"], 0, "all  info\n", ""),
+            (
+                &["logs", "level", "debug", "--target", "hyper"],
+                1,
+                "",
+                "par: hyper is not ours and says no more than info: below that it prints requests whole (bad_request)\n",
+            ),
+            (
+                &["logs", "level", "debug", "--for", "soon"],
+                64,
+                "",
+                "par: --for: \"soon\" is not a time like 30, 1.5s, 500ms, 2m or 1h\n",
+            ),
             (&["logs", "--follow"], 0, "12:00:01 INFO  ready\n", ""),
             (
                 &["logs", "--level", "loud"],

@@ -12,8 +12,8 @@ use par_pool::package::{SignaturePolicy, Source};
 use serde::de::DeserializeOwned;
 
 use super::{
-    Config, Environment, Fault, Faults, Flags, Forms, Limits, Log, LogFormat, Origin, Packages, Secret,
-    Shutdown, Webhooks, Workers, listen, offered, parse, pass_env,
+    Config, Environment, Fault, Faults, Flags, Forms, Limits, Origin, Packages, Secret, Shutdown, Webhooks,
+    Workers, listen, offered, parse, pass_env,
     pool::{find_uv, is_executable},
     raw::{self, Raw, Setting, Written},
 };
@@ -24,6 +24,7 @@ mod entry;
 mod identity;
 mod limits;
 mod loaders;
+mod log;
 mod metering;
 mod registry;
 mod rollout;
@@ -333,21 +334,6 @@ impl<'a> Check<'a> {
             loaders: self.loaders(),
             uv,
             pass_env,
-        }
-    }
-
-    fn log(&mut self, dev: bool, agent_app_id: Option<String>) -> Log {
-        let format = |text: &str| match text.to_ascii_lowercase().as_str() {
-            "json" => Ok(LogFormat::Json),
-            "text" => Ok(LogFormat::Text),
-            _ => Err(format!("{text:?} is not json or text")),
-        };
-        Log {
-            level: self.value(&raw::LOG_LEVEL, tracing::Level::INFO, parse::level),
-            format: self.value(&raw::LOG_FORMAT, if dev { LogFormat::Text } else { LogFormat::Json }, format),
-            recent_lines: self.value(&raw::LOG_RECENT, 2000, parse::count),
-            agent_app_id,
-            deployment_id: self.text(&raw::DEPLOYMENT_ID),
         }
     }
 

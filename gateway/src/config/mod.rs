@@ -228,10 +228,21 @@ pub(crate) struct Log {
     pub(crate) format: LogFormat,
     /// Lines that `GET /runtime/logs` can go back.
     pub(crate) recent_lines: usize,
+    /// Fewer access lines of what went well; none: all of them.
+    pub(crate) sampling: Option<Sampling>,
     /// `agentAppId` of every line.
     pub(crate) agent_app_id: Option<String>,
     /// `deploymentId` of every line.
     pub(crate) deployment_id: Option<String>,
+}
+
+/// Which access lines of what went well are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Sampling {
+    /// So many a second, all of them.
+    pub(crate) after: u32,
+    /// Beyond that, one of so many.
+    pub(crate) one_in: u32,
 }
 
 /// The form of log lines on stdout.
@@ -271,6 +282,11 @@ pub(crate) fn socket(flags: &Flags, environment: &Environment) -> Result<PathBuf
 /// them. A file of settings that cannot be read, or has unknown keys, does: it may have said something about this.
 pub(crate) fn signatures(flags: &Flags, environment: &Environment) -> Result<SignaturePolicy, Faults> {
     check::signatures(flags, environment)
+}
+
+/// A time as settings are written, in whole seconds: `90`, `90s`, `10m`, `1h`.
+pub(crate) fn seconds(text: &str) -> Result<u64, String> {
+    parse::time(text).map(|time| time.as_secs())
 }
 
 const fn listen(host: IpAddr, port: u16) -> SocketAddr {

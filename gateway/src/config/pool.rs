@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use par_pool::{
-    fleet::{EventSink, PoolSettings},
+    fleet::{EventSink, ObituarySink, PoolSettings},
     package::{Loaders, PackageSettings},
 };
 
@@ -46,6 +46,7 @@ impl From<&Config> for PoolSettings {
             pack_budget: config.pool.pack_budget,
             dev: config.dev,
             events: EventSink::none(),
+            obituaries: ObituarySink::none(),
             rollout: config.rollout.clone(),
             sessions: config.sessions,
             sandbox: config.sandbox.clone(),

@@ -161,6 +161,8 @@ settings! {
     LOG_LEVEL = "log.level", "LOG_LEVEL";
     LOG_FORMAT = "log.format", "LOG_FORMAT";
     LOG_RECENT = "log.recent_lines";
+    LOG_SAMPLE_AFTER = "log.sample_after";
+    LOG_SAMPLE_ONE_IN = "log.sample_one_in";
     DEPLOYMENT_ID = "deployment_id", "DEPLOYMENT_ID";
 }
 

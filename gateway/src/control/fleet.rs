@@ -5,8 +5,9 @@ use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 use async_trait::async_trait;
 use par_pool::{
     fleet::{
-        AgentStatus, EndError, Failure, KeptReceipt, LazyStatus, LoadError, LoadOptions, Loaded,
-        PackageStatus, Pool, ReloadReport, ReloadRequest, RolledBack, SessionStatus, SwitchError, Unloaded,
+        AgentStatus, Busy, EndError, Failure, KeptReceipt, LazyStatus, LoadError, LoadOptions, Loaded,
+        PackageStatus, Pool, Process, ReloadReport, ReloadRequest, RolledBack, SessionStatus, SwitchError,
+        Unloaded,
     },
     package::Source,
 };
@@ -31,6 +32,10 @@ pub(crate) trait Fleet: Send + Sync {
     fn agents(&self) -> Vec<AgentStatus>;
     /// One agent by any of its ids.
     fn agent(&self, id: &str) -> Option<AgentStatus>;
+    /// Every process of every package.
+    fn processes(&self) -> Vec<Process>;
+    /// How busy every generation is.
+    fn loads(&self) -> Vec<Busy>;
     /// Calls that run or wait now.
     fn in_flight(&self) -> usize;
     /// Calls answered since the start.
@@ -69,6 +74,14 @@ impl Fleet for Arc<Pool> {
 
     fn agent(&self, id: &str) -> Option<AgentStatus> {
         Pool::agent(self, id)
+    }
+
+    fn processes(&self) -> Vec<Process> {
+        Pool::processes(self)
+    }
+
+    fn loads(&self) -> Vec<Busy> {
+        Pool::loads(self)
     }
 
     fn in_flight(&self) -> usize {

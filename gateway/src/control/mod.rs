@@ -16,8 +16,10 @@ mod agents;
 mod asker;
 mod body;
 mod deliveries;
+mod errors;
 mod fleet;
 mod health;
+mod levels;
 mod load;
 mod logs;
 mod openapi;
@@ -46,7 +48,7 @@ pub(crate) use self::{
 };
 use crate::{
     config::Config,
-    observe::{RecentLines, Redactor},
+    observe::{Explanations, RecentLines, Redactor, levels::Levels},
     single::Container,
     webhooks::Webhooks,
 };
@@ -87,6 +89,10 @@ pub(crate) struct ControlState {
     pub(crate) redactor: Redactor,
     /// The last log lines.
     pub(crate) recent: Arc<RecentLines>,
+    /// Why calls failed, and how workers ended.
+    pub(crate) explanations: Explanations,
+    /// Which lines are written.
+    pub(crate) levels: Levels,
     /// The life of the process.
     pub(crate) lifecycle: Arc<dyn ShutdownSwitch>,
     /// Prometheus text of everything.
@@ -126,6 +132,10 @@ pub(crate) fn router(state: ControlState) -> Router {
         .route("/agents/{*rest}", get(agents::one))
         .route("/runtime/agents/{*rest}", post(agents::enable))
         .route("/runtime/logs", get(logs::logs))
+        .route("/runtime/logs/level", get(levels::shown).put(levels::change).delete(levels::reset))
+        .route("/runtime/errors", get(errors::list))
+        .route("/runtime/errors/{request_id}", get(errors::one))
+        .route("/runtime/workers", get(errors::workers))
         .route("/runtime/webhooks/deliveries", get(deliveries::deliveries))
         .route("/runtime/shutdown", post(runtime::shutdown))
         .route("/runtime/openapi.json", get(openapi::document))

@@ -16,8 +16,8 @@ use utoipa::{
 };
 
 use super::{
-    agents, asker::Caller, body, deliveries, health, load, logs, packages, reload, rollouts, runtime,
-    sessions, single, upload, webhook,
+    agents, asker::Caller, body, deliveries, errors, health, levels, load, logs, packages, reload, rollouts,
+    runtime, sessions, single, upload, webhook,
 };
 use crate::problem::PROBLEM_JSON;
 
@@ -32,7 +32,8 @@ use crate::problem::PROBLEM_JSON;
         rollouts::list, rollouts::one, rollouts::rollback, rollouts::traffic, reload::reload, webhook::registry,
         sessions::list, sessions::end,
         agents::list, agents::one, agents::enable,
-        logs::logs, deliveries::deliveries, document,
+        logs::logs, levels::shown, levels::change, levels::reset, errors::list, errors::one, errors::workers,
+        deliveries::deliveries, document,
     ),
     components(schemas(Problem)),
     tags(
@@ -175,6 +176,12 @@ mod tests {
             ("get", "/runtime/webhooks/deliveries"),
             ("post", "/runtime/agents/{id}/enable"),
             ("get", "/runtime/logs"),
+            ("get", "/runtime/logs/level"),
+            ("put", "/runtime/logs/level"),
+            ("delete", "/runtime/logs/level"),
+            ("get", "/runtime/errors"),
+            ("get", "/runtime/errors/{request_id}"),
+            ("get", "/runtime/workers"),
             ("get", "/runtime/webhooks/deliveries"),
             ("post", "/runtime/shutdown"),
             ("get", "/runtime/openapi.json"),

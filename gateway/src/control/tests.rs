@@ -11,7 +11,10 @@ use axum::{
     http::{Request, Response, StatusCode, header},
 };
 use par_pool::{
-    fleet::{AgentState, AgentStatus, Failure, LoadError, LoadOptions, Loaded, PackageStatus, Unloaded},
+    fleet::{
+        AgentState, AgentStatus, Busy, Failure, LoadError, LoadOptions, Loaded, PackageStatus, Process,
+        Unloaded,
+    },
     package::{PullError, Source, Step},
 };
 use par_proto::ids::{AgentId, PackageId};
@@ -23,6 +26,7 @@ use super::*;
 use crate::{
     auth::Role,
     config::{Environment, Flags},
+    observe::levels::Rules,
 };
 
 /// A fleet that has two agents and remembers what it was asked for.
@@ -107,6 +111,14 @@ impl Fleet for Script {
         Vec::new()
     }
 
+    fn processes(&self) -> Vec<Process> {
+        Vec::new()
+    }
+
+    fn loads(&self) -> Vec<Busy> {
+        Vec::new()
+    }
+
     fn failures(&self) -> Vec<Failure> {
         Vec::new()
     }
@@ -171,6 +183,8 @@ fn bench(dev: bool) -> Bench {
         config: Arc::new(config),
         redactor: crate::observe::Redactor::new(),
         recent: Arc::new(RecentLines::new(10)),
+        explanations: Explanations::default(),
+        levels: Levels::new(Rules::new(tracing::Level::INFO), None),
         lifecycle: Arc::clone(&life) as Arc<dyn ShutdownSwitch>,
         metrics: Arc::new(|| "par_build_info 1\n".to_owned()),
         webhooks: None,
@@ -229,11 +243,17 @@ async fn each_route_asks_for_its_role() {
         ("GET", "/runtime/openapi.json", caller),
         ("GET", "/runtime/packages", viewer),
         ("GET", "/runtime/logs", viewer),
+        ("GET", "/runtime/logs/level", viewer),
+        ("GET", "/runtime/errors", viewer),
+        ("GET", "/runtime/errors/r-1", viewer),
+        ("GET", "/runtime/workers", viewer),
         ("GET", "/runtime/sessions", viewer),
         ("GET", "/runtime/webhooks/deliveries", viewer),
         ("GET", "/metrics", viewer),
         ("POST", "/runtime/agents/say/enable", operator),
         ("POST", "/runtime/shutdown", operator),
+        ("PUT", "/runtime/logs/level", operator),
+        ("DELETE", "/runtime/logs/level", operator),
         ("DELETE", "/runtime/packages/echo@1.0.0", operator),
         ("DELETE", "/runtime/sessions/once", operator),
         ("POST", "/runtime/packages/load", operator),

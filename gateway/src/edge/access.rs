@@ -6,9 +6,16 @@ use http::Method;
 use par_pool::fleet::Origin;
 use par_proto::code::Code;
 use pingora_proxy::Session;
+use tracing::Level;
 
-use super::{Edge, ctx::Ctx, exchange::Course, front::Front, respond::milliseconds, who::Decision};
-use crate::{auth::Caller, limit::Scope, observe::line};
+use super::{
+    Edge, ctx::Ctx, exchange::Course, failed::Failed, front::Front, respond::milliseconds, who::Decision,
+};
+use crate::{
+    auth::Caller,
+    limit::Scope,
+    observe::{levels::Line, line, log::level_text, sample::Sampled},
+};
 
 impl Edge {
     /// Counts a request and writes its line.
@@ -18,12 +25,20 @@ impl Edge {
         if let Some(front) = &front {
             self.count(front, ctx, total);
         }
+        let failed = Failed::of(ctx);
+        if let Some(failed) = &failed {
+            self.explain(failed, ctx, front.as_deref(), total);
+        }
         // What the agent does wrong is its author's business, and a probe that hears 503 was answered as it should.
         let ours = front.is_some() || ctx.code == Some(Code::Internal);
-        let level =
-            if ctx.status >= 500 && ours && ctx.code != Some(Code::AgentError) { "warn" } else { "info" };
+        let level = if ctx.status >= 500 && ours && ctx.code != Some(Code::AgentError) {
+            Level::WARN
+        } else {
+            Level::INFO
+        };
+        let Some(stands_for) = self.writes(level, ctx.code.is_none() && ctx.status < 400) else { return };
         self.sink.line(|out| {
-            self.identity.open(out, level, "access");
+            self.identity.open(out, level_text(level), "access");
             if let Some(front) = &front {
                 out.extend_from_slice(&front.members);
             }
@@ -48,8 +63,9 @@ impl Edge {
             }
             number(out, "bytes_in", ctx.bytes_in as u64);
             number(out, "bytes_out", ctx.bytes_out as u64);
-            details(out, session, ctx);
-            out.push(b'}');
+            details(out, session, ctx, failed.as_ref());
+            sampled(out, stands_for);
+            out.extend_from_slice(b"}}");
         });
     }
 
@@ -72,10 +88,16 @@ impl Edge {
         }
         front.seconds.observe(total.as_secs_f64());
         front.queue.observe(course.queued.as_secs_f64());
+        let failed = Failed::between(course);
+        if let Some(failed) = &failed {
+            self.explain_between(failed, (origin, course), front, caller, total);
+        }
         let status = course.code.map_or(200, Code::http);
-        let level = if status >= 500 && course.code != Some(Code::AgentError) { "warn" } else { "info" };
+        let level =
+            if status >= 500 && course.code != Some(Code::AgentError) { Level::WARN } else { Level::INFO };
+        let Some(stands_for) = self.writes(level, course.code.is_none()) else { return };
         self.sink.line(|out| {
-            self.identity.open(out, level, "agent_call");
+            self.identity.open(out, level_text(level), "agent_call");
             out.extend_from_slice(&front.members);
             number(out, "status", u64::from(status));
             line::key(out, "code");
@@ -104,8 +126,25 @@ impl Edge {
                 line::key(out, "cause");
                 line::string(out, short(cause));
             }
+            if let Some(failed) = &failed {
+                failed.append(out);
+            }
+            sampled(out, stands_for);
             out.extend_from_slice(b"}}");
         });
+    }
+
+    /// Whether an access line is written, and for how many it stands.
+    fn writes(&self, level: Level, went_well: bool) -> Option<u32> {
+        if !self.levels.writes(Line::Access, level) {
+            return None;
+        }
+        let Some(sampler) = self.sampler.as_deref().filter(|_| went_well) else { return Some(1) };
+        match sampler.decide() {
+            Sampled::Written => Some(1),
+            Sampled::OneOf(many) => Some(many),
+            Sampled::LeftOut => None,
+        }
     }
 
     fn count(&self, front: &Front, ctx: &Ctx, total: Duration) {
@@ -139,7 +178,7 @@ fn number(out: &mut Vec<u8>, name: &str, value: u64) {
     out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
 }
 
-fn details(out: &mut Vec<u8>, session: &Session, ctx: &Ctx) {
+fn details(out: &mut Vec<u8>, session: &Session, ctx: &Ctx, failed: Option<&Failed<'_>>) {
     let request = session.req_header();
     line::key(out, "details");
     out.extend_from_slice(b"{\"method\":");
@@ -168,7 +207,16 @@ fn details(out: &mut Vec<u8>, session: &Session, ctx: &Ctx) {
         line::key(out, "cause");
         line::string(out, short(cause));
     }
-    out.push(b'}');
+    if let Some(failed) = failed {
+        failed.append(out);
+    }
+}
+
+/// How many calls that went well this line stands for.
+fn sampled(out: &mut Vec<u8>, stands_for: u32) {
+    if stands_for > 1 {
+        number(out, "one_in", u64::from(stands_for));
+    }
 }
 
 /// Most bytes of a text that a client chose. Paths may be sixteen times as long, and whoever sends them must not write

@@ -47,6 +47,8 @@ pub(crate) struct Ctx {
     pub(crate) bytes_in: usize,
     pub(crate) bytes_out: usize,
     pub(crate) cause: Option<String>,
+    /// Where the agent raised, if it did.
+    pub(crate) traceback: Option<String>,
     /// What is left to the caller, if it is limited; stands in the answer.
     pub(crate) standing: Option<Standing>,
     /// The limit that refused.
@@ -102,6 +104,7 @@ impl Ctx {
             bytes_in: 0,
             bytes_out: 0,
             cause: None,
+            traceback: None,
             standing: None,
             limited: None,
             entry: None,

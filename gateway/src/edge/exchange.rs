@@ -23,8 +23,7 @@ use super::{
     front::Front,
     intake::{is_read_later, plain},
     invoke::{Success, outcome},
-    refusal::Refusal,
-    respond::text,
+    refusal::{Refusal, text},
     session::{denied, owner},
 };
 use crate::auth::permit::{Denied, caller_of, decide};
@@ -51,6 +50,7 @@ pub(super) struct Course {
     pub(super) pid: u32,
     pub(super) code: Option<Code>,
     pub(super) cause: Option<String>,
+    pub(super) traceback: Option<String>,
     pub(super) bytes_out: usize,
 }
 
@@ -89,7 +89,8 @@ impl fleet::Exchange for Between {
                 Ok(None) => line.end(),
                 Err(refusal) => {
                     passage.course.code = Some(refusal.code);
-                    passage.course.cause = Some(refusal.detail.clone().into_owned());
+                    passage.course.cause = Some(refusal.cause());
+                    passage.course.traceback = refusal.traceback();
                     line.fail(&said(&refusal));
                 }
             }

@@ -17,6 +17,7 @@ mod duplex;
 mod envelope;
 mod events;
 mod exchange;
+mod failed;
 mod fit;
 mod form;
 mod front;
@@ -76,7 +77,7 @@ use crate::{
     config::{Connections, Cors, Limits},
     control::CODE_HEADER,
     limit::Limiter,
-    observe::{LogSink, line::Identity, metrics::EdgeMetrics},
+    observe::{Explanations, LogSink, levels::Levels, line::Identity, metrics::EdgeMetrics, sample::Sampler},
     route::Layout,
     ui::Shelf,
 };
@@ -113,6 +114,11 @@ pub(crate) struct Edge {
     pub(crate) shelf: Arc<Shelf>,
     pub(crate) metrics: EdgeMetrics,
     pub(crate) sink: LogSink,
+    pub(crate) levels: Levels,
+    /// Which access lines of what went well are written; none: all.
+    pub(crate) sampler: Option<Arc<Sampler>>,
+    /// Why calls failed.
+    pub(crate) explanations: Explanations,
     pub(crate) identity: Arc<Identity>,
     pub(crate) ids: Arc<RequestIds>,
     pub(crate) in_flight: InFlight,
@@ -233,14 +239,7 @@ impl ProxyHttp for Edge {
     }
 
     async fn upstream_peer(&self, _session: &mut Session, ctx: &mut Ctx) -> Result<Box<HttpPeer>> {
-        if let Some(rest) = &ctx.rest {
-            return rest.peer();
-        }
-        if let Some(passage) = grpc::passage(ctx) {
-            return Ok(grpc::peer(passage));
-        }
-        let path = self.control.to_string_lossy();
-        Ok(Box::new(HttpPeer::new_uds(&path, false, String::new())?))
+        self.peer(ctx)
     }
 
     async fn connected_to_upstream(

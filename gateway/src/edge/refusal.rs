@@ -51,6 +51,19 @@ impl Refusal {
         Self { grpc: Some(Grpc::Unimplemented), ..Self::new(Code::NotFound, detail) }
     }
 
+    /// Why, for the log: what the agent raised, or what the client is told.
+    pub(super) fn cause(&self) -> String {
+        match &self.fault {
+            Some(fault) => format!("{}: {}", text(fault, "type"), text(fault, "message")),
+            None => self.detail.clone().into_owned(),
+        }
+    }
+
+    /// Where the agent raised, if it did.
+    pub(super) fn traceback(&self) -> Option<String> {
+        self.fault.as_ref().map(|fault| text(fault, "traceback")).filter(|text| !text.is_empty())
+    }
+
     /// With the time of the next try.
     pub(crate) fn retry_after(mut self, wait: Duration) -> Self {
         self.retry_after = Some(wait);
@@ -62,4 +75,9 @@ impl Refusal {
         self.close = true;
         self
     }
+}
+
+/// A text in what an agent says of its error.
+pub(super) fn text(fault: &serde_json::Value, name: &str) -> String {
+    fault.get(name).and_then(serde_json::Value::as_str).unwrap_or_default().to_owned()
 }

@@ -10,7 +10,12 @@ use pingora_http::ResponseHeader;
 use pingora_proxy::Session;
 
 use super::{
-    Edge, connection, cors, ctx::Ctx, delivery::deliver, download, invoke::Success, refusal::Refusal,
+    Edge, connection, cors,
+    ctx::Ctx,
+    delivery::deliver,
+    download,
+    invoke::Success,
+    refusal::{Refusal, text},
 };
 use crate::{
     auth::Role,
@@ -164,14 +169,11 @@ impl Edge {
 /// What the access line says of a refusal.
 fn note(ctx: &mut Ctx, refusal: &Refusal) {
     ctx.code = Some(refusal.code);
-    let said =
-        refusal.fault.as_ref().map(|fault| format!("{}: {}", text(fault, "type"), text(fault, "message")));
-    // What was noted before is for the log alone, and says more.
-    ctx.cause = said.or(ctx.cause.take()).or_else(|| Some(refusal.detail.clone().into_owned()));
-}
-
-pub(super) fn text(fault: &serde_json::Value, name: &str) -> String {
-    fault.get(name).and_then(serde_json::Value::as_str).unwrap_or_default().to_owned()
+    if refusal.fault.is_some() || ctx.cause.is_none() {
+        // What was noted before is for the log alone, and says more.
+        ctx.cause = Some(refusal.cause());
+    }
+    ctx.traceback = refusal.traceback();
 }
 
 /// Whole seconds, at least one: a client that comes back at once meets the same queue.

@@ -15,7 +15,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use http::{HeaderValue, StatusCode, header};
 use par_pool::{
-    fleet::{Guest, Mount, Stay, SurfaceState},
+    fleet::{Generation, Guest, Mount, Stay, SurfaceState},
     package::SessionMode,
     process::Primary,
 };
@@ -191,6 +191,11 @@ fn serving(mount: &Mount, session: &Named) -> Result<Arc<Primary>, Unreachable> 
 }
 
 impl Rest {
+    /// Whose surface it is.
+    pub(super) fn generation(&self) -> &Arc<Generation> {
+        &self.mount.generation
+    }
+
     /// Where the request goes.
     pub(super) fn peer(&self) -> Result<Box<HttpPeer>> {
         let primary = serving(&self.mount, &self.session).or_err(ErrorType::ConnectRefused, "no process")?;

@@ -8,7 +8,7 @@ use http::{
 };
 use par_proto::code::Code;
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
-use pingora_core::{Error, ErrorSource, ErrorType, Result};
+use pingora_core::{Error, ErrorSource, ErrorType, Result, upstreams::peer::HttpPeer};
 use pingora_http::{RequestHeader, ResponseHeader};
 use pingora_proxy::Session;
 
@@ -39,6 +39,18 @@ impl Edge {
         let authority = request.uri.authority().map(http::uri::Authority::as_str);
         let facts = DevFacts::read(self.dev, peer(session), authority, &request.headers);
         decide(facts, bearer(&request.headers), &self.operator)
+    }
+
+    /// Who answers what is proxied: an application, a service of a package, or the management side.
+    pub(super) fn peer(&self, ctx: &Ctx) -> Result<Box<HttpPeer>> {
+        if let Some(rest) = &ctx.rest {
+            return rest.peer();
+        }
+        if let Some(passage) = grpc::passage(ctx) {
+            return Ok(grpc::peer(passage));
+        }
+        let path = self.control.to_string_lossy();
+        Ok(Box::new(HttpPeer::new_uds(&path, false, String::new())?))
     }
 }
 

@@ -13,32 +13,19 @@ use tracing::{
 use tracing_log::NormalizeEvent as _;
 use tracing_subscriber::{
     Layer,
-    filter::{LevelFilter, Targets},
     layer::{Context, SubscriberExt as _},
     registry::LookupSpan,
+    reload,
 };
 
 use super::{
+    levels::{Levels, Rules},
     line::{self, Identity},
     recent::RecentLines,
     sink::LogSink,
     text::TextForm,
 };
 use crate::config::{Log, LogFormat};
-
-/// Crates that log what is no news to an operator, with the least level that is. pingora reports each connection that
-/// a client resets as an error of its own, which the access line already tells.
-const QUIET: &[(&str, Level)] = &[
-    ("aws", Level::WARN),
-    ("pingora", Level::ERROR),
-    ("h2", Level::ERROR),
-    ("hyper", Level::WARN),
-    ("mio", Level::WARN),
-    ("reqwest", Level::WARN),
-    ("rustls", Level::WARN),
-    ("tokio", Level::WARN),
-    ("tower", Level::WARN),
-];
 
 /// The log of this process.
 #[derive(Clone)]
@@ -49,6 +36,8 @@ pub(crate) struct Logging {
     pub(crate) recent: Arc<RecentLines>,
     /// What every line says about the process.
     pub(crate) identity: Arc<Identity>,
+    /// Which lines are written.
+    pub(crate) levels: Levels,
 }
 
 /// Starts logging to stdout, for the whole process and once.
@@ -61,8 +50,10 @@ pub(crate) fn start(settings: &Log) -> io::Result<Logging> {
     let sink = LogSink::start(Box::new(io::stdout()), form, Arc::clone(&recent))?;
     let identity =
         Arc::new(Identity::new(settings.agent_app_id.as_deref(), settings.deployment_id.as_deref()));
-    let logging = Logging { sink, recent, identity };
-    let subscriber = tracing_subscriber::registry().with(logging.layer().with_filter(filter(settings.level)));
+    let rules = Rules::new(settings.level);
+    let (filter, handle) = reload::Layer::new(rules.filter());
+    let logging = Logging { sink, recent, identity, levels: Levels::new(rules, Some(handle)) };
+    let subscriber = tracing_subscriber::registry().with(logging.layer().with_filter(filter));
     tracing::subscriber::set_global_default(subscriber).map_err(io::Error::other)?;
     // Without a ceiling, every trace record of pingora would be built only to be thrown away.
     tracing_log::LogTracer::builder()
@@ -76,14 +67,6 @@ impl Logging {
     fn layer(&self) -> LineLayer {
         LineLayer { sink: self.sink.clone(), identity: Arc::clone(&self.identity) }
     }
-}
-
-/// The configured level, less for what is quiet. With debug or trace the quiet ones may speak, but no more than INFO:
-/// below that they print whole requests, headers, cookies and bodies included.
-fn filter(level: Level) -> Targets {
-    let most = |least: Level| if level > Level::INFO { Level::INFO } else { least.min(level) };
-    let quiet = QUIET.iter().map(|(target, least)| (*target, LevelFilter::from_level(most(*least))));
-    Targets::new().with_default(level).with_targets(quiet)
 }
 
 struct LineLayer {
@@ -250,8 +233,10 @@ mod tests {
     fn logged(level: Level, work: impl FnOnce()) -> Vec<Value> {
         let recent = Arc::new(RecentLines::new(100));
         let sink = LogSink::start(Box::new(io::sink()), None, Arc::clone(&recent)).unwrap();
-        let logging = Logging { sink, recent, identity: Arc::new(Identity::new(None, Some("d"))) };
-        let subscriber = tracing_subscriber::registry().with(logging.layer().with_filter(filter(level)));
+        let (identity, rules) = (Arc::new(Identity::new(None, Some("d"))), Rules::new(level));
+        let filter = rules.filter();
+        let logging = Logging { sink, recent, identity, levels: Levels::new(rules, None) };
+        let subscriber = tracing_subscriber::registry().with(logging.layer().with_filter(filter));
         tracing::subscriber::with_default(subscriber, work);
         assert!(logging.sink.flush(Duration::from_secs(10)));
         let lines = logging.recent.lines(&Filter::default());

@@ -1,14 +1,20 @@
 //! What is seen of the runtime from outside: log lines, the recent ones in memory, and metrics.
 
+pub(crate) mod explained;
+pub(crate) mod levels;
 pub(crate) mod line;
 pub(crate) mod log;
 pub(crate) mod metrics;
+mod printed;
 pub(crate) mod recent;
 mod redact;
+pub(crate) mod sample;
 mod sink;
 mod text;
 pub(crate) mod timestamp;
 
+pub(crate) use explained::Explanations;
+pub(crate) use printed::output;
 pub(crate) use recent::RecentLines;
 pub(crate) use redact::Redactor;
 pub(crate) use sink::LogSink;

@@ -149,7 +149,7 @@ impl Filter {
 }
 
 /// Whether an id as an operator writes it means the agent or package with this full id.
-fn names(wanted: &str, full: &str) -> bool {
+pub(crate) fn names(wanted: &str, full: &str) -> bool {
     if wanted == full {
         return true;
     }

@@ -343,7 +343,10 @@ impl Generation {
         let generation = Arc::clone(self);
         self.settings.background.spawn(async move {
             // Its own calls have met the same deadline, and are answered: it may still end by itself.
-            let waits = worker.channel.with_ticket(id, CallTicket::waits).unwrap_or_default();
+            let known = worker
+                .channel
+                .with_ticket(id, |ticket| (ticket.waits(), Arc::clone(&ticket.origin.request_id)));
+            let (waits, request_id) = known.unwrap_or_default();
             worker.channel.cancel(id, Over::Late);
             if worker.channel.started() < id {
                 return;
@@ -365,7 +368,9 @@ impl Generation {
             tracing::warn!(
                 event = "worker_stuck",
                 package = %generation.installed.package.id,
+                generation = generation.number,
                 worker = worker.pid,
+                request_id = &*request_id,
                 "a call ran past its deadline; the worker's stacks follow and it is replaced"
             );
             let loader = generation.installed.program.loader();

@@ -13,8 +13,8 @@ use std::{
 use bytes::Bytes;
 
 use super::{
-    call::Call, directory::Agent, event::EventSink, pool::PoolSettings, rollout::RolloutSettings,
-    sessions::SessionSettings,
+    call::Call, directory::Agent, event::EventSink, obituary::ObituarySink, pool::PoolSettings,
+    rollout::RolloutSettings, sessions::SessionSettings,
 };
 use crate::{
     package::{AdapterRule, Loaders, PackageSettings, S3Settings, SignaturePolicy},
@@ -58,6 +58,7 @@ impl PoolSettings {
             dev: false,
             sandbox: SandboxSettings::default(),
             events: EventSink::none(),
+            obituaries: ObituarySink::none(),
             rollout: RolloutSettings::default(),
             sessions: SessionSettings::default(),
             alias: None,

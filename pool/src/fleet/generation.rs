@@ -18,6 +18,7 @@ use super::{
     homes::Homes,
     lodging::Lodgings,
     metrics::PoolMetrics,
+    obituary::ObituarySink,
     primaries::Primaries,
     slots::Slots,
     solitary::Solitary,
@@ -43,6 +44,8 @@ pub(crate) struct FleetSettings {
     pub(crate) exchange: Arc<OnceLock<Arc<dyn Exchange>>>,
     /// What is told what calls have used, if anybody wants to know.
     pub(crate) meter: Arc<OnceLock<Arc<dyn Meter>>>,
+    /// Who is told how processes end.
+    pub(crate) obituaries: ObituarySink,
     pub(crate) background: Handle,
 }
 

@@ -28,6 +28,7 @@ use super::{
     installers::{InstallerPool, pool as installer_pool},
     lodging::Lodgings,
     metrics::PoolMetrics,
+    obituary::ObituarySink,
     outcome::{Answer, Outcome},
     receipt::Receipts,
     rollout::{RolloutSettings, Turn},
@@ -66,6 +67,8 @@ pub struct PoolSettings {
     pub sandbox: SandboxSettings,
     /// Who is told what happens to packages and agents.
     pub events: EventSink,
+    /// Who is told how processes end.
+    pub obituaries: ObituarySink,
     /// How versions replace each other.
     pub rollout: RolloutSettings,
     /// How many sessions there may be.
@@ -227,6 +230,7 @@ impl Pool {
             homes: Arc::new(Homes::new(background.clone())),
             sessions: Lodgings::open(data_dir.join("sessions.jsonl"), settings.sessions.caps)?,
             metrics: Arc::new(metrics),
+            obituaries: settings.obituaries.clone(),
             exchange: Arc::default(),
             meter: Arc::default(),
             background,

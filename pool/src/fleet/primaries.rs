@@ -17,6 +17,7 @@ use super::{
     backoff::Backoff,
     call::Call,
     generation::Generation,
+    obituary::Deceased,
     outcome::{Answer, Outcome},
 };
 use crate::process::{CallFrame, Death, Primary, Reply, StartError, Template, Watch};
@@ -43,7 +44,7 @@ pub enum SurfaceState {
 /// The primaries of one generation.
 #[derive(Debug, Default)]
 pub(crate) struct Primaries {
-    seats: ArcSwap<Vec<Arc<Primary>>>,
+    pub(super) seats: ArcSwap<Vec<Arc<Primary>>>,
     /// Requests so far: who serves next.
     visits: AtomicUsize,
     backoff: Mutex<Backoff>,
@@ -183,9 +184,7 @@ impl Generation {
             if *self.ending.borrow() {
                 return;
             }
-            let (worker, cause) = (primary.pid, death.label());
-            let output = primary.last_lines();
-            tracing::warn!(event = "primary_died", package, worker, cause, output, "{death}");
+            self.mourn_primary(Arc::clone(&primary), &death);
             self.health.lock().last_error = Some(format!("the process of the surfaces: {death}"));
             {
                 let mut backoff = self.primaries.backoff.lock();
@@ -197,6 +196,17 @@ impl Generation {
                 None => return,
             }
         }
+    }
+
+    /// Tells of its end. Its successor does not wait for that.
+    fn mourn_primary(self: &Arc<Self>, primary: Arc<Primary>, death: &Arc<Death>) {
+        let (generation, death) = (Arc::clone(self), Arc::clone(death));
+        let lived = primary.since().elapsed();
+        self.settings.background.spawn(async move {
+            let (worker, tail) = (primary.pid, primary.tail());
+            let deceased = Deceased { worker, role: "primary", answered: 0, lived, tail };
+            generation.bury(deceased, &death).await;
+        });
     }
 
     /// Starts primaries until one lives; `None` when the generation ends.

@@ -5,6 +5,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use serde::Serialize;
+
 use super::{slots::Slots, ticket::CallTicket};
 use crate::process::{Lane, Worker};
 
@@ -31,7 +33,38 @@ pub(crate) struct SeatView {
     pub(crate) sessions: u32,
 }
 
+/// How busy a generation is at one moment.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Load {
+    /// Calls that wait for a slot.
+    pub waiting: usize,
+    /// How long the first of them has waited, in milliseconds; 0: none waits.
+    pub oldest_ms: f64,
+    /// Workers with a call.
+    pub busy: usize,
+    /// Workers.
+    pub workers: usize,
+}
+
 impl Slots {
+    /// How busy they are, without a copy of anything.
+    pub(crate) fn load(&self) -> Load {
+        let state = self.state.lock();
+        let oldest = state.lanes.iter().filter_map(|lane| lane.waiting.oldest()).min();
+        Load {
+            waiting: state.lanes.iter().map(|lane| lane.waiting.len()).sum(),
+            oldest_ms: oldest.map_or(0.0, |since| since.elapsed().as_secs_f64() * 1000.0),
+            busy: state.seats.iter().filter(|seat| seat.total() > 0).count(),
+            workers: state.seats.len(),
+        }
+    }
+
+    /// The worker with a process id, if it is there.
+    pub(crate) fn worker(&self, pid: u32) -> Option<Arc<Worker<CallTicket>>> {
+        let state = self.state.lock();
+        state.seats.iter().find(|seat| seat.worker.pid == pid).map(|seat| Arc::clone(&seat.worker))
+    }
+
     /// A picture of now.
     pub(crate) fn snapshot(&self) -> Snapshot {
         let state = self.state.lock();

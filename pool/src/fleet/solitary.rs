@@ -94,7 +94,8 @@ impl Generation {
             drop(nook);
             generation.solitary.workers.lock().retain(|other| !Arc::ptr_eq(other, &worker));
             generation.bereave(&worker, &death);
-            generation.mourn(&worker, &death, worker.channel.answered() > before);
+            generation.mourn(&death, worker.channel.answered() > before);
+            generation.tell_of(&worker, &death).await;
         });
     }
 

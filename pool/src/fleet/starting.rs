@@ -13,6 +13,7 @@ use parking_lot::Mutex;
 use super::{
     backoff::Backoff,
     generation::{FleetSettings, Generation, Health},
+    obituary::Deceased,
     primaries::{self, Primaries},
     slots::Slots,
     solitary::Solitary,
@@ -183,25 +184,18 @@ impl Generation {
             // First, so that calls that wait for it know why it is gone.
             generation.bereave(&worker, &death);
             generation.slots.remove(key);
-            generation.mourn(&worker, &death, worker.channel.answered() > before);
+            generation.mourn(&death, worker.channel.answered() > before);
+            generation.tell_of(&worker, &death).await;
         });
     }
 
-    pub(super) fn mourn(&self, worker: &Worker<super::ticket::CallTicket>, death: &Death, answered: bool) {
+    /// Counts an end, and lets the next start wait if this one came before the first answer.
+    pub(super) fn mourn(&self, death: &Death, answered: bool) {
         let package = self.installed.package.id.to_string();
         self.settings.metrics.worker_exits.with_label_values(&[package.as_str(), death.label()]).inc();
         if *death == Death::Retired || *self.ending.borrow() {
             return;
         }
-        let last_lines: Vec<String> = worker.tail.lock().iter().cloned().collect();
-        tracing::warn!(
-            event = "worker_died",
-            package,
-            worker = worker.pid,
-            cause = death.label(),
-            output = last_lines.join("\n"),
-            "{death}"
-        );
         let mut health = self.health.lock();
         health.last_error = Some(death.to_string());
         if !answered {
@@ -211,6 +205,13 @@ impl Generation {
         }
         drop(health);
         self.slots.pressure.notify_one();
+    }
+
+    /// Tells of an end that nobody wanted.
+    pub(super) async fn tell_of(&self, worker: &Worker<super::ticket::CallTicket>, death: &Death) {
+        if *death != Death::Retired && !*self.ending.borrow() {
+            self.bury(Deceased::worker(worker), death).await;
+        }
     }
 
     /// Lets running calls end, at most for `grace`, then ends all processes of this generation.

@@ -12,7 +12,7 @@ use super::{
     hold::Hold,
     spool::Attached,
 };
-use crate::process::{Answering, Invoked, Item, Lane, Line, Overrun, Reply, Ticket};
+use crate::process::{Answering, CallName, Invoked, Item, Lane, Line, Overrun, Reply, Ticket};
 
 /// Gives the slot back when the worker says that the call is over, whether or not its caller is still there.
 #[derive(Debug)]
@@ -90,8 +90,8 @@ impl Ticket for CallTicket {
         })
     }
 
-    fn request_id(&self) -> Arc<str> {
-        Arc::clone(&self.origin.request_id)
+    fn name(&self) -> CallName {
+        CallName { request_id: Arc::clone(&self.origin.request_id), meta: self.origin.meta.clone() }
     }
 
     fn in_turn(&self) -> bool {

@@ -24,6 +24,7 @@ use tokio::{io::AsyncReadExt, net::UnixStream, runtime::Handle, sync::oneshot};
 use super::{
     arrival::{Arrival, arrival, collect},
     death::Death,
+    logs::CallName,
     mainline::Mainline,
     nested::{Nested, Over},
     outbox::Outbox,
@@ -42,7 +43,7 @@ struct Shared<T> {
     /// How many of those run one after the other.
     in_turn: usize,
     /// Id and name of the call that ended last: what it printed may be read after its answer.
-    last: Option<(u64, Arc<str>)>,
+    last: Option<(u64, CallName)>,
     next: u64,
     open: bool,
     idle_socket: Option<StdUnixStream>,
@@ -201,13 +202,13 @@ impl<T: Ticket> Channel<T> {
         }
     }
 
-    /// Request id of the call that started last, for what the worker prints.
-    pub(crate) fn request_id(&self) -> Option<Arc<str>> {
+    /// The call that started last, for what the worker prints.
+    pub(crate) fn speaking(&self) -> Option<CallName> {
         let started = self.started();
         let shared = self.shared.lock();
         match shared.pending.get(&started) {
-            Some(ticket) => Some(ticket.request_id()),
-            None => shared.last.as_ref().filter(|(id, _)| *id == started).map(|(_, name)| Arc::clone(name)),
+            Some(ticket) => Some(ticket.name()),
+            None => shared.last.as_ref().filter(|(id, _)| *id == started).map(|(_, name)| name.clone()),
         }
     }
 
@@ -323,7 +324,7 @@ impl<T: Ticket> Channel<T> {
         let mut shared = self.shared.lock();
         let ticket = shared.pending.remove(&id)?;
         shared.in_turn -= usize::from(ticket.in_turn());
-        shared.last = Some((id, ticket.request_id()));
+        shared.last = Some((id, ticket.name()));
         drop(shared);
         self.nested.end_with(id, Over::Left);
         Some(ticket)

@@ -1,11 +1,12 @@
 //! What agents print becomes log lines: one reader per pipe, lines bounded, each with agent, version and worker and,
 //! while a call runs in a sync worker, its request id.
 
-use std::{collections::VecDeque, fmt, os::fd::OwnedFd, sync::Arc};
+use std::{fmt, os::fd::OwnedFd, sync::Arc};
 
-use parking_lot::Mutex;
+use bytes::Bytes;
 use tokio::{io::AsyncReadExt, net::unix::pipe};
 
+use super::tail::Tail;
 use crate::package::Installed;
 
 /// Longest line; the rest of a longer one becomes the next line. A line is one log record, and records are read by
@@ -21,10 +22,19 @@ pub struct Origin {
     pub pid: u32,
     /// `template` or `worker`.
     pub role: &'static str,
-    /// Tells the request id of the call that runs now, where there is exactly one.
-    pub request_id: Option<Arc<dyn Fn() -> Option<Arc<str>> + Send + Sync>>,
+    /// Tells which call runs now, where there is exactly one.
+    pub call: Option<Arc<dyn Fn() -> Option<CallName> + Send + Sync>>,
     /// The last lines, kept to explain a death.
-    pub tail: Arc<Mutex<VecDeque<String>>>,
+    pub tail: Arc<Tail>,
+}
+
+/// A call by what names it.
+#[derive(Debug, Clone)]
+pub struct CallName {
+    /// Its request.
+    pub request_id: Arc<str>,
+    /// What its worker was told of it: JSON as in `FRAMES.md`, kind `CALL`; empty for actions of surfaces.
+    pub meta: Bytes,
 }
 
 impl fmt::Debug for Origin {
@@ -39,7 +49,7 @@ impl Origin {
             package: Arc::from(installed.package.id.to_string()),
             pid,
             role: "template",
-            request_id: None,
+            call: None,
             tail: Arc::default(),
         }
     }
@@ -55,7 +65,7 @@ pub struct OutputLine<'a> {
     /// What, without the line end; invalid UTF-8 replaced.
     pub text: &'a str,
     /// For which call, where it can be told.
-    pub request_id: Option<Arc<str>>,
+    pub call: Option<CallName>,
 }
 
 /// Where lines go. Called from a task: it must not block.
@@ -68,16 +78,15 @@ impl fmt::Debug for OutputSink {
     }
 }
 
-/// Lines kept per process to explain its death.
-const TAIL_LINES: usize = 40;
-
 impl OutputSink {
     /// Reads both pipes until they end.
     pub(crate) fn follow(&self, origin: &Origin, stdout: OwnedFd, stderr: OwnedFd) {
         for (stream, fd) in [("stdout", stdout), ("stderr", stderr)] {
             let sink = self.clone();
             let origin = origin.clone();
+            let reading = origin.tail.read();
             tokio::spawn(async move {
+                let _reading = reading;
                 // A pipe that cannot be read has nothing more to say.
                 drop(read_lines(fd, |text| sink.emit(&origin, stream, text)).await);
             });
@@ -85,15 +94,9 @@ impl OutputSink {
     }
 
     fn emit(&self, origin: &Origin, stream: &'static str, text: &str) {
-        {
-            let mut tail = origin.tail.lock();
-            if tail.len() == TAIL_LINES {
-                tail.pop_front();
-            }
-            tail.push_back(text.to_owned());
-        }
-        let request_id = origin.request_id.as_ref().and_then(|ask| ask());
-        (self.0)(&OutputLine { origin, stream, text, request_id });
+        origin.tail.push(text);
+        let call = origin.call.as_ref().and_then(|ask| ask());
+        (self.0)(&OutputLine { origin, stream, text, call });
     }
 }
 

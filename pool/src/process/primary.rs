@@ -17,6 +17,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use bytes::Bytes;
 use rustix::net::{
     AddressFamily, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketFlags, SocketType, sendmsg,
     socketpair,
@@ -27,10 +28,11 @@ use super::{
     control::{Becomes, SurfaceFacts},
     death::Death,
     descriptors,
-    logs::OutputSink,
+    logs::{CallName, OutputSink},
     meter::Account,
     nested::{Answering, Line, Over},
     reply::{CallFrame, Invoked, Item, Overrun, Reply, Ticket},
+    tail::Tail,
     template::{StartError, Template},
     worker::{Watch, Worker},
 };
@@ -72,8 +74,8 @@ impl Ticket for ActionTicket {
         line.refuse("bad_request", "actions of a surface cannot call agents")
     }
 
-    fn request_id(&self) -> Arc<str> {
-        Arc::clone(&self.request_id)
+    fn name(&self) -> CallName {
+        CallName { request_id: Arc::clone(&self.request_id), meta: Bytes::new() }
     }
 
     fn in_turn(&self) -> bool {
@@ -170,9 +172,13 @@ impl Primary {
     }
 
     /// What it printed last, for whoever explains its end.
-    pub(crate) fn last_lines(&self) -> String {
-        let lines: Vec<String> = self.worker.tail.lock().iter().cloned().collect();
-        lines.join("\n")
+    pub(crate) fn tail(&self) -> &Tail {
+        &self.worker.tail
+    }
+
+    /// When it was started.
+    pub(crate) fn since(&self) -> Instant {
+        self.worker.since
     }
 
     /// Asks it to end when it has shut its application down.

@@ -7,6 +7,7 @@ use par_proto::frames::ITEM_WEIGHT;
 
 use super::{
     death::Death,
+    logs::CallName,
     nested::{Answering, Line},
 };
 
@@ -129,7 +130,7 @@ pub trait Ticket: Send + 'static {
     fn connect(&self, invoked: Invoked, line: Line) -> Answering;
 
     /// For the log lines that the agent prints meanwhile.
-    fn request_id(&self) -> Arc<str>;
+    fn name(&self) -> CallName;
 
     /// Whether calls like this one run one after the other in a worker, so that a long one holds up the rest.
     fn in_turn(&self) -> bool;

@@ -14,6 +14,16 @@ pub(crate) fn is_runnable(pid: u32) -> Option<bool> {
     Some(threads.flatten().filter_map(runnable).any(|state| state))
 }
 
+/// Time on the processor since its start, of all its threads, in seconds. Source: proc(5), `stat`, `utime` and `stime`.
+pub(crate) fn processor_seconds(pid: u32) -> Option<f64> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The name in parentheses may contain anything.
+    let (_, rest) = stat.rsplit_once(')')?;
+    let mut fields = rest.split_ascii_whitespace().skip(11);
+    let mut ticks = || fields.next()?.parse::<u64>().ok();
+    Some((ticks()? + ticks()?) as f64 / rustix::param::clock_ticks_per_second() as f64)
+}
+
 /// Resident memory in bytes, shared pages included: cheap, and an upper bound of [`proportional`].
 pub(crate) fn resident(pid: u32) -> Option<u64> {
     let text = std::fs::read_to_string(format!("/proc/{pid}/statm")).ok()?;
@@ -64,6 +74,7 @@ mod tests {
         let resident = resident(me).unwrap();
         assert!(resident > 100_000);
         assert!(proportional(me).unwrap() <= resident + 4096 * 1024);
+        assert!(processor_seconds(me).unwrap() < 1e6);
         assert!(available_memory().unwrap() > 0);
         assert_eq!(resident_of_nobody(), None);
     }

@@ -23,6 +23,7 @@ use super::{
     logs::{Origin, OutputSink},
     priority,
     reply::Ticket,
+    tail::Tail,
     template::{StartError, Template},
 };
 
@@ -35,7 +36,9 @@ pub(crate) struct Worker<T> {
     pub(crate) pid: u32,
     pub(crate) channel: Arc<Channel<T>>,
     pub(crate) ready: Ready,
-    pub(crate) tail: Arc<Mutex<std::collections::VecDeque<String>>>,
+    pub(crate) tail: Arc<Tail>,
+    /// When its start was asked for.
+    pub(crate) since: Instant,
     pidfd: OwnedFd,
     member: Member,
     cause: Mutex<Option<Death>>,
@@ -119,7 +122,7 @@ impl<T: Ticket> Worker<T> {
         let (channel, closed) = Channel::new(main, ours.side, ours.journal);
         // Set once, here; a second worker has its own cell.
         drop(seen.set(Arc::downgrade(&channel)));
-        let worker = Self { pid, channel, ready, tail, pidfd, member, cause: Mutex::new(None) };
+        let worker = Self { pid, channel, ready, tail, since: begin, pidfd, member, cause: Mutex::new(None) };
         Ok((Arc::new(worker), Watch { closed, exit: forked.exit }, begin.elapsed()))
     }
 
@@ -195,14 +198,8 @@ fn origin<T: Ticket>(
     pid: u32,
     channel: Arc<OnceLock<Weak<Channel<T>>>>,
 ) -> Origin {
-    let request_id = move || channel.get()?.upgrade()?.request_id();
-    Origin {
-        package: Arc::clone(package),
-        pid,
-        role,
-        request_id: Some(Arc::new(request_id)),
-        tail: Arc::default(),
-    }
+    let call = move || channel.get()?.upgrade()?.speaking();
+    Origin { package: Arc::clone(package), pid, role, call: Some(Arc::new(call)), tail: Arc::default() }
 }
 
 /// Reads `READY` or `FAILED`; a worker sends nothing else before its first call.

@@ -21,14 +21,16 @@ use tokio::sync::oneshot;
 use crate::{
     auth::{AuthMetrics, Identity, adapters, operator::OperatorToken},
     config::Config,
-    control::{ControlState, Hook, Notice, Verifier, router},
+    control::{ControlState, Hook, Notice, Observatory, Verifier, router},
     edge::{Between, Door, Doors, Doorway, Edge, InFlight, RequestIds, server},
     exit::Exit,
     host, inner,
     lifecycle::{Ends, Lifecycle},
     limit::{Limiter, TokenMeter},
     meter::Meter,
-    observe::{Explanations, LogSink, log::Logging, metrics::EdgeMetrics, output, sample::Sampler},
+    observe::{
+        Explanations, LogSink, figures::Reading, log::Logging, metrics::EdgeMetrics, output, sample::Sampler,
+    },
     route::{self, Layout},
     single::{self, Boot, Container, Health, Reserved},
     tls::{Gate, TlsMetrics},
@@ -116,6 +118,7 @@ fn run(config: Config, logging: Logging, begin: Instant) -> anyhow::Result<()> {
     let pool = Pool::new(settings, &registry, output(&logging)).context("starting the pool")?;
     let tls = tls(&config, &registry)?;
     let meter = Meter::of(&config, &registry).context("the usage of calls")?;
+    let observatory = Observatory::new(Reading::source(registry.clone(), logging.sink.clone()));
     let metrics =
         metrics_text(registry, Arc::clone(&pool), logging.sink.clone(), edge_metrics.clone(), tls.clone());
     let operator = operator_token(&config, &logging.sink)?;
@@ -142,6 +145,7 @@ fn run(config: Config, logging: Logging, begin: Instant) -> anyhow::Result<()> {
         recent: Arc::clone(&logging.recent),
         explanations: explanations.clone(),
         levels: logging.levels.clone(),
+        observatory,
         lifecycle: Arc::clone(&lifecycle) as Arc<dyn crate::control::ShutdownSwitch>,
         metrics: Arc::clone(&metrics),
         hook: Arc::new(hook(&config, &pool)?),
@@ -170,7 +174,7 @@ fn run(config: Config, logging: Logging, begin: Instant) -> anyhow::Result<()> {
         dev: config.dev,
         expose_errors: config.expose_errors,
         validate_output: config.validate_output,
-        operator,
+        operator: operator.clone(),
         authentication,
         cors: config.cors.clone().map(Arc::new),
         control: control_path.clone(),
@@ -222,7 +226,7 @@ fn run(config: Config, logging: Logging, begin: Instant) -> anyhow::Result<()> {
             let boot = Boot { config, pool, container, lifecycle, reserved, open_a2a, open_ui, begin };
             background.spawn(boot.run(started));
         }
-        None => drop(background.spawn(host::boot(Arc::clone(&config), pool, tls, started))),
+        None => drop(background.spawn(host::boot(Arc::clone(&config), pool, tls, operator, started))),
     }
     drop(entered);
     server.run(RunArgs { shutdown_signal: lifecycle.signal() });

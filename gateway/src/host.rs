@@ -1,17 +1,22 @@
 //! Host mode: many packages, mounted once the edge answers.
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    io::{self, Write as _},
+    sync::Arc,
+    time::Instant,
+};
 
 use par_pool::fleet::Pool;
 use tokio::sync::oneshot;
 
-use crate::{config::Config, tls::Gate, watch};
+use crate::{auth::operator::OperatorToken, config::Config, tls::Gate, watch};
 
 /// Mounts the sources of the start once the edge answers.
 pub(crate) async fn boot(
     config: Arc<Config>,
     pool: Arc<Pool>,
     tls: Option<Arc<Gate>>,
+    operator: OperatorToken,
     started: oneshot::Receiver<()>,
 ) {
     if started.await.is_err() {
@@ -40,6 +45,15 @@ pub(crate) async fn boot(
         "ready"
     );
     if config.dev {
+        link(&origin, &operator);
         watch::watch(&pool, &config.sources);
     }
+}
+
+/// Prints where the dashboard is, with what it asks for. Not a line of the log: there no token ever stands. A fragment
+/// is not sent anywhere.
+fn link(origin: &str, operator: &OperatorToken) {
+    let link = format_args!("dashboard: {origin}/runtime/dashboard#token={}\n", operator.reveal());
+    // Who has closed standard error does not want to read.
+    io::stderr().write_fmt(link).ok();
 }

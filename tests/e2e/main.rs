@@ -60,6 +60,7 @@
 //! | Smuggled requests, paths, injected headers, sizes, drips, floods of HTTP/2 | [`http_attacks`] |
 //! | Packages of other languages: JavaScript by our own worker with the promises of Python, loaders of somebody else | [`loaders`] |
 //! | Pages of packages in a real browser | [`browser`] |
+//! | The dashboard in a real browser: every view, changes that ask first, forms, tokens, accessibility, its policy | [`dashboard`] |
 //! | REST surfaces: paths, prefixes, headers, streams both ways, aborts, deadlines, crashes, rollouts | [`rest`] |
 //! | Roles, limits and identity at surfaces; strangers learn no names | [`surfaces`] |
 //! | WebSockets of REST surfaces | [`websockets`] |
@@ -103,6 +104,7 @@ mod calls;
 mod client;
 mod client_certificates;
 mod connections;
+mod dashboard;
 mod discovery;
 mod environments;
 mod explained;

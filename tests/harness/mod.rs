@@ -40,7 +40,7 @@ pub(crate) use apkg::{Package, zip_directory};
 pub(crate) use asked::{Asked, Fault, Script};
 pub(crate) use authority::{Authority, Issued};
 pub(crate) use client::{Answer, Answered, Client};
-pub(crate) use command::par_command;
+pub(crate) use command::{par_command, shared_cache};
 pub(crate) use eventually::{eventually, eventually_within};
 pub(crate) use faults::Faults;
 pub(crate) use gpg::{Gpg, Key};

@@ -130,7 +130,7 @@ mod with_routes {
     use crate::{
         auth::Role,
         config::Flags,
-        control::{ControlState, Fleet, Readiness, ShutdownSwitch, router},
+        control::{ControlState, Fleet, Observatory, Readiness, ShutdownSwitch, router},
         observe::RecentLines,
     };
 
@@ -227,6 +227,7 @@ mod with_routes {
                 crate::observe::levels::Rules::new(tracing::Level::INFO),
                 None,
             ),
+            observatory: Observatory::new(Arc::new(crate::observe::figures::Reading::default)),
             lifecycle: Arc::new(Nothing),
             metrics: Arc::new(String::new),
             webhooks: None,

@@ -15,6 +15,7 @@ use par_proto::code::Code;
 mod agents;
 mod asker;
 mod body;
+mod dashboard;
 mod deliveries;
 mod errors;
 mod fleet;
@@ -43,6 +44,7 @@ pub(crate) use fleet::{Fleet, Rollouts, Sessions};
 
 use self::refusal::Refusal;
 pub(crate) use self::{
+    dashboard::Observatory,
     refusal::CODE_HEADER,
     webhook::{Hook, Notice, Verifier},
 };
@@ -93,6 +95,8 @@ pub(crate) struct ControlState {
     pub(crate) explanations: Explanations,
     /// Which lines are written.
     pub(crate) levels: Levels,
+    /// What people see who watch.
+    pub(crate) observatory: Arc<Observatory>,
     /// The life of the process.
     pub(crate) lifecycle: Arc<dyn ShutdownSwitch>,
     /// Prometheus text of everything.
@@ -133,6 +137,8 @@ pub(crate) fn router(state: ControlState) -> Router {
         .route("/runtime/agents/{*rest}", post(agents::enable))
         .route("/runtime/logs", get(logs::logs))
         .route("/runtime/logs/level", get(levels::shown).put(levels::change).delete(levels::reset))
+        .route("/runtime/dashboard", get(dashboard::page))
+        .route("/runtime/dashboard/stream", get(dashboard::figures))
         .route("/runtime/errors", get(errors::list))
         .route("/runtime/errors/{request_id}", get(errors::one))
         .route("/runtime/workers", get(errors::workers))

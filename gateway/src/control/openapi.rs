@@ -16,8 +16,8 @@ use utoipa::{
 };
 
 use super::{
-    agents, asker::Caller, body, deliveries, errors, health, levels, load, logs, packages, reload, rollouts,
-    runtime, sessions, single, upload, webhook,
+    agents, asker::Caller, body, dashboard, deliveries, errors, health, levels, load, logs, packages, reload,
+    rollouts, runtime, sessions, single, upload, webhook,
 };
 use crate::problem::PROBLEM_JSON;
 
@@ -33,6 +33,7 @@ use crate::problem::PROBLEM_JSON;
         sessions::list, sessions::end,
         agents::list, agents::one, agents::enable,
         logs::logs, levels::shown, levels::change, levels::reset, errors::list, errors::one, errors::workers,
+        dashboard::page, dashboard::figures,
         deliveries::deliveries, document,
     ),
     components(schemas(Problem)),
@@ -179,6 +180,8 @@ mod tests {
             ("get", "/runtime/logs/level"),
             ("put", "/runtime/logs/level"),
             ("delete", "/runtime/logs/level"),
+            ("get", "/runtime/dashboard"),
+            ("get", "/runtime/dashboard/stream"),
             ("get", "/runtime/errors"),
             ("get", "/runtime/errors/{request_id}"),
             ("get", "/runtime/workers"),

@@ -26,7 +26,7 @@ use super::*;
 use crate::{
     auth::Role,
     config::{Environment, Flags},
-    observe::levels::Rules,
+    observe::{figures::Reading, levels::Rules},
 };
 
 /// A fleet that has two agents and remembers what it was asked for.
@@ -185,6 +185,7 @@ fn bench(dev: bool) -> Bench {
         recent: Arc::new(RecentLines::new(10)),
         explanations: Explanations::default(),
         levels: Levels::new(Rules::new(tracing::Level::INFO), None),
+        observatory: Observatory::new(Arc::new(Reading::default)),
         lifecycle: Arc::clone(&life) as Arc<dyn ShutdownSwitch>,
         metrics: Arc::new(|| "par_build_info 1\n".to_owned()),
         webhooks: None,
@@ -244,6 +245,8 @@ async fn each_route_asks_for_its_role() {
         ("GET", "/runtime/packages", viewer),
         ("GET", "/runtime/logs", viewer),
         ("GET", "/runtime/logs/level", viewer),
+        ("GET", "/runtime/dashboard", open),
+        ("GET", "/runtime/dashboard/stream", viewer),
         ("GET", "/runtime/errors", viewer),
         ("GET", "/runtime/errors/r-1", viewer),
         ("GET", "/runtime/workers", viewer),

@@ -17,8 +17,10 @@ use crate::{
     tls,
 };
 
-/// Paths that are open to everybody, also below the base path of the one package: probes, and the webhook that proves itself by its signature.
-const OPEN: [&str; 4] = ["/health", "/runtime/health", "/runtime/live", "/runtime/webhooks/registry"];
+/// Paths that are open to everybody, also below the base path of the one package: probes, the webhook that proves itself by
+/// its signature, and the empty shell of the dashboard.
+const OPEN: [&str; 5] =
+    ["/health", "/runtime/health", "/runtime/live", "/runtime/webhooks/registry", "/runtime/dashboard"];
 
 /// When it is worth asking again after an issuer did not answer.
 const AGAIN: Duration = Duration::from_secs(5);

@@ -33,8 +33,11 @@ const QUIET: &[(&str, Level)] = &[
     ("tower", Level::WARN),
 ];
 
-/// Prefix of the names of our own modules.
-const OURS: &str = "par_";
+/// Prefixes of the names of our own modules: the gateway's, and those of the other crates.
+const OURS: [&str; 2] = ["par::", "par_"];
+
+/// The gateway as a target.
+const GATEWAY: &str = "par";
 
 /// Targets that are no module: lines that are written without one.
 const LINES: [Line; 2] = [Line::Access, Line::AgentOutput];
@@ -110,7 +113,9 @@ impl Rules {
             rules.targets.remove(target);
             return Ok(rules);
         };
-        let ours = target.starts_with(OURS) || LINES.iter().any(|line| line.target() == target);
+        let ours = target == GATEWAY
+            || OURS.iter().any(|prefix| target.starts_with(prefix))
+            || LINES.iter().any(|line| line.target() == target);
         if !ours && level > LevelFilter::INFO {
             return Err(LevelError::Foreign(target.to_owned()));
         }
@@ -129,8 +134,10 @@ impl Rules {
             all => all.min(LevelFilter::from_level(least)),
         };
         let quiet = QUIET.iter().map(|(target, least)| (*target, most(*least)));
-        let ours = std::iter::once((OURS, self.level));
-        let own = self.targets.iter().map(|(target, level)| (target.as_str(), *level));
+        let ours = OURS.map(|prefix| (prefix, self.level));
+        // Prefixes are compared as texts, and others begin with the same letters.
+        let whole = |target: &str| if target == GATEWAY { "par::".to_owned() } else { target.to_owned() };
+        let own = self.targets.iter().map(|(target, level)| (whole(target), *level));
         Targets::new()
             .with_default(self.level.min(LevelFilter::INFO))
             .with_targets(quiet)
@@ -341,7 +348,10 @@ mod tests {
         let filter = louder.filter();
         assert!(filter.would_enable("par_pool::fleet::rollout", &Level::DEBUG));
         assert!(!filter.would_enable("par_pool::package", &Level::DEBUG));
-        assert!(filter.would_enable("par_gateway::edge", &Level::INFO));
+        assert!(filter.would_enable("par::edge", &Level::INFO));
+        let gateway = rules().with(Some("par"), Some(LevelFilter::DEBUG)).unwrap().filter();
+        assert!(gateway.would_enable("par::edge", &Level::DEBUG));
+        assert!(!gateway.would_enable("parking_lot", &Level::DEBUG));
         assert_eq!(louder.most_verbose(), LevelFilter::DEBUG);
         assert_eq!(louder.with(Some("par_pool::fleet"), None).unwrap(), rules());
         let off = rules().with(Some("access"), Some(LevelFilter::OFF)).unwrap();
@@ -359,7 +369,7 @@ mod tests {
         );
         assert!(rules().with(Some("hyper"), Some(LevelFilter::INFO)).is_ok());
         let loud = rules().with(None, Some(LevelFilter::TRACE)).unwrap();
-        assert!(loud.filter().would_enable("par_gateway", &Level::TRACE));
+        assert!(loud.filter().would_enable("par::app", &Level::TRACE));
         assert!(!loud.filter().would_enable("hyper::client", &Level::DEBUG));
     }
 

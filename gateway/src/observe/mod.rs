@@ -1,6 +1,7 @@
 //! What is seen of the runtime from outside: log lines, the recent ones in memory, and metrics.
 
 pub(crate) mod explained;
+pub(crate) mod figures;
 pub(crate) mod levels;
 pub(crate) mod line;
 pub(crate) mod log;

@@ -198,6 +198,11 @@ pub enum Kept {
 }
 
 impl Kept {
+    /// Whether it is under way.
+    pub fn is_running(&self) -> bool {
+        matches!(self, Self::Ours(receipt) if receipt.outcome == RolloutOutcome::Running)
+    }
+
     fn id(&self) -> &str {
         match self {
             Self::Ours(receipt) => &receipt.id,

@@ -1,0 +1,199 @@
+// What a person does at the dashboard. Arguments: folder of the libraries, what to do, its facts as JSON. Prints JSON.
+import { createInterface } from "node:readline";
+import { close, judge, open, signIn, trouble, view } from "./page.mjs";
+
+const [, , , deed, facts] = process.argv;
+const { url, token, pictures } = JSON.parse(facts);
+const input = createInterface({ input: process.stdin })[Symbol.asyncIterator]();
+
+/** Tells the test something and waits until it has done its part. */
+async function meanwhile(word) {
+  console.log(JSON.stringify({ word }));
+  await input.next();
+}
+
+const VIEWS = ["Overview", "Packages", "Workers", "Sessions", "Usage", "Errors", "Try it"];
+
+async function shoot(page, name) {
+  await page.screenshot({ path: `${pictures}/${name}.png` });
+}
+
+const DEEDS = {
+  /** Looks at everything, light or dark, wide or narrow. */
+  async tour() {
+    const texts = {};
+    let paint = 0;
+    let bytes = 0;
+    for (const [look, options] of [["light", {}], ["dark", { dark: true }], ["narrow", { width: 400, height: 860 }]]) {
+      const opened = await open(options);
+      const { page } = opened;
+      const answer = await page.goto(url);
+      bytes = (await answer.body()).length;
+      paint = await page.evaluate(() => performance.getEntriesByName("first-contentful-paint")[0]?.startTime ?? -1);
+      await judge(page, `${look}: sign in`);
+      await signIn(page, url, token);
+      await page.waitForFunction(() => document.querySelectorAll(".plot canvas").length >= 6);
+      // Rates need some seconds to show.
+      await page.waitForFunction(() => document.querySelector(".figure")?.textContent !== "0");
+      for (const name of VIEWS) {
+        await view(page, name);
+        texts[name] = await page.locator("main").innerText();
+        await judge(page, `${look}: ${name}`);
+        const sideways = await page.evaluate(() => document.documentElement.scrollWidth > document.documentElement.clientWidth);
+        if (sideways) trouble.push(`${look}: ${name} scrolls sideways`);
+        await shoot(page, `${name.toLowerCase().replace(" ", "-")}-${look}`);
+      }
+      await view(page, "Errors");
+      await page.getByRole("link", { name: "crashed-1" }).click();
+      await page.getByRole("heading", { name: "Stack" }).waitFor();
+      texts.error = await page.locator("main").innerText();
+      await judge(page, `${look}: one error`);
+      await shoot(page, `error-${look}`);
+      await view(page, "Workers");
+      await page.locator("details.receipt summary").first().click();
+      texts.ended = await page.locator("details.receipt[open]").innerText();
+      await view(page, "Packages");
+      await page.locator("details.receipt summary").first().click();
+      await judge(page, `${look}: a receipt`);
+      texts.receipt = await page.locator("details.receipt[open]").first().innerText();
+      trouble.push(...(await page.evaluate(() => globalThis.violations)).map((one) => `policy: ${one}`));
+      if (look !== "narrow") await opened.browser.close();
+      else await close(opened, { texts, paint, bytes });
+    }
+  },
+
+  /** Tokens that are none, and a link that carries one. */
+  async token() {
+    const opened = await open();
+    const { page } = opened;
+    await page.goto(url);
+    await page.getByLabel("Token").fill("not-the-token");
+    await page.getByLabel("Token").press("Enter");
+    const refused = await page.getByRole("alert").innerText();
+    await judge(page, "refused");
+    const empty = await page.locator("nav a").count();
+    await page.goto("about:blank");
+    await page.goto(`${url}#token=${token}`);
+    await page.getByRole("heading", { name: "Overview", level: 1 }).waitFor();
+    const kept = await page.evaluate(() => ({
+      address: location.href, stored: Object.keys(localStorage).length + Object.keys(sessionStorage).length, cookie: document.cookie,
+    }));
+    await page.getByRole("button", { name: "Sign out" }).click();
+    await page.getByLabel("Token").waitFor();
+    const after = await page.locator("main").innerText();
+    await close(opened, { refused, empty, kept, after });
+  },
+
+  /** Changes ask first, with the keyboard alone. */
+  async change() {
+    const opened = await open();
+    const { page } = opened;
+    await page.goto(url);
+    await page.keyboard.type(token);
+    await page.keyboard.press("Enter");
+    await page.getByRole("heading", { name: "Overview", level: 1 }).waitFor();
+    const reach = async (name) => {
+      for (let presses = 0; presses < 200; presses += 1) {
+        await page.keyboard.press("Tab");
+        if ((await page.evaluate(() => document.activeElement?.textContent)) === name) return;
+      }
+      throw new Error(`${name} cannot be reached with the keyboard`);
+    };
+    await page.evaluate(() => document.activeElement.blur());
+    await reach("Packages");
+    await page.keyboard.press("Enter");
+    await page.getByRole("heading", { name: "Packages", level: 1 }).waitFor();
+    const texts = [];
+    for (const [button, verb, undone] of [["Roll back hello", "Roll back", true], ["Roll back hello", "Roll back", false], ["Disable echo@1.0.0/echo", "Disable", false]]) {
+      await page.getByRole("button", { name: button, exact: true }).waitFor();
+      await reach(button);
+      await page.keyboard.press("Enter");
+      await page.getByRole("dialog").waitFor();
+      texts.push(await page.getByRole("dialog").innerText());
+      if (texts.length === 1) await judge(page, "a question");
+      if (undone) {
+        await page.keyboard.press("Escape");
+        await page.getByRole("dialog").waitFor({ state: "detached" });
+        await meanwhile("undone");
+      } else {
+        const focused = await page.evaluate(() => document.activeElement?.textContent);
+        if (focused !== "Cancel") trouble.push(`the focus is on ${focused}`);
+        await reach(verb);
+        await page.keyboard.press("Enter");
+        await page.getByRole("dialog").waitFor({ state: "detached" });
+        texts.push(await page.locator(".toast").last().innerText());
+      }
+    }
+    await page.getByRole("button", { name: "Enable echo@1.0.0/echo" }).waitFor();
+    await close(opened, { texts });
+  },
+
+  /** Calls agents from a form. */
+  async try() {
+    const opened = await open();
+    const { page } = opened;
+    await signIn(page, url, token);
+    await view(page, "Try it");
+    const pick = (id) => page.getByLabel("Agent", { exact: true }).selectOption(id);
+    const ended = async (state) => {
+      await page.locator(".answer .badge", { hasText: state }).waitFor();
+      return page.locator(".answer").innerText();
+    };
+    const call = () => page.getByRole("button", { name: "Call" }).click();
+    await pick("teller@1.0.0/tell");
+    await page.getByLabel("times").fill("4");
+    await page.getByLabel("word").fill("tick");
+    await page.getByLabel("mood").selectOption({ label: "calm" });
+    await call();
+    // Items are there while the next one is still to come.
+    await page.waitForFunction(() => {
+      const items = document.getElementById("out")?.textContent.split("\n").length ?? 0;
+      return items >= 2 && items < 4 && document.querySelector(".answer .badge").textContent === "running";
+    });
+    await judge(page, "a form");
+    await shoot(page, "streaming");
+    const streamed = await ended("done");
+    await page.getByLabel("times").fill("1000");
+    await call();
+    await page.waitForFunction(() => (document.getElementById("out")?.textContent.length ?? 0) > 10);
+    await page.getByRole("button", { name: "Stop" }).click();
+    const stopped = await ended("stopped");
+    await page.getByLabel("times").fill("");
+    await call();
+    const held = await page.evaluate(() => document.querySelector("#in-times:invalid") !== null);
+    await pick("echo@1.0.0/echo");
+    await page.getByLabel("Input, as JSON").fill('{"a": [1, "ü"]}');
+    await page.getByLabel("Stream items").uncheck();
+    await call();
+    const whole = await ended("done");
+    await page.getByLabel("Input, as JSON").fill("{oops");
+    await call();
+    const wrong = await ended("failed");
+    await pick("faulty@1.0.0/raises");
+    await page.getByLabel("Input, as JSON").fill("{}");
+    await call();
+    const failed = await ended("failed");
+    await page.getByRole("link", { name: "Explain" }).click();
+    await page.getByRole("heading", { name: "Traceback" }).waitFor();
+    const explained = await page.locator("main").innerText();
+    await close(opened, { streamed, stopped, held, whole, wrong, failed, explained });
+  },
+
+  /** Stays open while the runtime goes and comes back. */
+  async restart() {
+    const opened = await open();
+    const { page } = opened;
+    await signIn(page, url, token);
+    const state = (text) => page.waitForFunction((wanted) => document.getElementById("state").textContent.includes(wanted), text);
+    await state("healthy");
+    await meanwhile("stop");
+    await state("reconnecting");
+    await shoot(page, "reconnecting");
+    await meanwhile("start");
+    await state("healthy");
+    await close(opened, { points: await page.evaluate(() => document.querySelectorAll(".plot canvas").length) });
+  },
+};
+
+await DEEDS[deed]();
+process.exit(0);

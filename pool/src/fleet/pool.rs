@@ -208,11 +208,7 @@ impl Pool {
         let code = program.parent().map(std::path::Path::to_path_buf).unwrap_or_default();
         let street = street.map_err(std::io::Error::other)?.serving(code);
         let receipts = Receipts::open(data_dir.join("rollouts.json"));
-        let follower = OnceLock::new();
-        if let Some(registry) = settings.registry.clone() {
-            // The cell is new.
-            drop(follower.set(Follower::new(registry)));
-        }
+        let follower = settings.registry.clone().map(Follower::new).map(OnceLock::from).unwrap_or_default();
         let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get() as u32);
         let fleet = FleetSettings {
             template: TemplateSettings {
@@ -348,8 +344,8 @@ impl Pool {
     pub async fn stop(&self, grace: Duration) {
         self.halt();
         let standing = self.directory.load().standing().to_vec();
-        let ends = standing.iter().map(|seated| seated.mount.generation.end(grace));
-        futures_util::future::join_all(ends).await;
+        futures_util::future::join_all(standing.iter().map(|seated| seated.mount.generation.end(grace)))
+            .await;
         close_cages().await;
     }
 
@@ -358,7 +354,6 @@ impl Pool {
         self.save(book);
     }
 
-    /// Makes the table say what the book says; calls see it at once.
     /// Makes the table of what is mounted and exchanges it for the one that calls see. Tells how long the exchange took.
     pub(crate) fn show(&self, book: &mut Book) -> Duration {
         let table = Arc::new(book.directory());

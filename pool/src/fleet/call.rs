@@ -65,12 +65,13 @@ const ASYNC_PATIENCE: Duration = Duration::from_secs(1);
 /// The same for a function that was waiting for a call of its own, which is told that it is over.
 const CALLING_PATIENCE: Duration = Duration::from_millis(200);
 
-/// Time for the stack dump before the worker is killed; writing it takes about a millisecond.
-const DUMP_TIME: Duration = Duration::from_millis(40);
+/// Time until the dump of stacks begins before the worker is killed without. It takes a millisecond, for a worker of a
+/// loader 40 ms (V8 makes its inspector ready), and ten times that on a machine that has no time. Nobody waits for it:
+/// the caller has its answer, and the worker gets no calls.
+const DUMP_BEGINS: Duration = Duration::from_secs(1);
 
-/// The same for a worker of a loader: V8 takes 40 ms to make its inspector ready, and ten times that on a machine that
-/// has no time. Nobody waits for it: the caller has its answer, and the worker gets no calls.
-const LOADER_DUMP_TIME: Duration = Duration::from_secs(1);
+/// Time for the rest of it.
+const DUMP_TIME: Duration = Duration::from_millis(40);
 
 /// Counts a call while it runs or waits; a dropped future is counted out as well.
 struct Flight<'a>(&'a AtomicUsize);
@@ -373,8 +374,8 @@ impl Generation {
                 request_id = &*request_id,
                 "a call ran past its deadline; the worker's stacks follow and it is replaced"
             );
-            let loader = generation.installed.program.loader();
-            tokio::time::sleep(loader.map_or(DUMP_TIME, |_| LOADER_DUMP_TIME)).await;
+            worker.tail.dump(DUMP_BEGINS).await;
+            tokio::time::sleep(DUMP_TIME).await;
             worker.kill(Death::Timeout);
         });
     }

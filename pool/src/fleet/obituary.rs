@@ -9,14 +9,10 @@ use std::{
 use serde::Serialize;
 
 use super::{generation::Generation, ticket::CallTicket};
-use crate::process::{Death, Tail, Worker};
+use crate::process::{Death, Tail, Worker, begins_dump};
 
 /// How long what a dead process has printed is waited for. Its pipes end with it, unless it has left children.
 const LAST_WORDS: Duration = Duration::from_millis(250);
-
-/// First words of the dumps of stacks that CPython's faulthandler and our JavaScript worker write.
-const DUMPS: [&str; 4] =
-    ["Fatal Python error", "Current thread 0x", "Thread 0x", "The main thread, most recent call first"];
 
 /// The end of a process that nobody wanted.
 #[derive(Debug, Clone, Serialize)]
@@ -122,8 +118,7 @@ impl Generation {
 
 /// What was printed, and the dump of stacks behind it.
 fn parted(mut lines: Vec<String>) -> (Vec<String>, Vec<String>) {
-    let begins = |line: &String| DUMPS.iter().any(|dump| line.starts_with(dump));
-    let at = lines.iter().position(begins).unwrap_or(lines.len());
+    let at = lines.iter().position(|line| begins_dump(line)).unwrap_or(lines.len());
     let stack = lines.split_off(at);
     (lines, stack)
 }

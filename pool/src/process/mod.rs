@@ -46,6 +46,7 @@ pub use primary::Primary;
 pub use reply::{CallFrame, Invoked, Item, Overrun, Reply, Ticket};
 pub use sandbox::{Bounds, Roots, SandboxError, SandboxLevel, SandboxMode, SandboxSettings, Shield};
 pub use tail::Tail;
+pub(crate) use tail::begins_dump;
 pub use template::StartError;
 pub(crate) use template::{Template, TemplateSettings, kill_group};
 pub(crate) use worker::{Watch, Worker};

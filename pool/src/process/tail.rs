@@ -12,12 +12,23 @@ const LINES: usize = 200;
 /// Bytes kept per process: lines may have 16 KiB each, and there may be hundreds of processes.
 const BYTES: usize = 32 << 10;
 
+/// First words of the dumps of stacks that CPython's faulthandler and our JavaScript worker write.
+const DUMPS: [&str; 4] =
+    ["Fatal Python error", "Current thread 0x", "Thread 0x", "The main thread, most recent call first"];
+
+/// Whether a dump of stacks begins with this line.
+pub(crate) fn begins_dump(line: &str) -> bool {
+    DUMPS.iter().any(|dump| line.starts_with(dump))
+}
+
 /// What a process printed last.
 #[derive(Debug)]
 pub struct Tail {
     kept: Mutex<Kept>,
     /// Pipes that are still read.
     open: watch::Sender<usize>,
+    /// Whether a dump of its stacks has begun.
+    dumping: watch::Sender<bool>,
 }
 
 #[derive(Debug, Default)]
@@ -32,7 +43,7 @@ pub(super) struct Reading(Arc<Tail>);
 
 impl Default for Tail {
     fn default() -> Self {
-        Self { kept: Mutex::default(), open: watch::Sender::new(0) }
+        Self { kept: Mutex::default(), open: watch::Sender::new(0), dumping: watch::Sender::new(false) }
     }
 }
 
@@ -51,6 +62,16 @@ impl Tail {
             let Some(oldest) = kept.lines.pop_front() else { return };
             kept.bytes -= oldest.len();
         }
+        drop(kept);
+        if begins_dump(line) {
+            self.dumping.send_replace(true);
+        }
+    }
+
+    /// Waits until the process has begun to say where it is, at most for `patience`: it may be beyond that.
+    pub(crate) async fn dump(&self, patience: Duration) {
+        let mut dumping = self.dumping.subscribe();
+        drop(tokio::time::timeout(patience, dumping.wait_for(|dumping| *dumping)).await);
     }
 
     /// What there is, oldest first.
@@ -88,6 +109,19 @@ mod tests {
         assert_eq!(tail.lines().len(), 1);
         tail.push("yz");
         assert_eq!(tail.lines(), ["yz"]);
+    }
+
+    #[tokio::test]
+    async fn a_dump_is_waited_for_until_its_first_line() {
+        let tail = Arc::new(Tail::default());
+        let waiting = Arc::clone(&tail);
+        let waited = tokio::spawn(async move { waiting.dump(Duration::from_secs(60)).await });
+        tail.push("a line");
+        tokio::task::yield_now().await;
+        assert!(!waited.is_finished());
+        tail.push("Thread 0x00007f1971238b80 (most recent call first):");
+        waited.await.unwrap();
+        Tail::default().dump(Duration::from_millis(1)).await;
     }
 
     #[tokio::test]

@@ -100,21 +100,19 @@ async fn under_load_one_line_stands_for_many_and_failures_keep_theirs() {
         }
     }))
     .await;
-    let left_out = eventually("all are counted", async || {
+    let left_out = eventually("all are counted, and every failure has its line", async || {
         let metrics = par.metrics().get("/metrics").await.text();
         let line = metrics.lines().find(|line| line.starts_with("par_log_sampled_total "))?;
         let left_out: usize = line.rsplit(' ').next()?.parse().ok()?;
         let lines = par.lines();
         let written =
             lines.iter().filter(|line| line.event() == "access" && line.mentions("sampled-")).count();
-        (left_out + written == calls).then_some(left_out)
+        let failed = lines.iter().filter(|line| line.event() == "access" && line.mentions("failed-")).count();
+        (left_out + written == calls && failed == calls / 40).then_some(left_out)
     })
     .await;
     assert!(left_out > calls / 2, "{left_out} of {calls} were left out");
-    let lines = par.lines();
-    assert!(lines.iter().any(|line| line["details"]["one_in"] == 10));
-    let failed = lines.iter().filter(|line| line.event() == "access" && line.mentions("failed-")).count();
-    assert_eq!(failed, 10, "every failure has its line");
+    assert!(par.lines().iter().any(|line| line["details"]["one_in"] == 10));
 }
 
 /// A `par` whose standard output nobody reads.
@@ -161,9 +159,16 @@ async fn a_reader_that_stalls_costs_lines_and_no_calls() {
         dropped().await.filter(|lost| *lost > 0)
     })
     .await;
-    // Lines that are remembered can be asked for all the same.
-    let lines = http.get("/runtime/logs?agent=talker").await;
-    assert!(lines.status == 200 && lost > 0);
+    // Whoever asks for lines does not wait for standard output: the newest are there.
+    let called =
+        http.request(Method::POST, "/agents/talker/invoke").header("x-request-id", "while-it-stalls");
+    assert_eq!(called.json(&json!({})).answer().await.status, 200);
+    eventually("its line is remembered", async || {
+        let lines = http.get("/runtime/logs?request_id=while-it-stalls").await.text();
+        lines.contains("\"event\":\"access\"").then_some(())
+    })
+    .await;
+    assert!(lost > 0);
     // As soon as somebody reads, lines come again, each of them whole.
     let mut pipe = par.0.stdout.take().expect("a pipe");
     let read = std::thread::spawn(move || {

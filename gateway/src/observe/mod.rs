@@ -6,6 +6,7 @@ pub(crate) mod levels;
 pub(crate) mod line;
 pub(crate) mod log;
 pub(crate) mod metrics;
+mod outlet;
 mod printed;
 pub(crate) mod recent;
 mod redact;

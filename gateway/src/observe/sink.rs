@@ -1,5 +1,5 @@
 //! Log lines from any thread to stdout without waiting for it: threads append to one buffer, one writer thread swaps
-//! it away and writes hundreds of lines with one system call.
+//! it away, masks secrets, remembers the lines and hands them on, hundreds at a time.
 
 use std::{
     io::{self, Write},
@@ -14,11 +14,12 @@ use std::{
 
 use parking_lot::{Condvar, Mutex};
 
-use super::{recent::RecentLines, redact::Redactor, text::TextForm};
-
-/// Most bytes that wait for stdout; lines beyond are dropped and counted. At 50,000 lines a second of 350 bytes it is
-/// half a second of a reader that stalls: more would only make memory grow before the same loss.
-const MAX_WAITING: usize = 8 << 20;
+use super::{
+    outlet::{MAX_WAITING, Outlet},
+    recent::RecentLines,
+    redact::Redactor,
+    text::TextForm,
+};
 
 /// Least time between two writes. The first line after a pause is written at once; under load 20 ms gather up to
 /// 1,000 lines, and nobody who reads along notices.
@@ -35,7 +36,8 @@ struct Shared {
     waiting: Mutex<Waiting>,
     wake: Condvar,
     written: Condvar,
-    dropped: AtomicU64,
+    dropped: Arc<AtomicU64>,
+    outlet: Outlet,
     redactor: Redactor,
 }
 
@@ -58,14 +60,17 @@ impl LogSink {
         form: Option<TextForm>,
         recent: Arc<RecentLines>,
     ) -> io::Result<Self> {
+        let dropped = Arc::<AtomicU64>::default();
+        let outlet = Outlet::start(output, Arc::clone(&dropped))?;
         let shared = Arc::new(Shared {
             waiting: Mutex::default(),
             wake: Condvar::new(),
             written: Condvar::new(),
-            dropped: AtomicU64::new(0),
+            dropped,
+            outlet,
             redactor: Redactor::new(),
         });
-        let writer = Writer { shared: Arc::clone(&shared), output, form, recent, last: None };
+        let writer = Writer { shared: Arc::clone(&shared), form, recent, last: None };
         thread::Builder::new().name("par-log".to_owned()).spawn(move || writer.run())?;
         Ok(Self(shared))
     }
@@ -117,10 +122,11 @@ impl LogSink {
             waiting.is_idle = false;
             self.0.wake.notify_one();
             if self.0.written.wait_until(&mut waiting, deadline).timed_out() {
-                return waiting.written >= goal;
+                return false;
             }
         }
-        true
+        drop(waiting);
+        self.0.outlet.flush(deadline)
     }
 }
 
@@ -141,7 +147,6 @@ impl Drop for HalfLine<'_> {
 
 struct Writer {
     shared: Arc<Shared>,
-    output: Box<dyn Write + Send>,
     form: Option<TextForm>,
     recent: Arc<RecentLines>,
     last: Option<Instant>,
@@ -163,11 +168,7 @@ impl Writer {
                     &text
                 }
             };
-            // A stdout that is gone cannot be told about: the lines stay in memory and are counted as dropped.
-            if self.output.write_all(bytes).and_then(|()| self.output.flush()).is_err() {
-                let lines = memchr::memchr_iter(b'\n', &batch).count() as u64;
-                self.shared.dropped.fetch_add(lines, Ordering::Relaxed);
-            }
+            self.shared.outlet.push(bytes, memchr::memchr_iter(b'\n', &batch).count() as u64);
             self.shared.waiting.lock().written += batch.len() as u64;
             self.shared.written.notify_all();
             batch.clear();

@@ -140,7 +140,8 @@ def runners(python: str) -> list[Runner]:
     # No options about verbosity: with a project's own `-q` a second one would take the summary away.
     pytest = [python, "-m", "pytest", "-p", "no:cacheprovider"]
     folders = ["scripts", "pool/worker/tests", "tests/interop"]
-    node = Runner("pool/worker-node", ["node", "--test", "pool/worker-node/tests/"], read_node)
+    scripts = ["pool/worker-node/tests/", "gateway/src/control/dashboard/tests/"]
+    node = Runner("JavaScript", ["node", "--test", *scripts], read_node)
     python_tests = [
         Runner(folder, [*pytest, folder], read_pytest)
         for folder in folders

@@ -7,7 +7,9 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 
-use crate::harness::{Answered, Package, Par, ParBuilder, eventually, free_ports, par, scratch, shared_cache};
+use crate::harness::{
+    Answered, Package, Par, ParBuilder, eventually, free_ports, par, scratch, shared_cache,
+};
 
 /// Where pictures of the pages are kept: beside the binary under test.
 fn pictures() -> PathBuf {
@@ -21,8 +23,8 @@ fn url(port: u16) -> String {
     format!("http://127.0.0.1:{port}/runtime/dashboard")
 }
 
-/// Does a deed in the browser. `part` does what the deed asks for in between, by its word.
-async fn visit(deed: &str, port: u16, token: &str, mut part: impl AsyncFnMut(&str)) -> Value {
+/// Does a deed in the browser. `meanwhile` does what the deed asks for in between, by its word.
+async fn visit(deed: &str, port: u16, token: &str, mut meanwhile: impl AsyncFnMut(&str)) -> Value {
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/harness/browser/dashboard.mjs");
     let facts = json!({"url": url(port), "token": token, "pictures": pictures()}).to_string();
     let mut browser = tokio::process::Command::new("node")
@@ -41,7 +43,7 @@ async fn visit(deed: &str, port: u16, token: &str, mut part: impl AsyncFnMut(&st
         let said: Value = serde_json::from_str(&line).expect("JSON");
         match said["word"].as_str() {
             Some(word) => {
-                part(word).await;
+                meanwhile(word).await;
                 answer.write_all(b"done\n").await.expect("it listens");
             }
             None => seen = said,
@@ -58,7 +60,7 @@ async fn look(deed: &str, par: &Par) -> Value {
 
 /// A package that streams, with a schema.
 fn teller() -> Package {
-    let manifest = r#"
+    let manifest = "
 exports:
   - id: tell
     handler: main:run
@@ -70,7 +72,7 @@ exports:
         times: {type: integer, minimum: 1, description: How often}
         word: {type: string, default: tock}
         mood: {enum: [calm, hasty]}
-"#;
+";
     let code = "import time\n\n\ndef run(times, word='tock', mood=None):\n    for number in range(times):\n        \
                 yield {'number': number, 'word': word, 'mood': mood}\n        time.sleep(0.4)\n";
     Package::new("teller", "1.0.0", manifest).file("main.py", code)
@@ -95,7 +97,8 @@ async fn the_shell_is_open_and_empty_small_and_bound_to_itself() {
     for secret in ["echo@1.0.0", "faulty", &par.operator_token()] {
         assert!(!text.contains(secret), "{secret} is in the shell");
     }
-    let known = par.http.request(Method::GET, "/runtime/dashboard").header("if-none-match", page.header("etag"));
+    let known =
+        par.http.request(Method::GET, "/runtime/dashboard").header("if-none-match", page.header("etag"));
     assert_eq!(known.answer().await.status, 304);
     assert_eq!(par.http.get("/runtime/dashboard/stream").await.status, 401);
 }
@@ -103,7 +106,8 @@ async fn the_shell_is_open_and_empty_small_and_bound_to_itself() {
 #[tokio::test]
 async fn figures_come_once_a_second_to_who_watches_and_to_nobody_else() {
     let par = production().start().await;
-    let mut stream = par.operator().request(Method::GET, "/runtime/dashboard/stream").send().await.expect("a stream");
+    let mut stream =
+        par.operator().request(Method::GET, "/runtime/dashboard/stream").send().await.expect("a stream");
     assert_eq!(stream.headers()["content-type"], "application/x-ndjson");
     for _ in 0..20 {
         par.http.invoke("echo", &json!({"a": 1})).await.ok();
@@ -132,7 +136,8 @@ async fn figures_come_once_a_second_to_who_watches_and_to_nobody_else() {
     assert!(counted["agents"][0]["p99"].as_f64() > Some(0.0), "{counted}");
     assert!(counted["point"]["workers"].as_u64() >= Some(1), "{counted}");
     // Who comes later is told what was seen before.
-    let mut second = par.operator().request(Method::GET, "/runtime/dashboard/stream").send().await.expect("one more");
+    let mut second =
+        par.operator().request(Method::GET, "/runtime/dashboard/stream").send().await.expect("one more");
     let first = second.chunk().await.expect("a line").expect("a line");
     assert!(String::from_utf8_lossy(&first).matches("\"at\":").count() >= 1);
 }
@@ -146,21 +151,19 @@ async fn a_development_run_prints_a_link_that_signs_in() {
     })
     .await;
     assert_eq!(link, format!("{}#token={}", url(par.port), par.operator_token()));
-    assert!(par.lines().iter().all(|line| !line.mentions(&par.operator_token())), "a line of the log has the token");
+    assert!(
+        par.lines().iter().all(|line| !line.mentions(&par.operator_token())),
+        "a line of the log has the token"
+    );
 }
 
 #[tokio::test]
 async fn every_view_shows_real_data_in_light_and_dark_and_on_a_narrow_screen() {
-    let par = production()
-        .agent("sessions")
-        .agent("slow")
-        .allow("worker_died")
-        .allow("access")
-        .start()
-        .await;
+    let par = production().agent("sessions").agent("slow").allow("worker_died").allow("access").start().await;
     let request = par.http.request(Method::POST, "/agents/chat/invoke").header("x-par-session", "guest-7");
     assert_eq!(request.json(&json!({"text": "hello"})).answer().await.status, 200);
-    let crash = par.http.request(Method::POST, "/agents/segfaults/invoke").header("x-request-id", "crashed-1");
+    let crash =
+        par.http.request(Method::POST, "/agents/segfaults/invoke").header("x-request-id", "crashed-1");
     assert_eq!(crash.json(&json!({})).answer().await.status, 502);
     let http = par.http.clone();
     let load = tokio::spawn(async move {
@@ -213,6 +216,8 @@ async fn changes_ask_first_and_can_be_made_with_the_keyboard_alone() {
         .agent("echo")
         .source(version("1.0.0"))
         .setting("packages.load_roots", json!([scratch.path()]))
+        .allow("access")
+        .allow("rolled_back")
         .start()
         .await;
     let newer = json!({"path": version("1.1.0")});
@@ -243,7 +248,7 @@ async fn agents_are_tried_from_a_form_of_their_schema_and_stream_their_items() {
             assert!(text.contains(word), "{word} in {what}: {text}");
         }
     };
-    has("streamed", &["4 items", "\"number\": 3", "\"word\": \"tick\"", "\"mood\": \"calm\""]);
+    has("streamed", &["4 items", "\"number\":3", "\"word\":\"tick\"", "\"mood\":\"calm\""]);
     has("stopped", &["stopped"]);
     assert_eq!(seen["held"], true, "a field that is needed holds the form back");
     has("whole", &["1 item", "\"ü\""]);

@@ -1,6 +1,6 @@
 // What a person does at the dashboard. Arguments: folder of the libraries, what to do, its facts as JSON. Prints JSON.
 import { createInterface } from "node:readline";
-import { close, judge, open, signIn, trouble, view } from "./page.mjs";
+import { close, firstPaint, judge, open, signIn, trouble, view } from "./page.mjs";
 
 const [, , , deed, facts] = process.argv;
 const { url, token, pictures } = JSON.parse(facts);
@@ -29,7 +29,7 @@ const DEEDS = {
       const { page } = opened;
       const answer = await page.goto(url);
       bytes = (await answer.body()).length;
-      paint = await page.evaluate(() => performance.getEntriesByName("first-contentful-paint")[0]?.startTime ?? -1);
+      paint = await firstPaint(page);
       await judge(page, `${look}: sign in`);
       await signIn(page, url, token);
       await page.waitForFunction(() => document.querySelectorAll(".plot canvas").length >= 6);
@@ -104,14 +104,14 @@ const DEEDS = {
     await page.keyboard.press("Enter");
     await page.getByRole("heading", { name: "Packages", level: 1 }).waitFor();
     const texts = [];
-    for (const [button, verb, undone] of [["Roll back hello", "Roll back", true], ["Roll back hello", "Roll back", false], ["Disable echo@1.0.0/echo", "Disable", false]]) {
+    for (const [button, verb, became] of [["Roll back hello", "Roll back", null], ["Roll back hello", "Roll back", "serves again"], ["Disable echo@1.0.0/echo", "Disable", "is disabled"]]) {
       await page.getByRole("button", { name: button, exact: true }).waitFor();
       await reach(button);
       await page.keyboard.press("Enter");
       await page.getByRole("dialog").waitFor();
       texts.push(await page.getByRole("dialog").innerText());
       if (texts.length === 1) await judge(page, "a question");
-      if (undone) {
+      if (became === null) {
         await page.keyboard.press("Escape");
         await page.getByRole("dialog").waitFor({ state: "detached" });
         await meanwhile("undone");
@@ -121,7 +121,7 @@ const DEEDS = {
         await reach(verb);
         await page.keyboard.press("Enter");
         await page.getByRole("dialog").waitFor({ state: "detached" });
-        texts.push(await page.locator(".toast").last().innerText());
+        texts.push(await page.locator(".toast", { hasText: became }).innerText());
       }
     }
     await page.getByRole("button", { name: "Enable echo@1.0.0/echo" }).waitFor();

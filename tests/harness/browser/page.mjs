@@ -52,8 +52,14 @@ export async function signIn(page, url, token) {
 
 export async function view(page, name) {
   await page.getByRole("navigation").getByRole("link", { name, exact: true }).click();
-  await page.getByRole("heading", { level: 1 }).waitFor();
+  await page.getByRole("heading", { name, exact: true, level: 1 }).waitFor();
   await page.waitForFunction(() => !document.querySelector("main .empty-title")?.textContent.startsWith("Loading"));
+}
+
+/** Milliseconds until the page first showed something. */
+export async function firstPaint(page) {
+  const told = await page.waitForFunction(() => performance.getEntriesByName("first-contentful-paint")[0]?.startTime);
+  return told.jsonValue();
 }
 
 /** Ends the browser and tells what was seen. */

@@ -10,14 +10,14 @@ function colour(name) {
   return getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
 }
 
-/** A place for a chart. `lines`: `[{label, colour, fill?}]`; `format` for values. */
-export function chart(id, title, lines, format) {
+/** A place for a chart. `lines`: `[{label, colour, fill?}]`; `format` for values; `least`: what the scale shows at least. */
+export function chart(id, title, lines, format, least = 1) {
   const place = h("figure", { class: "chart", "data-key": id, id: `chart-${id}` },
     h("figcaption", {}, h("span", { class: "chart-title" }, title),
       h("span", { class: "legend" }, lines.map((line) => h("span", { class: "legend-item" },
         h("span", { class: `dot ${line.colour}`, "aria-hidden": "true" }), line.label, " ", h("b", { class: "now", id: `now-${id}-${line.colour}` }))))),
     h("div", { class: "plot", "data-lives": "1", role: "img", "aria-label": title }));
-  place.setup = { id, title, lines, format };
+  place.setup = { id, title, lines, format, least };
   return place;
 }
 
@@ -42,7 +42,7 @@ export function draw(setup, columns) {
   drawn.set(setup.id, new uPlot(options(setup, place), columns, place));
 }
 
-function options({ lines, format }, place) {
+function options({ lines, format, least }, place) {
   const axis = {
     stroke: () => colour("muted"), grid: { stroke: () => colour("grid"), width: 1 }, ticks: { show: false },
     font: "11px system-ui, sans-serif",
@@ -51,16 +51,21 @@ function options({ lines, format }, place) {
     width: Math.max(place.clientWidth, 120), height: 150,
     legend: { show: false }, cursor: { show: false }, select: { show: false },
     padding: [8, 8, 0, 0],
-    scales: { x: { time: true }, y: { range: (_, low, high) => [0, Math.max(high || 0, 1e-6) * 1.15] } },
+    scales: { x: { time: true }, y: { range: (_, low, high) => [0, Math.max((high || 0) * 1.15, least)] } },
     axes: [
       { ...axis, size: 24, space: 70, values: (_, times) => times.map((time) => new Date(time * 1000).toLocaleTimeString("en-GB")) },
-      { ...axis, size: 58, space: 32, values: (_, values) => values.map(format) },
+      { ...axis, size: 58, space: 32, values: (_, values) => values.map((value) => rounded(format(value))) },
     ],
     series: [{}, ...lines.map((line) => ({
       label: line.label, stroke: () => colour(line.colour), width: 1.5, points: { show: false }, spanGaps: false,
       fill: line.fill ? () => colour(`${line.colour}-fill`) : undefined,
     }))],
   };
+}
+
+/** Without the zeros that keep columns in line. */
+function rounded(text) {
+  return text.replace(/(\.\d*?)0+(?!\d)/, "$1").replace(/\.(?!\d)/, "");
 }
 
 /** Charts take the width that they are given. */

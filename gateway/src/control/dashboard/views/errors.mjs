@@ -25,8 +25,8 @@ function list() {
       ], shown, (one) => one.number)];
 }
 
-function fact(name, value) {
-  return value !== null && value !== undefined && value !== "" && h("div", {}, h("dt", {}, name), h("dd", {}, value));
+function fact(name, value, long = false) {
+  return value !== null && value !== undefined && value !== "" && h("div", { class: long ? "long" : null }, h("dt", {}, name), h("dd", {}, value));
 }
 
 function failure(one) {
@@ -34,12 +34,12 @@ function failure(one) {
   return h("section", { class: "failure", "data-key": one.number },
     h("h2", {}, badge(one.code, "bad"), " ", h("code", {}, one.agent_id ?? "")),
     h("p", { class: "cause" }, one.cause),
-    one.death && h("p", { class: "cause" }, one.death.detail),
+    one.death && one.death.detail !== one.cause && h("p", { class: "cause" }, one.death.detail),
     h("dl", { class: "facts" },
       fact("Time", moment(one.at)), fact("Status", one.status), fact("Tenant", one.tenant),
       fact("Worker", one.worker), fact("Generation", one.generation), fact("Nested in", one.depth > 0 ? `${one.depth} calls` : null),
-      fact("Latency", milliseconds(one.latency_ms)), fact("in the queue", milliseconds(one.queue_ms)), fact("in the worker", milliseconds(one.worker_ms)),
-      fact("Trace", one.trace_id && h("code", {}, one.trace_id))),
+      fact("Latency", milliseconds(one.latency_ms)), fact("In the queue", milliseconds(one.queue_ms)), fact("In the worker", milliseconds(one.worker_ms)),
+      fact("Trace", one.trace_id && h("code", {}, one.trace_id), true)),
     queue && [h("h3", {}, "Queue at that moment"), h("dl", { class: "facts" },
       fact("Waiting", whole(queue.waiting)), fact("Oldest", milliseconds(queue.oldest_ms)), fact("Busy workers", `${queue.busy} of ${queue.workers}`), fact("In flight on this host", whole(one.in_flight)))],
     one.traceback && [h("h3", {}, "Traceback"), h("pre", { tabindex: "0" }, one.traceback)],

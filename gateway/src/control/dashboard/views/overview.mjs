@@ -10,7 +10,7 @@ const CODES = 4;
 
 const PLAIN = [
   chart("rate", "Requests per second", [{ label: "requests", colour: "c1", fill: true }], amount),
-  chart("latency", "Latency, queue included", [{ label: "p50", colour: "c1" }, { label: "p95", colour: "c2" }, { label: "p99", colour: "c3" }], duration),
+  chart("latency", "Latency, queue included", [{ label: "p50", colour: "c1" }, { label: "p95", colour: "c2" }, { label: "p99", colour: "c3" }], duration, 0.001),
   chart("slots", "Workers", [{ label: "busy", colour: "c2", fill: true }, { label: "all", colour: "c1" }], amount),
   chart("queue", "Calls waiting", [{ label: "waiting", colour: "c3", fill: true }], amount),
   chart("tokens", "Tokens per second", [{ label: "in", colour: "c1" }, { label: "out", colour: "c2" }], amount),
@@ -41,7 +41,7 @@ function errorsSetup() {
   const of = own.map((code) => (point) => point.errors?.[code] ?? 0);
   if (all.length > CODES) of.push(rest);
   // Another set of codes is another chart.
-  return { setup: { id: `errors-${own.join("-")}`, title: "Errors per second, by code", lines: lines.length ? lines : [{ label: "none", colour: "e5" }], format: amount }, of: of.length ? of : [() => 0] };
+  return { setup: { id: `errors-${own.join("-")}`, title: "Errors per second, by code", lines: lines.length ? lines : [{ label: "none", colour: "e5" }], format: amount, least: 1 }, of: of.length ? of : [() => 0] };
 }
 
 function tile(label, value, note, tone) {
@@ -54,6 +54,7 @@ function tiles(point, now) {
     tile("Requests", amount(point.rate), "per second"),
     tile("Errors", amount(failing), "per second", failing > 0 ? "warn" : ""),
     tile("p50", duration(point.p50), "last 10 s"),
+    tile("p95", duration(point.p95), "last 10 s"),
     tile("p99", duration(point.p99), "last 10 s"),
     tile("Busy", `${whole(point.busy)}\u2009/\u2009${whole(point.workers)}`, "workers", point.workers > 0 && point.busy === point.workers ? "warn" : ""),
     tile("Waiting", whole(point.waiting), point.waiting > 0 ? `oldest ${milliseconds(point.oldest_ms)}` : "calls", point.waiting > 0 ? "warn" : ""),

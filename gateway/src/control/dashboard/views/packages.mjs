@@ -30,7 +30,7 @@ function generations() {
     { head: "PSS", number: true, cell: (one) => bytes(one.pss_bytes) },
     { head: "Start", cell: (one) => one.fork.method },
     { head: "Sandbox", cell: (one) => one.sandbox.level ?? "–" },
-    { head: "", cell: (one) => one.active && parked.has(parts(one.id)[0])
+    { head: h("span", { class: "hidden" }, "Actions"), cell: (one) => one.active && parked.has(parts(one.id)[0])
       && h("button", { type: "button", "data-act": "rollback", "data-of": parts(one.id)[0] }, "Roll back", h("span", { class: "hidden" }, ` ${parts(one.id)[0]}`)) },
   ], rows, (one) => `${one.id}#${one.generation}`);
 }
@@ -41,7 +41,7 @@ function agents() {
     { head: "State", cell: (agent) => badge(agent.status.replace("_", " "), TONES[agent.status]) },
     { head: "Role", cell: (agent) => agent.role_required ?? "–" },
     { head: "Surfaces", cell: (agent) => [agent.surfaces.join(" "), agent.private && badge("private")] },
-    { head: "", cell: (agent) => {
+    { head: h("span", { class: "hidden" }, "Actions"), cell: (agent) => {
       const on = agent.status === "disabled";
       return h("button", { type: "button", "data-act": "switch", "data-of": agent.id, "data-on": on ? "1" : "0" }, on ? "Enable" : "Disable", h("span", { class: "hidden" }, ` ${agent.id}`));
     } },

@@ -29,7 +29,7 @@ export const sessions = {
       { head: "Age", number: true, cell: (one) => duration(one.age) },
       { head: "Idle", number: true, cell: (one) => duration(one.idle) },
       { head: "PSS", number: true, cell: (one) => bytes(one.pss_bytes) },
-      { head: "", cell: (one) => h("button", { type: "button", "data-act": "end", "data-of": one.id, "data-package": one.package.split("@")[0] }, "End", h("span", { class: "hidden" }, ` ${one.id}`)) },
+      { head: h("span", { class: "hidden" }, "Actions"), cell: (one) => h("button", { type: "button", "data-act": "end", "data-of": one.id, "data-package": one.package.split("@")[0] }, "End", h("span", { class: "hidden" }, ` ${one.id}`)) },
     ], known.sessions, (one) => `${one.package}/${one.id}`));
   },
   act(name, data) {

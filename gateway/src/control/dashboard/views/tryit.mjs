@@ -10,6 +10,9 @@ const known = { agents: null, of: "", raw: false, running: null, answer: null };
 /** Items that are shown: a stream may have no end. */
 const SHOWN = 500;
 
+/** Longest JSON that is shown on one line. */
+const ONE_LINE = 100;
+
 function chosen() {
   return known.agents.find((agent) => agent.id === known.of) ?? known.agents[0];
 }
@@ -47,8 +50,11 @@ function output() {
     answer.meta && h("details", { class: "receipt" }, h("summary", {}, "What came with it"), h("pre", {}, answer.meta))];
 }
 
+/** Short values on one line, so that items of streams stand below each other. */
 function pretty(value) {
-  return typeof value === "string" ? value : JSON.stringify(value, null, 2);
+  if (typeof value === "string") return value;
+  const short = JSON.stringify(value);
+  return short.length <= ONE_LINE ? short : JSON.stringify(value, null, 2);
 }
 
 /** Server-sent events, as far as they are used here: `event` and `data`. */

@@ -1,16 +1,16 @@
 // What tenants have used, as the ledger says.
 
 import { h, show, table, empty, heading } from "../dom.mjs";
-import { duration, whole } from "../format.mjs";
+import { bytes, whole } from "../format.mjs";
 import { Refused, ask } from "../api.mjs";
 
 const known = { usage: null, missing: false, by: "tenant", since: "day" };
 
-const BY = ["tenant", "agent", "version", "day", "hour"];
+const BY = ["tenant", "agent", "version", "outcome", "day", "hour"];
 const SINCE = { hour: ["last hour", 3600], day: ["last 24 hours", 86400], month: ["last 30 days", 30 * 86400], all: ["all time", null] };
 
 /** Members that name a row; the others are figures. */
-const NAMES = ["tenant", "agent", "version", "day", "hour"];
+const NAMES = ["tenant", "agent", "version", "outcome", "day", "hour"];
 
 function query() {
   const [, seconds] = SINCE[known.since];
@@ -20,7 +20,15 @@ function query() {
 
 function figure(name, value) {
   if (value === null || value === undefined) return "–";
-  return name.endsWith("_seconds") ? duration(value) : typeof value === "number" ? whole(value) : String(value);
+  if (name.endsWith("_seconds")) return `${value.toFixed(value < 100 ? 2 : 0)}\u2009s`;
+  if (name.endsWith("_kb")) return bytes(value * 1024);
+  return name.startsWith("bytes_") ? bytes(value) : whole(value);
+}
+
+/** A member of a row as a headline. */
+function word(name) {
+  const text = name.replace(/_seconds$/, " time").replace("peak_rss_kb", "peak RSS").replaceAll("_", " ");
+  return text[0].toUpperCase() + text.slice(1);
 }
 
 function choice(name, label, options, now) {
@@ -32,8 +40,8 @@ function rows() {
   const has = (name) => all.some((row) => row[name] !== undefined && row[name] !== null);
   const figures = [...new Set(all.flatMap(Object.keys))].filter((name) => !NAMES.includes(name) && all.some((row) => typeof row[name] === "number"));
   return table("Usage", [
-    ...NAMES.filter(has).map((name) => ({ head: name, wide: true, cell: (row) => h("code", {}, row[name] ?? "–") })),
-    ...figures.map((name) => ({ head: name.replaceAll("_", " "), number: true, cell: (row) => figure(name, row[name]) })),
+    ...NAMES.filter(has).map((name) => ({ head: word(name), wide: true, cell: (row) => h("code", {}, row[name] ?? "–") })),
+    ...figures.map((name) => ({ head: word(name), number: true, cell: (row) => figure(name, row[name]) })),
   ], all, (row) => NAMES.map((name) => row[name] ?? "").join("/"));
 }
 

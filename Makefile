@@ -4,7 +4,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup tools run run-single test lint fmt wheel bench bench-quick bench-calls bench-security bench-observe bench-rollout bench-rollout-quick audit fuzz rootfs clean
+.PHONY: help setup tools run run-single dashboards-demo test lint fmt wheel bench bench-quick bench-calls bench-security bench-observe bench-rollout bench-rollout-quick audit fuzz rootfs clean
 .PHONY: lint-format lint-rust lint-node lint-python lint-types lint-house
 
 CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/par
@@ -60,6 +60,12 @@ tools: setup
 	  cp tests/interop/kubernetes/package.json tests/interop/kubernetes/package-lock.json '$(TOOLS)/kubernetes/'; \
 	  npm ci --prefix '$(TOOLS)/kubernetes' --ignore-scripts --no-audit --no-fund --loglevel error; \
 	  cp tests/interop/kubernetes/package-lock.json '$(TOOLS)/kubernetes/installed.json'; }
+	@cmp -s tests/harness/browser/package-lock.json '$(TOOLS)/browser/installed.json' || { \
+	  echo 'tools: install what drives a browser in tests/harness/browser'; \
+	  mkdir -p '$(TOOLS)/browser'; \
+	  cp tests/harness/browser/package.json tests/harness/browser/package-lock.json '$(TOOLS)/browser/'; \
+	  npm ci --prefix '$(TOOLS)/browser' --ignore-scripts --no-audit --no-fund --loglevel error; \
+	  cp tests/harness/browser/package-lock.json '$(TOOLS)/browser/installed.json'; }
 
 wheel: setup ## build the Python package for programs that call agents, into $(WHEEL)
 	@mkdir -p '$(WHEEL)'
@@ -75,6 +81,10 @@ run-single: setup ## build, then run one agent as in a container, with REST, gRP
 	cargo build -p par-gateway
 	@PYTHON='$(PYTHON)' scripts/run-single '$(CARGO_TARGET_DIR)/debug/par' '$(AGENT)'
 
+dashboards-demo: setup ## build, then serve examples under a gentle load and show where they can be watched (PORT, METRICS_PORT, PROMETHEUS_PORT)
+	cargo build -p par-gateway
+	@PYTHON='$(PYTHON)' scripts/dashboards-demo '$(CARGO_TARGET_DIR)/debug/par'
+
 test: tools ## run every test: Rust, the real binary, the Python worker, real clients
 	@'$(PYTHON)' scripts/run_tests.py
 
@@ -89,7 +99,8 @@ lint-rust:
 	cargo clippy --workspace --all-targets --quiet -- -D warnings
 
 lint-node: setup
-	@for file in pool/worker-node/*.mjs pool/worker-node/tests/*.mjs; do node --check "$$file"; done
+	@for file in pool/worker-node/*.mjs pool/worker-node/tests/*.mjs tests/harness/*.mjs tests/harness/browser/*.mjs \
+	  $$(git ls-files 'gateway/src/control/dashboard/*.mjs'); do node --check "$$file"; done
 
 lint-python: tools
 	'$(PYTHON)' -m ruff check --quiet .
@@ -145,7 +156,7 @@ bench-security: setup ## measure what identity, limits and the sandbox cost (und
 	  $(addprefix --only ,$(GUARDS)) --results results/security $(BENCH)
 
 # Rows of `bench` that are about what is counted and shown.
-OBSERVE := metrics
+OBSERVE := metrics dashboard
 bench-observe: setup ## measure what metering, metrics and traces cost (after the build)
 	cargo build --release -p par-gateway
 	cd loadtest && uv run --quiet --no-project --python 3.11 python -m bench \

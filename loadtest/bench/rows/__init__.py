@@ -6,6 +6,7 @@ from ..plan import Row
 from .bursts import bursts
 from .calls import calls
 from .client import client
+from .dashboard import dashboard
 from .echo import echo
 from .fair import fair
 from .grpc import grpc
@@ -39,4 +40,5 @@ ROWS: dict[str, Row] = {
     "streams": streams,
     "client": client,
     "metrics": metrics,
+    "dashboard": dashboard,
 }

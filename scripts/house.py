@@ -23,7 +23,7 @@ MAY_NEED = {
 }
 # Tables whose last column names what shows a promise: modules of the end-to-end tests, tests (`…` for the rest of a
 # name), and files.
-PROMISES = ("SECURITY.md", "tests/e2e/main.rs")
+PROMISES = ("SECURITY.md", "docs/requirements.md", "tests/e2e/main.rs")
 
 
 def sources() -> list[Path]:

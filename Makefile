@@ -4,7 +4,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup tools run run-single dashboards-demo test lint fmt wheel bench bench-quick bench-calls bench-security bench-observe bench-rollout bench-rollout-quick audit fuzz rootfs clean
+.PHONY: help setup tools run run-single dashboards-demo test lint fmt wheel bench bench-quick bench-calls bench-security bench-observe bench-rollout bench-rollout-quick load soak audit fuzz rootfs clean
 .PHONY: lint-format lint-rust lint-node lint-python lint-types lint-house
 
 CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/par
@@ -108,7 +108,7 @@ lint-python: tools
 lint-types: tools
 	cd pool/worker && '$(PYTHON)' -m mypy --strict pixell_runtime
 	'$(PYTHON)' -m mypy --strict scripts
-	cd loadtest && '$(PYTHON)' -m mypy --strict --exclude 'bench/(peers|agents)/' bench rollout
+	cd loadtest && '$(PYTHON)' -m mypy --strict --exclude 'bench/(peers|agents)/' bench rollout load
 
 lint-house: tools
 	'$(PYTHON)' scripts/house.py
@@ -175,6 +175,17 @@ rootfs: setup ## build the root and the layers of the image without a container 
 	cargo build --locked --release -p par-gateway
 	cd scripts && '$(PYTHON)' -m rootfs --binary '$(CARGO_TARGET_DIR)/release/par' --uv "$$(command -v uv)" \
 	  --out '$(ROOTFS)' --revision "$$(git rev-parse HEAD)"
+
+# Further arguments of `load` and `soak`, e.g. LOAD='--seconds 5 --only steady'.
+LOAD ?=
+load: setup ## ten minutes of k6 and oha against PAR, with thresholds (after the build)
+	cargo build --release -p par-gateway
+	cd loadtest && uv run --quiet --no-project --python 3.11 python -m load $(LOAD)
+
+HOURS ?= 1
+soak: setup ## HOURS at one rate: what grows? (after the build)
+	cargo build --release -p par-gateway
+	cd loadtest && uv run --quiet --no-project --python 3.11 python -m load --hours '$(HOURS)' --seconds 60 $(LOAD)
 
 clean: ## remove what was built here (not the tools in the cache)
 	cargo clean

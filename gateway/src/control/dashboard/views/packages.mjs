@@ -11,6 +11,9 @@ const known = { packages: null, failed: [], rollouts: [], agents: [], error: nul
 const TONES = { active: "good", beside: "", parked: "", draining: "warn", crash_loop: "bad", error: "bad", ready: "good", starting: "warn", disabled: "warn", lazy: "" };
 const OUTCOMES = { running: "warn", live: "good", failed: "bad", superseded: "", rolled_back: "warn" };
 
+/** Steps in the order in which they are taken. */
+const STEPS = ["queue", "fetch", "verify", "unpack", "manifest", "environment", "template", "warm", "probe", "table", "switch"];
+
 /** `name@version` in two. */
 function parts(id) {
   const at = id.lastIndexOf("@");
@@ -49,7 +52,8 @@ function agents() {
 }
 
 function steps(receipt) {
-  const all = Object.entries(receipt.steps ?? {});
+  const place = ([step]) => (STEPS.includes(step) ? STEPS.indexOf(step) : STEPS.length);
+  const all = Object.entries(receipt.steps ?? {}).sort((one, other) => place(one) - place(other));
   const sum = all.reduce((total, [, seconds]) => total + seconds, 0) || 1;
   return h("ul", { class: "steps" }, all.map(([step, seconds], at) => h("li", { class: `step s${at % 6}` },
     h("span", { class: "step-name" }, step), h("span", { class: "step-time" }, duration(seconds)),

@@ -6,7 +6,7 @@
 #
 # --stop-timeout: SHUTDOWN_DELAY_SEC + GRACEFUL_SHUTDOWN_TIMEOUT_SEC and five seconds.
 
-FROM rust:1.94-slim-bookworm AS build
+FROM rust:1.94.1-slim-bookworm AS build
 RUN apt-get update -qq \
  && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends cmake gcc g++ libc6-dev make binutils python3 python3-pip \
  && python3 -m pip install --quiet --break-system-packages uv==0.13.8

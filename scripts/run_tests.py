@@ -139,7 +139,7 @@ def runners(python: str) -> list[Runner]:
         rust = [Runner("rust", ["cargo", "test", "--workspace", "--no-fail-fast"], read_cargo)]
     # No options about verbosity: with a project's own `-q` a second one would take the summary away.
     pytest = [python, "-m", "pytest", "-p", "no:cacheprovider"]
-    folders = ["scripts", "pool/worker/tests", "tests/interop"]
+    folders = ["scripts", "loadtest/tests", "pool/worker/tests", "tests/interop"]
     scripts = ["pool/worker-node/tests/", "gateway/src/control/dashboard/tests/"]
     node = Runner("JavaScript", ["node", "--test", *scripts], read_node)
     python_tests = [

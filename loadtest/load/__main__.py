@@ -21,7 +21,8 @@ from .run import OHA, SCENARIOS, Seen, k6, oha
 
 RESULTS = CHECKOUT / "loadtest" / "results" / "load"
 HERE = Path(__file__).parent
-# Half of what two cores that are also the load generator's can do: 12,000 runs of k6 a second would be all of them.
+# k6 takes more of two shared cores than PAR does: with this rate both have room. Other machines: --rate, half of where
+# `ramp` begins to drop calls.
 SOAK_RATE = 1000
 
 

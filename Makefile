@@ -36,7 +36,7 @@ setup: ## install what is missing to build, run and test (cmake, a C compiler, P
 
 # The development tools, pinned. Reinstalled when one of the lists has changed.
 REQUIREMENTS := $(wildcard scripts/requirements.txt pool/worker/requirements-dev.txt tests/interop/requirements.txt \
-  tests/harness/grpc/requirements.txt)
+  tests/harness/grpc/requirements.txt tests/harness/telemetry/requirements.txt)
 tools: setup
 	@cat $(REQUIREMENTS) | cmp -s - '$(TOOLS)/venv/requirements.txt' || { \
 	  echo 'tools: install $(REQUIREMENTS)'; \
@@ -66,6 +66,12 @@ tools: setup
 	  cp tests/harness/browser/package.json tests/harness/browser/package-lock.json '$(TOOLS)/browser/'; \
 	  npm ci --prefix '$(TOOLS)/browser' --ignore-scripts --no-audit --no-fund --loglevel error; \
 	  cp tests/harness/browser/package-lock.json '$(TOOLS)/browser/installed.json'; }
+	@cmp -s tests/harness/telemetry/package-lock.json '$(TOOLS)/telemetry/installed.json' || { \
+	  echo 'tools: install the receiver of StatsD of tests/harness/telemetry'; \
+	  mkdir -p '$(TOOLS)/telemetry'; \
+	  cp tests/harness/telemetry/package.json tests/harness/telemetry/package-lock.json '$(TOOLS)/telemetry/'; \
+	  npm ci --prefix '$(TOOLS)/telemetry' --omit optional --ignore-scripts --no-audit --no-fund --loglevel error; \
+	  cp tests/harness/telemetry/package-lock.json '$(TOOLS)/telemetry/installed.json'; }
 
 wheel: setup ## build the Python package for programs that call agents, into $(WHEEL)
 	@mkdir -p '$(WHEEL)'

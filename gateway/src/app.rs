@@ -11,10 +11,9 @@ use std::{
 };
 
 use anyhow::Context as _;
-use axum::{Router, http::header::CONTENT_TYPE, routing::get};
 use par_pool::fleet::{ObituarySink, Pool, PoolSettings, ReloadRequest};
 use pingora_core::server::RunArgs;
-use prometheus::{Registry, TextEncoder};
+use prometheus::Registry;
 use rustix::fs::{FlockOperation, flock};
 use tokio::sync::oneshot;
 
@@ -24,12 +23,14 @@ use crate::{
     control::{ControlState, Hook, Notice, Observatory, Verifier, router},
     edge::{Between, Door, Doors, Doorway, Edge, InFlight, RequestIds, server},
     exit::Exit,
+    gathering::{gathering, metrics_routes, metrics_text},
     host, inner,
     lifecycle::{Ends, Lifecycle},
     limit::{Limiter, TokenMeter},
     meter::Meter,
     observe::{
         Explanations, LogSink, figures::Reading, log::Logging, metrics::EdgeMetrics, output, sample::Sampler,
+        telemetry::Telemetry,
     },
     route::{self, Layout},
     single::{self, Boot, Container, Health, Reserved},
@@ -103,9 +104,11 @@ fn run(config: Config, logging: Logging, begin: Instant) -> anyhow::Result<()> {
     let edge_metrics = EdgeMetrics::register(&registry)?;
     let sampler = config.log.sampling.map(|rule| Sampler::register(rule, &registry)).transpose()?;
     let receivers = config.webhooks.iter().flat_map(|receiver| &receiver.secrets);
-    for secret in config.registry_secrets.iter().chain(receivers) {
+    for secret in config.registry_secrets.iter().chain(receivers).chain(config.telemetry.secrets()) {
         logging.sink.redact(secret.reveal());
     }
+    let ids = Arc::new(RequestIds::new()?);
+    let mut telemetry = Telemetry::start(&config.telemetry, &registry, ids.process()).context("telemetry")?;
     let webhooks = webhooks(&config, &registry, &logging.sink).context("starting webhooks")?;
     let mut settings: PoolSettings = (&*config).into();
     if let Some(webhooks) = &webhooks {
@@ -119,8 +122,10 @@ fn run(config: Config, logging: Logging, begin: Instant) -> anyhow::Result<()> {
     let tls = tls(&config, &registry)?;
     let meter = Meter::of(&config, &registry).context("the usage of calls")?;
     let observatory = Observatory::new(Reading::source(registry.clone(), logging.sink.clone()));
-    let metrics =
-        metrics_text(registry, Arc::clone(&pool), logging.sink.clone(), edge_metrics.clone(), tls.clone());
+    let gather =
+        gathering(registry, Arc::clone(&pool), logging.sink.clone(), edge_metrics.clone(), tls.clone());
+    telemetry.push(&config.telemetry, &gather, ids.process()).context("telemetry")?;
+    let metrics = metrics_text(gather);
     let operator = operator_token(&config, &logging.sink)?;
     let lifecycle = Lifecycle::new();
     let container =
@@ -182,12 +187,13 @@ fn run(config: Config, logging: Logging, begin: Instant) -> anyhow::Result<()> {
         door: Door::Http,
         shelf: Arc::new(Shelf::new()),
         metrics: edge_metrics,
+        tracer: telemetry.tracer.clone(),
         sink: logging.sink.clone(),
         levels: logging.levels.clone(),
         sampler: sampler.map(Arc::new),
         explanations,
         identity: Arc::clone(&logging.identity),
-        ids: Arc::new(RequestIds::new()?),
+        ids,
         in_flight: in_flight.clone(),
         leaving: lifecycle.leaving(),
         draining: lifecycle.draining(),
@@ -215,6 +221,7 @@ fn run(config: Config, logging: Logging, begin: Instant) -> anyhow::Result<()> {
         limiter,
         meter,
         webhooks,
+        telemetry,
         sink: logging.sink,
         leftovers: leftovers(&config, control_path),
     };
@@ -333,38 +340,6 @@ fn tls(config: &Config, registry: &Registry) -> anyhow::Result<Option<Arc<Gate>>
     let gate = Arc::new(gate);
     tokio::spawn(Arc::clone(&gate).follow());
     Ok(Some(gate))
-}
-
-type MetricsText = Arc<dyn Fn() -> String + Send + Sync>;
-
-fn metrics_text(
-    registry: Registry,
-    pool: Arc<Pool>,
-    sink: LogSink,
-    edge: EdgeMetrics,
-    tls: Option<Arc<Gate>>,
-) -> MetricsText {
-    Arc::new(move || {
-        if let Some(tls) = &tls {
-            tls.measure();
-        }
-        pool.refresh_metrics();
-        edge.log_dropped.inc_by(sink.dropped().saturating_sub(edge.log_dropped.get()));
-        {
-            let directory = pool.directory();
-            edge.forget(|id| directory.find(id).is_none() && directory.package(id, Some(b"")).is_none());
-        }
-        // Families that were registered always have a text form.
-        TextEncoder::new().encode_to_string(&registry.gather()).unwrap_or_default()
-    })
-}
-
-fn metrics_routes(metrics: MetricsText) -> Router {
-    let answer = move || {
-        let text = metrics();
-        async move { ([(CONTENT_TYPE, "text/plain; version=0.0.4")], text) }
-    };
-    Router::new().route("/metrics", get(answer))
 }
 
 async fn serving(name: &'static str, server: impl Future<Output = io::Result<()>>) {

@@ -14,6 +14,7 @@ mod config;
 mod control;
 mod edge;
 mod exit;
+mod gathering;
 mod host;
 mod inner;
 mod lifecycle;

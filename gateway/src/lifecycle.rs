@@ -25,7 +25,7 @@ use crate::{
     exit::Exit,
     limit::Limiter,
     meter::Meter,
-    observe::LogSink,
+    observe::{LogSink, telemetry::Telemetry},
     webhooks::Webhooks,
 };
 
@@ -63,13 +63,15 @@ pub(crate) struct Ends {
     pub(crate) meter: Option<Arc<Meter>>,
     /// Webhooks out.
     pub(crate) webhooks: Option<Arc<Webhooks>>,
+    /// What is sent by itself.
+    pub(crate) telemetry: Telemetry,
     /// The log.
     pub(crate) sink: LogSink,
     /// Files that go.
     pub(crate) leftovers: Vec<std::path::PathBuf>,
 }
 
-/// How long webhooks that are being sent may take.
+/// How long webhooks that are being sent may take, and so what is sent to receivers of traces and metrics.
 const LETTERS: Duration = Duration::from_secs(2);
 
 /// How long the last log lines may take to leave.
@@ -136,7 +138,7 @@ impl Lifecycle {
 
     /// Waits for the stop, then ends everything in order and exits: with 0, unless the start has failed.
     pub(crate) async fn end(self: Arc<Self>, shutdown: Shutdown, ends: Ends) {
-        let Ends { pool, in_flight, limiter, meter, webhooks, sink, leftovers } = ends;
+        let Ends { pool, in_flight, limiter, meter, webhooks, telemetry, sink, leftovers } = ends;
         self.leaves().await;
         let exit = self.exit.load(Ordering::Relaxed);
         let delay = if exit == Exit::Done.number() { shutdown.delay } else { Duration::ZERO };
@@ -165,6 +167,7 @@ impl Lifecycle {
             // What is not sent now is sent after the next start.
             webhooks.stop(deadline.saturating_duration_since(Instant::now()).min(LETTERS)).await;
         }
+        telemetry.stop(deadline.saturating_duration_since(Instant::now()).min(LETTERS)).await;
         for path in leftovers {
             // A socket that is gone already is what was wanted.
             std::fs::remove_file(path).ok();

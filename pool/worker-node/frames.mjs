@@ -31,6 +31,7 @@ export const Kind = Object.freeze({
   INVOKE: 71,
   FAILED: 72,
   CONSUMED: 73,
+  SPANS: 74,
 });
 
 /** What `par` may send on each of the two sockets. */

@@ -24,6 +24,8 @@
 //! | Log lines, access lines, metrics, no secrets | [`observation`] |
 //! | Levels changed while it runs, fewer lines under load, a reader that stalls | [`logs`] |
 //! | Every 5xx explains itself: stacks, tracebacks, output, queue | [`explained`] |
+//! | Traces: spans of requests, queues, workers, calls between agents and handlers; W3C context; gRPC and HTTP; a receiver that is away | [`traces`] |
+//! | Metrics pushed by OTLP with exemplars, to the daemon of StatsD, to DogStatsD by UDP and Unix socket; a receiver that is away | [`metrics_push`] |
 //! | Invalid JSON, content types, sizes, slow bodies, no body; unknown, private, disabled | [`bad_input`] |
 //! | Handlers that raise, exit, crash, hang, leak, write garbage: only their own call | [`faults`] |
 //! | Tokens of a certified OpenID provider: flows, claims, several issuers; rotation, floods, an issuer that is away | [`identity`] |
@@ -129,6 +131,7 @@ mod local_socket;
 mod logs;
 mod management;
 mod manifests;
+mod metrics_push;
 mod observation;
 mod packages;
 mod primaries;
@@ -154,6 +157,7 @@ mod surfaces;
 mod survival;
 mod tls;
 mod tokens;
+mod traces;
 mod ui;
 mod versions;
 mod web;

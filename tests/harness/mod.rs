@@ -27,6 +27,7 @@ mod s3;
 mod sender;
 mod settings;
 mod stream;
+pub(crate) mod telemetry;
 mod traffic;
 pub(crate) mod websocket;
 mod zip_by_hand;

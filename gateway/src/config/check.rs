@@ -32,6 +32,8 @@ mod sandbox;
 mod sessions;
 mod signatures;
 mod single;
+mod sinks;
+mod telemetry;
 mod tls;
 mod web;
 mod webhooks;
@@ -122,6 +124,7 @@ pub(super) fn check(flags: &Flags, environment: &Environment) -> Result<Config, 
             grace: check.value(&raw::SHUTDOWN_GRACE, Duration::from_secs(30), parse::time),
         },
         log: check.log(dev, single.as_ref().map(|single| single.agent_app_id.clone())),
+        telemetry: check.telemetry(single.as_ref().map(|single| single.agent_app_id.as_str()), &mut warnings),
         cors: check.cors(),
         expose_errors: check.value(&raw::EXPOSE_ERRORS, exposed, parse::boolean),
         validate_output: check.value(&raw::VALIDATE_OUTPUT, dev, parse::boolean),
@@ -141,6 +144,7 @@ fn keep_secrets(config: &mut Config) {
         .chain(&config.registry_secrets)
         .chain(config.webhooks.iter().flat_map(|receiver| &receiver.secrets))
         .chain(&config.operator_token)
+        .chain(config.telemetry.secrets())
         .collect();
     config.pool.pass_env.retain(|_, value| !own.iter().any(|one| one.reveal() == value.trim()));
 }

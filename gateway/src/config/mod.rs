@@ -31,6 +31,7 @@ pub(crate) mod raw;
 mod reference;
 mod secret;
 pub(crate) mod single;
+pub(crate) mod telemetry;
 pub(crate) mod tls;
 mod web;
 
@@ -99,6 +100,8 @@ pub(crate) struct Config {
     pub(crate) shutdown: Shutdown,
     /// What is logged, and how.
     pub(crate) log: Log,
+    /// Where traces and metrics are sent.
+    pub(crate) telemetry: telemetry::Telemetry,
     /// What pages of other origins may do; none: nothing.
     pub(crate) cors: Option<Cors>,
     /// Whether callers see the messages of their agents' errors.

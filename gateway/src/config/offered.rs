@@ -10,7 +10,6 @@ const ROWS: &[(&str, &str)] = &[
     ("STRIPE_KEY", "usage billing"),
     ("STRIPE_API_KEY", "usage billing"),
     ("STRIPE_API_URL", "usage billing"),
-    ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTLP export"),
 ];
 
 /// Warnings for what was asked and is not offered.

@@ -89,6 +89,36 @@ settings! {
     METERING_ON_FULL = "metering.on_full";
     METERING_FSYNC = "metering.fsync_interval";
     METERING_SEGMENT = "metering.segment_bytes";
+    METRICS_EXPORTER = "metrics.exporter", "OTEL_METRICS_EXPORTER";
+    METRICS_ENDPOINT = "metrics.endpoint", "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT";
+    METRICS_PROTOCOL = "metrics.protocol", "OTEL_EXPORTER_OTLP_METRICS_PROTOCOL";
+    METRICS_HEADERS = "metrics.headers", "OTEL_EXPORTER_OTLP_METRICS_HEADERS";
+    METRICS_TIMEOUT = "metrics.timeout_ms", "OTEL_EXPORTER_OTLP_METRICS_TIMEOUT";
+    METRICS_INTERVAL = "metrics.interval_ms", "OTEL_METRIC_EXPORT_INTERVAL";
+    METRICS_PATIENCE = "metrics.export_timeout_ms", "OTEL_METRIC_EXPORT_TIMEOUT";
+    METRICS_SINKS = "metrics.sinks", "PAR_METRICS_SINKS";
+    OTLP_DISABLED = "otlp.disabled", "OTEL_SDK_DISABLED";
+    OTLP_ENDPOINT = "otlp.endpoint", "OTEL_EXPORTER_OTLP_ENDPOINT";
+    OTLP_PROTOCOL = "otlp.protocol", "OTEL_EXPORTER_OTLP_PROTOCOL";
+    OTLP_HEADERS = "otlp.headers", "OTEL_EXPORTER_OTLP_HEADERS";
+    OTLP_TIMEOUT = "otlp.timeout_ms", "OTEL_EXPORTER_OTLP_TIMEOUT";
+    OTLP_COMPRESSION = "otlp.compression", "OTEL_EXPORTER_OTLP_COMPRESSION";
+    OTLP_CERTIFICATE = "otlp.certificate", "OTEL_EXPORTER_OTLP_CERTIFICATE";
+    OTLP_CLIENT_CERTIFICATE = "otlp.client_certificate", "OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE";
+    OTLP_CLIENT_KEY = "otlp.client_key", "OTEL_EXPORTER_OTLP_CLIENT_KEY";
+    OTLP_SERVICE_NAME = "otlp.service_name", "OTEL_SERVICE_NAME";
+    OTLP_RESOURCE = "otlp.resource_attributes", "OTEL_RESOURCE_ATTRIBUTES";
+    TRACES_EXPORTER = "traces.exporter", "OTEL_TRACES_EXPORTER";
+    TRACES_ENDPOINT = "traces.endpoint", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT";
+    TRACES_PROTOCOL = "traces.protocol", "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL";
+    TRACES_HEADERS = "traces.headers", "OTEL_EXPORTER_OTLP_TRACES_HEADERS";
+    TRACES_TIMEOUT = "traces.timeout_ms", "OTEL_EXPORTER_OTLP_TRACES_TIMEOUT";
+    TRACES_SAMPLER = "traces.sampler", "OTEL_TRACES_SAMPLER";
+    TRACES_SAMPLER_ARG = "traces.sampler_arg", "OTEL_TRACES_SAMPLER_ARG";
+    TRACES_DELAY = "traces.delay_ms", "OTEL_BSP_SCHEDULE_DELAY";
+    TRACES_PATIENCE = "traces.export_timeout_ms", "OTEL_BSP_EXPORT_TIMEOUT";
+    TRACES_QUEUE = "traces.queue", "OTEL_BSP_MAX_QUEUE_SIZE";
+    TRACES_BATCH = "traces.batch", "OTEL_BSP_MAX_EXPORT_BATCH_SIZE";
     DATA_DIR = "data_dir", "PAR_DATA_DIR", "--data-dir";
     SOCKET = "socket", "PAR_SOCKET", "--socket";
     SOURCES = "packages.sources", "PACKAGES_URLS";
@@ -167,7 +197,8 @@ settings! {
 }
 
 /// Settings whose value is a tree of the file: their checks read it with the names that they know.
-const TREES: &[&Setting] = &[&ISSUERS, &ADAPTERS, &TENANTS, &AGENTS, &LOADERS, &PACKAGE_ADAPTERS];
+const TREES: &[&Setting] =
+    &[&ISSUERS, &ADAPTERS, &TENANTS, &AGENTS, &LOADERS, &PACKAGE_ADAPTERS, &METRICS_SINKS];
 
 /// The variables of the process, as text.
 #[derive(Debug, Clone, Default)]

@@ -67,6 +67,7 @@ impl Edge {
             sampled(out, stands_for);
             out.extend_from_slice(b"}}");
         });
+        self.end_trace(session, ctx);
     }
 
     /// Counts a call that one agent has made of another, and writes its line.
@@ -223,7 +224,7 @@ fn sampled(out: &mut Vec<u8>, stands_for: u32) {
 /// the log.
 const SHOWN: usize = 1024;
 
-fn short(text: &str) -> &str {
+pub(super) fn short(text: &str) -> &str {
     text.get(..text.floor_char_boundary(SHOWN)).unwrap_or(text)
 }
 

@@ -15,7 +15,7 @@ use super::{client::Client, front::Front, grpc::Exchange, premises::Premises, re
 use crate::{
     auth::{Caller, Role},
     limit::{Entry, Scope, Standing},
-    observe::metrics::EdgeMetrics,
+    observe::{metrics::EdgeMetrics, trace},
 };
 
 /// State of one request.
@@ -24,6 +24,8 @@ pub(crate) struct Ctx {
     pub(crate) begin: Instant,
     pub(crate) request_id: Arc<str>,
     pub(crate) trace_id: Option<Box<str>>,
+    /// Its trace, if that is kept.
+    pub(crate) trace: Option<Box<trace::Request>>,
     /// Where it came from.
     pub(crate) client: Client,
     pub(crate) role: Role,
@@ -87,6 +89,7 @@ impl Ctx {
             begin: Instant::now(),
             request_id: Arc::from(""),
             trace_id: None,
+            trace: None,
             client: Client::default(),
             role: Role::None,
             caller: None,
@@ -137,6 +140,11 @@ impl RequestIds {
         let mut bytes = [0; 8];
         getrandom::fill(&mut bytes).map_err(std::io::Error::other)?;
         Ok(Self { process: hex::encode(bytes), next: AtomicU64::new(1) })
+    }
+
+    /// What no other process has.
+    pub(crate) fn process(&self) -> &str {
+        &self.process
     }
 
     /// The client's id if it may stand, else a new one.

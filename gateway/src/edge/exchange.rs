@@ -11,7 +11,7 @@ use std::{
 use bytes::Bytes;
 use par_pool::{
     fleet::{self, Agent, Call, Items, Origin, Outcome},
-    process::{Answering, Invoked, Line},
+    process::{Answering, Invoked, Line, Witness},
     session::{Claim, SessionId},
 };
 use par_proto::{code::Code, ids::AgentId};
@@ -25,8 +25,12 @@ use super::{
     invoke::{Success, outcome},
     refusal::{Refusal, text},
     session::{denied, owner},
+    trace,
 };
-use crate::auth::permit::{Denied, caller_of, decide};
+use crate::{
+    auth::permit::{Denied, caller_of, decide},
+    observe::trace::Invocation,
+};
 
 /// Most calls that are nested in each other: a cycle ends there. Half would cut honest chains of orchestrators, double
 /// would only let a cycle hold more workers.
@@ -52,6 +56,9 @@ pub(super) struct Course {
     pub(super) cause: Option<String>,
     pub(super) traceback: Option<String>,
     pub(super) bytes_out: usize,
+    pub(super) session: Option<SessionId>,
+    /// Its part of the trace, if that is kept.
+    pub(super) trace: Option<Arc<Invocation>>,
 }
 
 /// A call between agents that is counted and has its line when this is dropped: also if the call in which it was made
@@ -79,7 +86,8 @@ impl Drop for Passage<'_> {
 impl fleet::Exchange for Between {
     fn connect(self: Arc<Self>, origin: Origin, invoked: Invoked, line: Line) -> Answering {
         Box::pin(async move {
-            let course = Course::default();
+            let trace = trace::of(&origin).map(|call| call.nested(invoked.span.as_deref()));
+            let course = Course { trace, ..Course::default() };
             let mut passage =
                 Passage { edge: &self.0, origin: &origin, begin: Instant::now(), course, is_over: false };
             let answered = self.0.connect(&origin, &invoked, &line, &mut passage.course).await;
@@ -115,6 +123,7 @@ impl Edge {
         let claim = inherited(origin, &agent);
         if let Some(claim) = &claim {
             agent = self.pool.resident(&agent, claim).map_err(denied)?;
+            course.session = Some(claim.id.clone());
         }
         let mut newer = true;
         loop {
@@ -126,9 +135,13 @@ impl Edge {
             let input = plain(invoked.input.clone(), is_read_later(&agent))?;
             fit::input(&agent, &input, deadline).await?;
             let (feed, items) = invoked.streams.then(|| fleet::stream(fleet::Form::Items, patience)).unzip();
+            let witness = course.trace.clone().map(|trace| {
+                trace.called();
+                trace as Arc<dyn Witness>
+            });
             let call = Call {
                 export: agent.export,
-                meta: meta(origin, &agent),
+                meta: meta(origin, &agent, course.trace.as_deref()),
                 payload: input,
                 request_id: Arc::clone(&origin.request_id),
                 deadline,
@@ -138,6 +151,7 @@ impl Edge {
                 session: claim.clone(),
                 files: None,
                 feed,
+                trace: witness,
             };
             let calling = self.pool.call(&agent, call);
             let answer = match items {
@@ -191,8 +205,21 @@ impl Edge {
 
     /// Counts a call between agents and writes its line.
     fn settle_between(&self, origin: &Origin, course: &Course, total: Duration) {
+        if let Some(trace) = &course.trace {
+            trace.end(&crate::observe::trace::Course {
+                agent: course.agent.as_deref(),
+                session: course.session.as_ref().map(SessionId::as_str),
+                queued: course.queued,
+                handler: course.worker,
+                pid: course.pid,
+                code: course.code,
+            });
+        }
         let Some(agent) = &course.agent else { return };
         let front = Front::of(agent, &self.metrics);
+        if let Some((trace, tracer)) = course.trace.as_ref().zip(self.tracer.as_ref()) {
+            tracer.note(&front.labels, total.as_secs_f64(), trace.ids());
+        }
         let caller = caller_of(origin.principal.as_ref());
         self.write_between(origin, course, &front, caller.as_deref(), total);
     }
@@ -245,10 +272,13 @@ fn inherited(origin: &Origin, agent: &Agent) -> Option<Claim> {
 }
 
 /// What the worker is told of a call that another agent makes: what was told of the first one, for another agent.
-fn meta(origin: &Origin, agent: &Agent) -> Bytes {
+fn meta(origin: &Origin, agent: &Agent, trace: Option<&Invocation>) -> Bytes {
     let mut told: Map<String, Value> = serde_json::from_slice(&origin.meta).unwrap_or_default();
     told.insert("agent_id".to_owned(), (*agent.text).into());
     told.insert("version".to_owned(), agent.id.package.version.as_str().into());
+    if let Some(trace) = trace {
+        told.insert("traceparent".to_owned(), trace.traceparent().to_string().into());
+    }
     // Files are those of the first call's input, and the token is for who asks for it.
     told.remove("files");
     // The pool names the session, with the number that it has there.

@@ -22,7 +22,7 @@ use super::{
     refusal::Refusal,
     session::denied,
     stream::{self, Answered, Shape},
-    unread,
+    trace, unread,
 };
 use crate::auth::permit::Permit;
 
@@ -87,6 +87,9 @@ impl Edge {
             }
         };
         let tenant = self.enter(session, ctx, &agent.id).await?;
+        if let Some(trace) = &mut ctx.trace {
+            trace.admitted = Some(Instant::now());
+        }
         let Intake { input, wrapping, files } = self.take_in(session, ctx, &agent, kind, envelope).await?;
         let form = accept::form(&session.req_header().headers);
         let shape = Shape { form, envelope: envelope.then_some(&wrapping) };
@@ -123,6 +126,7 @@ impl Edge {
                 // Sessions and rollouts may lead to another generation than the one they were sent to.
                 files.follow(&agent).await?;
             }
+            let witness = trace::invoke(&mut ctx.trace);
             let mut call = Call {
                 export: agent.export,
                 meta: meta(session, ctx, (&agent.text, &agent.mount), permit, files.as_ref())?,
@@ -135,6 +139,7 @@ impl Edge {
                 session: claim.clone(),
                 files: files.as_ref().map(|files| Arc::clone(&files.attached)),
                 feed: None,
+                trace: witness,
             };
             let answer = match stream::wanted(&shape) {
                 Some(form) => {
@@ -225,11 +230,8 @@ pub(super) fn meta(
     out.put_slice(id.as_bytes());
     out.put_slice(b"\",\"version\":\"");
     out.put_slice(mount.id.version.as_str().as_bytes());
-    if let Some(parent) = headers.get("traceparent").filter(|value| is_traceparent(value.as_bytes())) {
-        out.put_slice(b"\",\"traceparent\":\"");
-        out.put_slice(parent.as_bytes());
-    }
     out.put_slice(b"\"");
+    trace::tell(&mut out, headers, ctx);
     if let Some(caller) = caller {
         out.put_slice(b",\"caller\":");
         out.put_slice(&caller.json);
@@ -250,19 +252,6 @@ pub(super) fn meta(
         return Err(Refusal::new(Code::TooLarge, text));
     }
     Ok(out.freeze())
-}
-
-/// `00-<32 hex>-<16 hex>-<2 hex>` (W3C Trace Context, level 1).
-pub(crate) fn is_traceparent(text: &[u8]) -> bool {
-    let mut parts = text.split(|byte| *byte == b'-');
-    let hex = |part: Option<&[u8]>, length: usize| {
-        part.is_some_and(|part| part.len() == length && part.iter().all(u8::is_ascii_hexdigit))
-    };
-    hex(parts.next(), 2)
-        && hex(parts.next(), 32)
-        && hex(parts.next(), 16)
-        && hex(parts.next(), 2)
-        && parts.next().is_none()
 }
 
 /// Metadata of a result.
@@ -353,16 +342,4 @@ fn places(errors: &serde_json::Value) -> Option<Box<RawValue>> {
         error.as_object_mut()?.entry("schema_path").or_insert_with(|| "".into());
     }
     serde_json::value::to_raw_value(&errors).ok()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_whole_traceparents_are_passed_on() {
-        assert!(is_traceparent(b"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"));
-        assert!(!is_traceparent(b"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7"));
-        assert!(!is_traceparent(b"00-4bf92f3577b34da6a3ce929d0e0e473\"-00f067aa0ba902b7-01"));
-    }
 }

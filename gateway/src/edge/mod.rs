@@ -40,6 +40,7 @@ mod stream;
 mod surface;
 mod tenant;
 mod toll;
+mod trace;
 mod unread;
 mod upstream;
 mod who;
@@ -77,7 +78,10 @@ use crate::{
     config::{Connections, Cors, Limits},
     control::CODE_HEADER,
     limit::Limiter,
-    observe::{Explanations, LogSink, levels::Levels, line::Identity, metrics::EdgeMetrics, sample::Sampler},
+    observe::{
+        Explanations, LogSink, levels::Levels, line::Identity, metrics::EdgeMetrics, sample::Sampler,
+        trace::Tracer,
+    },
     route::Layout,
     ui::Shelf,
 };
@@ -113,6 +117,8 @@ pub(crate) struct Edge {
     /// Files of UIs that are kept in memory.
     pub(crate) shelf: Arc<Shelf>,
     pub(crate) metrics: EdgeMetrics,
+    /// Keeps traces; none: they are passed on, and that is all.
+    pub(crate) tracer: Option<Arc<Tracer>>,
     pub(crate) sink: LogSink,
     pub(crate) levels: Levels,
     /// Which access lines of what went well are written; none: all.
@@ -158,11 +164,7 @@ impl ProxyHttp for Edge {
         let request = downstream.req_header();
         ctx.request_id =
             self.ids.choose(request.headers.get("x-request-id").map(http::HeaderValue::as_bytes));
-        ctx.trace_id = request
-            .headers
-            .get("traceparent")
-            .filter(|value| invoke::is_traceparent(value.as_bytes()))
-            .and_then(|value| value.to_str().ok()?.get(3..35).map(Box::from));
+        self.take_up(&request.headers, ctx);
         let raw = downstream.as_http1().map(SessionV1::get_headers_raw_bytes).unwrap_or_default();
         let rules = hygiene::Rules { header_bytes: self.limits.header_bytes, hosts: &self.connections.hosts };
         hygiene::inspect(request, &raw, rules)
@@ -263,6 +265,7 @@ impl ProxyHttp for Edge {
         upstream: &mut RequestHeader,
         ctx: &mut Ctx,
     ) -> Result<()> {
+        trace::pass_on(upstream, ctx)?;
         match (&ctx.rest, grpc::passage(ctx)) {
             (Some(rest), _) => rest.introduce(upstream, ctx, self.is_proxied(session)),
             (None, Some(passage)) => grpc::introduce(upstream, ctx, passage).await,

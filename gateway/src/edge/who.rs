@@ -19,7 +19,7 @@ use crate::{
 
 /// Paths that are open to everybody, also below the base path of the one package: probes, the webhook that proves itself by
 /// its signature, and the empty shell of the dashboard.
-const OPEN: [&str; 5] =
+pub(super) const OPEN: [&str; 5] =
     ["/health", "/runtime/health", "/runtime/live", "/runtime/webhooks/registry", "/runtime/dashboard"];
 
 /// When it is worth asking again after an issuer did not answer.

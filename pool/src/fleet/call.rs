@@ -10,7 +10,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use par_proto::frames::FLAG_FILES;
+use par_proto::frames::{FLAG_FILES, FLAG_TRACED};
 use parking_lot::Mutex;
 use tokio::{sync::oneshot, time::timeout_at};
 
@@ -28,7 +28,7 @@ use super::{
     ticket::CallTicket,
 };
 use crate::{
-    process::{CallFrame, Death, Lane, Over, Reply, Worker},
+    process::{CallFrame, Death, Lane, Over, Reply, Witness, Worker},
     session::Claim,
 };
 
@@ -57,6 +57,18 @@ pub struct Call {
     pub files: Option<Arc<Attached>>,
     /// Where items go, if they may come one by one.
     pub feed: Option<Feed>,
+    /// Who watches it for its trace; `None`: its trace is not kept.
+    pub trace: Option<Arc<dyn Witness>>,
+}
+
+impl Call {
+    /// Flags of its frame.
+    fn flags(&self) -> u8 {
+        let flag = |is_set, flag| if is_set { flag } else { 0 };
+        self.feed.as_ref().map_or(0, Feed::flags)
+            | flag(self.files.is_some(), FLAG_FILES)
+            | flag(self.trace.is_some(), FLAG_TRACED)
+    }
 }
 
 /// How long a cancelled coroutine may take to end before its worker is held for stuck.
@@ -126,7 +138,7 @@ impl Generation {
         self.in_flight.fetch_add(1, Ordering::Relaxed);
         let _flight = Flight(&self.in_flight);
         let begin = Instant::now();
-        let lane = self.lane(call.export);
+        let (lane, flags) = (self.lane(call.export), call.flags());
         let origin = Origin {
             request_id: Arc::clone(&call.request_id),
             meta: call.meta.clone(),
@@ -134,14 +146,9 @@ impl Generation {
             tenant: call.tenant.clone(),
             principal: call.principal,
             depth: call.depth,
+            trace: call.trace,
         };
-        let frame = CallFrame {
-            export: call.export,
-            meta: call.meta,
-            payload: call.payload,
-            flags: call.feed.as_ref().map_or(0, Feed::flags)
-                | if call.files.is_some() { FLAG_FILES } else { 0 },
-        };
+        let frame = CallFrame { export: call.export, meta: call.meta, payload: call.payload, flags };
         let mut again = false;
         loop {
             let slot = match self.hold(turn, lane, &origin, again).await {

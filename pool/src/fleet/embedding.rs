@@ -85,6 +85,7 @@ impl Call {
             session: None,
             files: None,
             feed: None,
+            trace: None,
         }
     }
 }

@@ -12,7 +12,7 @@ use std::{
 
 use bytes::Bytes;
 
-use crate::process::{Answering, Invoked, Line};
+use crate::process::{Answering, Invoked, Line, Witness};
 
 /// Who calls, as whoever admitted the call knows them; the pool only keeps it.
 pub type Principal = Arc<dyn Any + Send + Sync>;
@@ -32,6 +32,8 @@ pub struct Origin {
     pub principal: Option<Principal>,
     /// How many calls it is nested in.
     pub depth: u8,
+    /// Who watches it for its trace; `None`: its trace is not kept.
+    pub trace: Option<Arc<dyn Witness>>,
 }
 
 /// Connects calls between agents.

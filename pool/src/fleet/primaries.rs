@@ -141,6 +141,9 @@ impl Generation {
         let home = self.settings.homes.pick();
         let account = self.account(call.tenant.as_ref());
         let (reply, started) = primary.act(&frame, call.request_id, account, call.deadline, &home).await;
+        if let Some((trace, reply)) = call.trace.as_ref().zip(reply.as_ref()) {
+            trace.ended(reply.used().unwrap_or_default());
+        }
         let (outcome, micros) = match reply {
             None => (Outcome::Deadline { started }, 0),
             Some(Reply::Done { micros, flags, meta, payload }) => {

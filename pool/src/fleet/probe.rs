@@ -32,6 +32,7 @@ pub(crate) async fn probe(generation: &Arc<Generation>, timeout: Duration) -> Re
         depth: 0,
         files: None,
         feed: None,
+        trace: None,
         session: None,
     };
     match generation.call(call).await.outcome {

@@ -12,7 +12,7 @@ use super::{
     hold::Hold,
     spool::Attached,
 };
-use crate::process::{Answering, CallName, Invoked, Item, Lane, Line, Overrun, Reply, Ticket};
+use crate::process::{Answering, CallName, Invoked, Item, Lane, Line, Overrun, Reply, Ticket, Witness};
 
 /// Gives the slot back when the worker says that the call is over, whether or not its caller is still there.
 #[derive(Debug)]
@@ -47,6 +47,11 @@ impl Ticket for CallTicket {
         {
             meter.charge(tenant, meta);
         }
+        if let Some(trace) = &self.origin.trace
+            && !matches!(reply, Reply::Returned)
+        {
+            trace.ended(reply.used().unwrap_or_default());
+        }
         let Self { mut slot, answer, files, .. } = self;
         match &reply {
             Reply::Done { micros, .. } | Reply::Failed { micros, .. } | Reply::Ended { micros, .. } => {
@@ -63,6 +68,10 @@ impl Ticket for CallTicket {
 
     fn item(&self, item: Item) -> Result<(), Overrun> {
         self.feed.as_ref().ok_or(Overrun::Item)?.push(item)
+    }
+
+    fn witness(&self) -> Option<Arc<dyn Witness>> {
+        self.origin.trace.clone()
     }
 
     fn connect(&self, invoked: Invoked, line: Line) -> Answering {

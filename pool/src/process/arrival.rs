@@ -21,6 +21,8 @@ pub(super) enum Arrival {
     Consumed(u32),
     /// Nobody waits for the rest of it.
     Abandoned,
+    /// Spans of the handler of a call.
+    Spans(Bytes),
     /// What means nothing here.
     Nothing,
 }
@@ -40,6 +42,7 @@ pub(super) fn arrival(frame: Frame) -> Arrival {
             Arrival::Item(Item { number: header.a, octets, meta, payload })
         }
         Kind::Invoke => Arrival::Invoke(invoked(&header, &meta, payload)),
+        Kind::Spans => Arrival::Spans(payload),
         Kind::Consumed if header.flags & FLAG_ABANDONED != 0 => Arrival::Abandoned,
         Kind::Consumed => Arrival::Consumed(header.a),
         Kind::Call
@@ -61,14 +64,16 @@ struct Wanted {
     agent_id: Box<str>,
     #[serde(default)]
     parent: u64,
+    #[serde(default)]
+    span: Option<Box<str>>,
 }
 
 fn invoked(header: &Header, meta: &[u8], input: Bytes) -> Invoked {
     // What cannot be read names no agent and no call, which is answered as such.
-    let Wanted { agent_id, parent } = serde_json::from_slice(meta).unwrap_or_default();
+    let Wanted { agent_id, parent, span } = serde_json::from_slice(meta).unwrap_or_default();
     let has = |flag| header.flags & flag != 0;
     let (streams, on_main) = (has(FLAG_STREAM), has(FLAG_ON_MAIN));
-    Invoked { id: header.call, parent, agent_id, streams, on_main, input }
+    Invoked { id: header.call, parent, agent_id, span, streams, on_main, input }
 }
 
 /// Takes the complete frames out of what a worker has sent.

@@ -6,10 +6,7 @@
 
 use std::{
     io,
-    os::{
-        fd::{AsFd, OwnedFd},
-        unix::net::UnixStream as StdUnixStream,
-    },
+    os::{fd::OwnedFd, unix::net::UnixStream as StdUnixStream},
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -17,13 +14,14 @@ use std::{
 };
 
 use bytes::{Buf, BytesMut};
-use par_proto::frames::{Decoder, Frame, Header, JOURNAL_SIZE, JournalImage, Kind};
+use par_proto::frames::{Decoder, Frame, Header, JournalImage, Kind};
 use parking_lot::Mutex;
 use tokio::{io::AsyncReadExt, net::UnixStream, runtime::Handle, sync::oneshot};
 
 use super::{
     arrival::{Arrival, arrival, collect},
     death::Death,
+    descriptors::read_journal,
     logs::CallName,
     mainline::Mainline,
     nested::{Nested, Over},
@@ -346,6 +344,11 @@ impl<T: Ticket> Channel<T> {
                 }
                 Arrival::Item(item) => overrun = overrun.and(self.pass_on(id, item)),
                 Arrival::Invoke(invoked) if alive => overrun = overrun.and(self.connect(invoked)),
+                Arrival::Spans(told) => {
+                    if let Some(witness) = self.with_ticket(id, T::witness).flatten() {
+                        witness.spans(&told);
+                    }
+                }
                 Arrival::Consumed(bytes) => self.nested.consumed(id, bytes),
                 Arrival::Abandoned => self.nested.abandon(id),
                 Arrival::Invoke(_) | Arrival::Nothing => {}
@@ -382,13 +385,6 @@ impl<T: Ticket> Channel<T> {
         }
         taken
     }
-}
-
-fn read_journal(journal: &OwnedFd) -> io::Result<Vec<u8>> {
-    let mut bytes = vec![0; JOURNAL_SIZE];
-    let length = rustix::io::pread(journal.as_fd(), &mut bytes[..], 0)?;
-    bytes.truncate(length);
-    Ok(bytes)
 }
 
 impl<T> std::fmt::Debug for Channel<T> {

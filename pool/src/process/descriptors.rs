@@ -61,3 +61,11 @@ pub(crate) fn control() -> io::Result<(OwnedFd, OwnedFd)> {
     rustix::io::ioctl_fionbio(&ours, true)?;
     Ok((ours, theirs))
 }
+
+/// What a worker has left in its journal.
+pub(super) fn read_journal(journal: &OwnedFd) -> io::Result<Vec<u8>> {
+    let mut bytes = vec![0; JOURNAL_SIZE];
+    let length = rustix::io::pread(journal.as_fd(), &mut bytes[..], 0)?;
+    bytes.truncate(length);
+    Ok(bytes)
+}

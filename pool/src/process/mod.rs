@@ -27,6 +27,7 @@ mod stall;
 mod tail;
 mod template;
 pub(crate) mod usage;
+mod witness;
 mod worker;
 
 pub use cage::prepare as prepare_cages;
@@ -49,4 +50,5 @@ pub use tail::Tail;
 pub(crate) use tail::begins_dump;
 pub use template::StartError;
 pub(crate) use template::{Template, TemplateSettings, kill_group};
+pub use witness::Witness;
 pub(crate) use worker::{Watch, Worker};

@@ -34,6 +34,7 @@ use super::{
     reply::{CallFrame, Invoked, Item, Overrun, Reply, Ticket},
     tail::Tail,
     template::{StartError, Template},
+    witness::Witness,
     worker::{Watch, Worker},
 };
 
@@ -68,6 +69,11 @@ impl Ticket for ActionTicket {
 
     fn item(&self, _item: Item) -> Result<(), Overrun> {
         Err(Overrun::Item)
+    }
+
+    fn witness(&self) -> Option<Arc<dyn Witness>> {
+        // Actions are asked for no spans.
+        None
     }
 
     fn connect(&self, _invoked: Invoked, line: Line) -> Answering {

@@ -9,6 +9,7 @@ use super::{
     death::Death,
     logs::CallName,
     nested::{Answering, Line},
+    witness::Witness,
 };
 
 /// The metadata and input of one call.
@@ -64,6 +65,8 @@ pub struct Invoked {
     pub parent: u64,
     /// Any id of the agent that is meant.
     pub agent_id: Box<str>,
+    /// The handler's span in which it is made, if it has opened one: 16 hexadecimal digits, or anything else.
+    pub span: Option<Box<str>>,
     /// Whether its items may come one by one.
     pub streams: bool,
     /// Whether the worker reads its answer on the main socket.
@@ -125,6 +128,9 @@ pub trait Ticket: Send + 'static {
     /// # Errors
     /// Nobody has asked for items, or the worker had no credit for it: it is broken.
     fn item(&self, item: Item) -> Result<(), Overrun>;
+
+    /// Who watches it for its trace, if that is kept.
+    fn witness(&self) -> Option<Arc<dyn Witness>>;
 
     /// Answers a call that its handler makes. Not to be asked for anything else meanwhile: the caller holds a lock.
     fn connect(&self, invoked: Invoked, line: Line) -> Answering;

@@ -11,7 +11,7 @@ import threading
 from time import monotonic_ns
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from pixell_runtime import answers, files, streams
+from pixell_runtime import answers, files, spans, streams
 from pixell_runtime.channel import Channel
 from pixell_runtime.context import SLOT
 from pixell_runtime.credit import Credit
@@ -50,6 +50,7 @@ class Blocking:
         join = "".join
         slot = SLOT
         spent = slot.usage
+        told = slot.spans
         gone = slot.cancelled
         invokes = [handler.invoke for handler in self._handlers]
         # Whether an export's last call was long. A finished answer does not wait behind one of those.
@@ -108,7 +109,7 @@ class Blocking:
                 continue
             finished = monotonic_ns()
             took = finished - begun
-            if spent or len(body) > MAX_BODY:
+            if spent or told or len(body) > MAX_BODY:
                 self._end(frame, answers.bounded(body), took)
             elif took > HOLD_NANOSECONDS:
                 slow[index] = True
@@ -217,6 +218,8 @@ class Blocking:
         if SLOT.usage or answer.about is not None:
             meta = answers.metadata(SLOT.usage, answer.about)
             SLOT.usage.clear()
+        if SLOT.spans:
+            spans.send(self._channel, frame[2], SLOT.spans)
         microseconds = min(took // 1000, MAX_MICROSECONDS)
         self._channel.add(answer.kind, answer.flags, frame[2], microseconds, meta, answer.payload)
         # Whatever this was, it was not short: nothing should wait for what comes next.

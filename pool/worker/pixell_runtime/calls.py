@@ -18,6 +18,7 @@ from pixell_runtime.errors import RuntimeUnavailable
 from pixell_runtime.frames import CONSUMED, INVOKE, MAX_BODY, MAX_META, REPLY_ITEM, Frame
 from pixell_runtime.leaving import leave
 from pixell_runtime.results import encode
+from pixell_runtime.spans import around
 
 #: Ids of a worker's own calls have the highest bit.
 _FIRST = 1 << 63
@@ -58,6 +59,9 @@ class Calls:
         if len(body) > MAX_BODY // 2:
             raise ValueError(f"the arguments have {len(body)} bytes, more than {MAX_BODY // 2}")
         meta = b'{"agent_id":%b,"parent":%d}' % (_quoted(str(agent_id)), parent)
+        span = around(parent)
+        if span:
+            meta = b'%b,"span":"%b"}' % (meta[:-1], span)
         if len(meta) > MAX_META:
             raise ValueError("the agent's id is too long")
         if self._channel.forked:

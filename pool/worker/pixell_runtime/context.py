@@ -9,10 +9,14 @@ from __future__ import annotations
 import json
 import time
 from contextvars import ContextVar
-from typing import Any, Callable
+from typing import TYPE_CHECKING, Any, Callable
 
 from pixell_runtime.credit import Credit
 from pixell_runtime.frames import Frame
+from pixell_runtime.spans import Span, Unkept, span
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 
 class Session:
@@ -39,6 +43,7 @@ class Context:
         "request_id",
         "session",
         "traceparent",
+        "tracestate",
         "version",
     )
 
@@ -52,6 +57,7 @@ class Context:
         caller: dict[str, Any] | None = None,
         deadline: float | None = None,
         traceparent: str | None = None,
+        tracestate: str | None = None,
         authorization: str | None = None,
     ) -> None:
         self.request_id = request_id
@@ -62,7 +68,9 @@ class Context:
         self.caller = caller
         #: When the call must have ended, on the clock of `time.monotonic()`; None without a deadline.
         self.deadline = deadline
+        #: The trace of the call, and where in it: for the headers of requests that the handler makes (W3C Trace Context).
         self.traceparent = traceparent
+        self.tracestate = tracestate
         #: The caller's `Authorization`; None unless the manifest says `forward_authorization: true`.
         self.authorization = authorization
 
@@ -72,6 +80,10 @@ class Context:
         if self.deadline is None:
             return None
         return max(0.0, self.deadline - time.monotonic())
+
+    def span(self, name: str, attributes: Mapping[str, Any] | None = None) -> Span | Unkept:
+        """A span of the call that runs, for `with`; `pixell_runtime.context.span` is the same."""
+        return span(name, attributes)
 
 
 class Call:
@@ -85,6 +97,7 @@ class Call:
         "expired",
         "frame",
         "granted",
+        "spans",
         "streams",
         "task",
         "timer",
@@ -108,12 +121,13 @@ class Call:
         self.task: Any = None
         self.timer: Any = None
         self.usage: dict[str, dict[str, Any]] = {}
+        self.spans: list[dict[str, Any]] = []
 
 
 class Slot:
     """The one running call of a worker that serves one at a time. Cheaper than a context variable."""
 
-    __slots__ = ("cancelled", "credit", "frame", "usage")
+    __slots__ = ("cancelled", "credit", "frame", "spans", "usage")
 
     def __init__(self) -> None:
         self.frame: Frame | None = None
@@ -123,6 +137,7 @@ class Slot:
         #: The call that has sent items last, and what it may send them by.
         self.credit: tuple[int, Credit] = (0, Credit())
         self.usage: dict[str, dict[str, Any]] = {}
+        self.spans: list[dict[str, Any]] = []
 
 
 class Identity:
@@ -183,5 +198,6 @@ def _read(frame: Frame) -> Context:
         caller=said.get("caller"),
         deadline=(received / 1e9 + limit / 1e3) if limit else None,
         traceparent=said.get("traceparent"),
+        tracestate=said.get("tracestate"),
         authorization=said.get("authorization"),
     )

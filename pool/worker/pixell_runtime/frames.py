@@ -45,6 +45,7 @@ class Kind(enum.IntEnum):
     INVOKE = 71
     FAILED = 72
     CONSUMED = 73
+    SPANS = 74
 
 
 #: What `par` may send on each of the two sockets. Answers come on the main socket where they were asked for there.
@@ -64,6 +65,7 @@ ITEM = int(Kind.ITEM)
 END = int(Kind.END)
 INVOKE = int(Kind.INVOKE)
 CONSUMED = int(Kind.CONSUMED)
+SPANS = int(Kind.SPANS)
 RETURNED = int(Kind.RETURNED)
 CANCELLED = int(Kind.CANCELLED)
 
@@ -72,6 +74,8 @@ STREAM = 1
 PIECES = 2
 #: Members of the input are files, as the metadata says.
 FILES = 4
+#: Its trace is kept, and spans of its handler are taken.
+TRACED = 8
 
 #: Flag of INVOKE, beside STREAM: the answer is read on the main socket.
 ON_MAIN = 2

@@ -17,7 +17,7 @@ from collections.abc import Coroutine
 from time import monotonic_ns
 from typing import Any, Callable, NoReturn
 
-from pixell_runtime import answers, files, streams
+from pixell_runtime import answers, files, spans, streams
 from pixell_runtime.channel import Channel
 from pixell_runtime.context import CALL, Call
 from pixell_runtime.credit import Credit
@@ -330,6 +330,8 @@ class Looping:
         meta = b""
         if call.usage or answer.about is not None:
             meta = answers.metadata(call.usage, answer.about)
+        if call.spans:
+            spans.send(self._channel, ident, call.spans)
         self._channel.add(answer.kind, answer.flags, ident, min(took, MAX_MICROSECONDS), meta, answer.payload)
         self._active.pop(ident, None)
         if call.timer is not None:

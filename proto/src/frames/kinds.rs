@@ -40,6 +40,8 @@ pub enum Kind {
     Failed = 72,
     /// Items of the answer to an [`Kind::Invoke`] were taken: `a` bytes more may be sent.
     Consumed = 73,
+    /// Spans of the handler of a call whose trace is kept.
+    Spans = 74,
 }
 
 impl TryFrom<u8> for Kind {
@@ -64,6 +66,7 @@ impl TryFrom<u8> for Kind {
             71 => Self::Invoke,
             72 => Self::Failed,
             73 => Self::Consumed,
+            74 => Self::Spans,
             other => return Err(FrameError::UnknownKind(other)),
         })
     }

@@ -17,6 +17,8 @@ pub const FLAG_STREAM: u8 = 1;
 pub const FLAG_PIECES: u8 = 2;
 /// Flag of [`Kind::Call`]: members of the input are files, as the metadata says.
 pub const FLAG_FILES: u8 = 4;
+/// Flag of [`Kind::Call`]: its trace is kept, and spans of its handler are taken.
+pub const FLAG_TRACED: u8 = 8;
 /// Flag of [`Kind::Result`] and [`Kind::Item`]: the payload is raw bytes, not JSON.
 pub const FLAG_OCTETS: u8 = 1;
 /// Flag of [`Kind::Result`]: the payload is the JSON array of a generator's items.

@@ -20,6 +20,7 @@ use super::{
         invoke::{Run, Success, gone, left, meta, outcome},
         refusal::{Refusal, text},
         stream::{Answered, Shape},
+        trace,
     },
     agent::{DEFAULT, EVERY, INVOKE},
     malformed,
@@ -102,6 +103,7 @@ impl Edge {
         let mount = &target.mount;
         let deadline = self.soonest(session, None, ctx.begin)?;
         let (permit, _guest, tenant) = self.admit_guest(session, ctx, target).await?;
+        let witness = trace::invoke(&mut ctx.trace);
         let call = Call {
             export: number,
             meta: meta(session, ctx, (&target.id(), mount), &permit, None)?,
@@ -114,6 +116,7 @@ impl Edge {
             session: None,
             files: None,
             feed: None,
+            trace: witness,
         };
         let answer = tokio::select! {
             biased;

@@ -162,8 +162,6 @@ impl ProxyHttp for Edge {
         downstream.set_write_timeout(Some(idle));
         downstream.set_pipelining_enabled(true);
         let request = downstream.req_header();
-        ctx.request_id =
-            self.ids.choose(request.headers.get("x-request-id").map(http::HeaderValue::as_bytes));
         self.take_up(&request.headers, ctx);
         let raw = downstream.as_http1().map(SessionV1::get_headers_raw_bytes).unwrap_or_default();
         let rules = hygiene::Rules { header_bytes: self.limits.header_bytes, hosts: &self.connections.hosts };

@@ -33,8 +33,9 @@ const METHODS: [Method; 9] = [
 ];
 
 impl Edge {
-    /// Goes on with the trace that the request names, or begins one, if it is to be kept.
+    /// Names the request, and goes on with the trace that it names, or begins one, if that is to be kept.
     pub(super) fn take_up(&self, headers: &HeaderMap, ctx: &mut Ctx) {
+        ctx.request_id = self.ids.choose(headers.get("x-request-id").map(HeaderValue::as_bytes));
         let parent = parent(headers);
         ctx.trace_id = parent.and_then(|(_, text)| text.get(3..35).map(Box::from));
         let Some(tracer) = &self.tracer else { return };

@@ -20,6 +20,7 @@ from .sandbox import sandbox
 from .sessions import sessions
 from .starts import starts
 from .streams import streams
+from .traces import traces
 from .ui import ui
 
 ROWS: dict[str, Row] = {
@@ -41,4 +42,5 @@ ROWS: dict[str, Row] = {
     "client": client,
     "metrics": metrics,
     "dashboard": dashboard,
+    "traces": traces,
 }

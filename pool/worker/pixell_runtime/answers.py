@@ -128,11 +128,13 @@ def raised(error: BaseException) -> Answer:
     return Answer(ERROR, 0, failures.of_agent(error))
 
 
-def metadata(usage: dict[str, dict[str, Any]], about: About | None) -> bytes:
+def metadata(usage: dict[str, dict[str, Any]], about: About | None, peak_rss_kb: int = 0) -> bytes:
     """The metadata of an answer."""
     said: dict[str, Any] = {} if about is None else dict(about)
     if usage:
         said["usage"] = list(usage.values())
+    if peak_rss_kb:
+        said["peak_rss_kb"] = peak_rss_kb
     return json.dumps(said, separators=(",", ":")).encode() if said else b""
 
 

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import inspect
 import threading
-from time import monotonic_ns
+from time import monotonic_ns, thread_time_ns
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from pixell_runtime import answers, files, spans, streams
 from pixell_runtime.channel import Channel
 from pixell_runtime.context import SLOT
+from pixell_runtime.costs import LONG_NANOSECONDS, TIMED, peak_rss_kb
 from pixell_runtime.credit import Credit
 from pixell_runtime.file import About, is_async, outgoing
 from pixell_runtime.frames import FILES, MAX_BODY, MAX_MICROSECONDS, RESULT, Frame, FrameError
@@ -36,6 +37,8 @@ class Blocking:
         self._handlers = handlers
         self._channel = channel
         self._loop: asyncio.AbstractEventLoop | None = None
+        # The processor's clock when the running call began; 0: it is not timed by it.
+        self._spun = 0
 
     def run(self) -> NoReturn:
         """The loop. Ends the process."""
@@ -55,6 +58,9 @@ class Blocking:
         invokes = [handler.invoke for handler in self._handlers]
         # Whether an export's last call was long. A finished answer does not wait behind one of those.
         slow = [True] * len(invokes)
+        # How many more calls of an export are timed by the processor's clock. Others are short, and short calls hardly
+        # wait: the time that they took is what they cost.
+        timed = [TIMED] * len(invokes)
         oldest = 0
         begun = 0
         while True:
@@ -93,6 +99,7 @@ class Blocking:
                     value = answers.read_input(payload)
                 if flags & FILES:
                     value = files.received(value, meta)
+                self._spun = thread_time_ns() if timed[index] else 0
                 result = invokes[index](value)
             except SystemExit as error:
                 leave_by(channel, error)
@@ -109,17 +116,22 @@ class Blocking:
                 continue
             finished = monotonic_ns()
             took = finished - begun
-            if spent or told or len(body) > MAX_BODY:
+            if spent or told or took > LONG_NANOSECONDS or len(body) > MAX_BODY:
+                slow[index] = took > HOLD_NANOSECONDS
+                timed[index] = TIMED
                 self._end(frame, answers.bounded(body), took)
             elif took > HOLD_NANOSECONDS:
                 slow[index] = True
-                add(RESULT, 0, call, min(took // 1000, MAX_MICROSECONDS), b"", body)
+                timed[index] = TIMED
+                add(RESULT, 0, call, took // 1000, b"", body, self._cpu(took))
                 flush()
                 finished = monotonic_ns()
                 oldest = 0
             else:
                 slow[index] = False
-                add(RESULT, 0, call, took // 1000, b"", body)
+                if timed[index]:
+                    timed[index] -= 1
+                add(RESULT, 0, call, took // 1000, b"", body, took // 1000)
                 if not oldest:
                     oldest = finished
                 elif finished - oldest > HOLD_NANOSECONDS:
@@ -213,15 +225,23 @@ class Blocking:
 
         return self._loop.run_until_complete(wait())
 
+    def _cpu(self, took: int) -> int:
+        """Microseconds of processor time of a call that took so many nanoseconds; 0: nobody has looked."""
+        if took <= HOLD_NANOSECONDS:
+            return took // 1000
+        return min(thread_time_ns() - self._spun, took) // 1000 if self._spun else 0
+
     def _end(self, frame: Frame, answer: answers.Answer, took: int) -> None:
         meta = b""
-        if SLOT.usage or answer.about is not None:
-            meta = answers.metadata(SLOT.usage, answer.about)
+        peak = peak_rss_kb(took)
+        if SLOT.usage or answer.about is not None or peak:
+            meta = answers.metadata(SLOT.usage, answer.about, peak)
             SLOT.usage.clear()
         if SLOT.spans:
             spans.send(self._channel, frame[2], SLOT.spans)
         microseconds = min(took // 1000, MAX_MICROSECONDS)
-        self._channel.add(answer.kind, answer.flags, frame[2], microseconds, meta, answer.payload)
+        cpu = self._cpu(took)
+        self._channel.add(answer.kind, answer.flags, frame[2], microseconds, meta, answer.payload, cpu)
         # Whatever this was, it was not short: nothing should wait for what comes next.
         self._channel.flush()
 

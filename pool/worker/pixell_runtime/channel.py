@@ -216,17 +216,17 @@ class Channel:
 
     # Sending
 
-    def add(self, kind: int, flags: int, call: int, a: int, meta: bytes, payload: bytes) -> None:
+    def add(self, kind: int, flags: int, call: int, a: int, meta: bytes, payload: bytes, b: int = 0) -> None:
         """Keeps a finished frame until the next `flush`; writes it directly if the journal cannot hold it."""
         if self.forked:
             os._exit(0)
         with self.sending:
-            if self.journal.add(kind, flags, call, a, meta, payload):
+            if self.journal.add(kind, flags, call, a, meta, payload, b):
                 return
             self._write_pending()
-            if self.journal.add(kind, flags, call, a, meta, payload):
+            if self.journal.add(kind, flags, call, a, meta, payload, b):
                 return
-            header = HEADER.pack(len(meta) + len(payload), len(meta), kind, flags, call, a, 0)
+            header = HEADER.pack(len(meta) + len(payload), len(meta), kind, flags, call, a, b)
             self._write(header + meta)
             self._write(payload)
 

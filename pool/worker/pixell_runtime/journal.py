@@ -39,7 +39,7 @@ class Journal:
         self.words = self._bytes.cast("Q")
         self._tail = FRAMES_AT
 
-    def add(self, kind: int, flags: int, call: int, a: int, meta: bytes, payload: bytes) -> bool:
+    def add(self, kind: int, flags: int, call: int, a: int, meta: bytes, payload: bytes, b: int = 0) -> bool:
         """Keeps one finished frame. False if there is no room for it."""
         start = self._tail
         size = len(payload)
@@ -49,7 +49,7 @@ class Journal:
         end = body + size
         if end > JOURNAL_SIZE:
             return False
-        HEADER.pack_into(self._map, start, size, len(meta), kind, flags, call, a, 0)
+        HEADER.pack_into(self._map, start, size, len(meta), kind, flags, call, a, b)
         if meta:
             split = body + len(meta)
             self._map[body:split] = meta

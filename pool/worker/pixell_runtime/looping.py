@@ -14,12 +14,13 @@ import sys
 import threading
 import traceback
 from collections.abc import Coroutine
-from time import monotonic_ns
+from time import monotonic_ns, thread_time_ns
 from typing import Any, Callable, NoReturn
 
 from pixell_runtime import answers, files, spans, streams
 from pixell_runtime.channel import Channel
 from pixell_runtime.context import CALL, Call
+from pixell_runtime.costs import peak_rss_kb
 from pixell_runtime.credit import Credit
 from pixell_runtime.file import About, is_async, is_file, outgoing
 from pixell_runtime.frames import FILES, MAX_MICROSECONDS, FrameError
@@ -293,6 +294,7 @@ class Looping:
     def _serve_on_thread(self, call: Call) -> None:
         CALL.set(call)
         self._begin(call)
+        spun = thread_time_ns()
         if call.cancelled or call.expired:
             answer = answers.CANCELLED_ANSWER if call.cancelled else answers.DEADLINE_ANSWER
         else:
@@ -306,7 +308,7 @@ class Looping:
                 leave_by(self._channel, error)
             except BaseException as error:
                 answer = answers.raised(error)
-        self._finish(call, answer)
+        self._finish(call, answer, (thread_time_ns() - spun) // 1000)
         self._channel.flush()
         if self._ended:
             self._loop.call_soon_threadsafe(self._leave_if_done)
@@ -324,15 +326,19 @@ class Looping:
         if limit and call.begun - received > limit * 1_000_000:
             call.expired = True
 
-    def _finish(self, call: Call, answer: answers.Answer) -> None:
-        took = (monotonic_ns() - call.begun) // 1000
+    def _finish(self, call: Call, answer: answers.Answer, cpu: int = 0) -> None:
+        """Ends a call. `cpu`: microseconds of its thread; tasks share one, and what one of them took nobody knows."""
+        took = monotonic_ns() - call.begun
         ident = call.frame[2]
         meta = b""
-        if call.usage or answer.about is not None:
-            meta = answers.metadata(call.usage, answer.about)
+        peak = peak_rss_kb(took)
+        if call.usage or answer.about is not None or peak:
+            meta = answers.metadata(call.usage, answer.about, peak)
         if call.spans:
             spans.send(self._channel, ident, call.spans)
-        self._channel.add(answer.kind, answer.flags, ident, min(took, MAX_MICROSECONDS), meta, answer.payload)
+        a = min(took // 1000, MAX_MICROSECONDS)
+        b = min(cpu, MAX_MICROSECONDS)
+        self._channel.add(answer.kind, answer.flags, ident, a, meta, answer.payload, b)
         self._active.pop(ident, None)
         if call.timer is not None:
             call.timer.cancel()

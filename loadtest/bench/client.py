@@ -149,15 +149,20 @@ class Pool:
         self._out += len(calls)
         return self.gather(seconds)
 
-    def closed_loop(self, next_call: Callable[[], Call], seconds: float) -> list[Answer]:
-        """Keep one call on every connection for so long; then wait for those that are out."""
+    def closed_loop(
+        self, next_call: Callable[[], Call], seconds: float, then: Callable[[], None] | None = None
+    ) -> list[Answer]:
+        """Keep one call on every connection for so long; then do something, if asked, and wait for what is out."""
         for connection in self._open.values():
             connection.send(next_call(), time.perf_counter())
         answers: list[Answer] = []
         end = time.perf_counter() + seconds
         waiting = len(self._open)
         while waiting and time.perf_counter() < end + 30:
-            for connection, answer in self._arrived(0.1):
+            if then and time.perf_counter() >= end:
+                then()
+                then = None
+            for connection, answer in self._arrived(0.01 if then else 0.1):
                 answers.append(answer)
                 if answer.status and time.perf_counter() < end:
                     connection.send(next_call(), time.perf_counter())

@@ -30,9 +30,12 @@ class Par:
     config: Mapping[str, Any] = field(default_factory=dict)
     env: Mapping[str, str] = field(default_factory=dict)
 
-    def start(self, *agents: str) -> RunningPar:
-        """Start with these example packages (or paths of others) and wait until it is ready with all of them."""
-        home = Path(tempfile.mkdtemp(prefix="par-bench-"))
+    def start(self, *agents: str, home: Path | None = None) -> RunningPar:
+        """Start with these example packages (or paths of others) and wait until it is ready with all of them.
+
+        A `home` that is given has been used before, or will be again.
+        """
+        home = home or Path(tempfile.mkdtemp(prefix="par-bench-"))
         port, metrics_port, a2a_port = free_ports(3)
         config = home / "par.yaml"
         roots = {"packages": {"load_roots": [str(home)]}}

@@ -12,6 +12,8 @@ from .fair import fair
 from .grpc import grpc
 from .guarded import guarded
 from .handlers import handlers
+from .kills import kills
+from .metering import metering
 from .metrics import metrics
 from .mixed import mixed
 from .neighbour import neighbour
@@ -43,4 +45,6 @@ ROWS: dict[str, Row] = {
     "metrics": metrics,
     "dashboard": dashboard,
     "traces": traces,
+    "metering": metering,
+    "kills": kills,
 }

@@ -26,8 +26,8 @@ use crate::{
     gathering::{gathering, metrics_routes, metrics_text},
     host, inner,
     lifecycle::{Ends, Lifecycle},
-    limit::{Limiter, TokenMeter},
-    meter::Meter,
+    limit::Limiter,
+    meter::{Collector, Meter},
     observe::{
         Explanations, LogSink, figures::Reading, log::Logging, metrics::EdgeMetrics, output, sample::Sampler,
         telemetry::Telemetry,
@@ -175,6 +175,7 @@ fn run(config: Config, logging: Logging, begin: Instant) -> anyhow::Result<()> {
         pool: Arc::clone(&pool),
         limits: config.limits,
         limiter: limiter.clone(),
+        meter: meter.clone(),
         connections: Arc::new(config.connections.clone()),
         dev: config.dev,
         expose_errors: config.expose_errors,
@@ -199,8 +200,8 @@ fn run(config: Config, logging: Logging, begin: Instant) -> anyhow::Result<()> {
         draining: lifecycle.draining(),
     };
     pool.connect_by(Arc::new(Between(edge.clone())));
-    if let Some(limiter) = &limiter {
-        pool.charge_by(Arc::new(TokenMeter(Arc::clone(limiter))));
+    if let Some(collector) = Collector::new(limiter.as_ref(), meter.as_ref()) {
+        pool.charge_by(Arc::new(collector));
     }
     // One agent's ports accept when there is an agent.
     let grpc_opens = config.single.is_some().then_some(grpc_opens);

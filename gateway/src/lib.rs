@@ -19,7 +19,6 @@ mod host;
 mod inner;
 mod lifecycle;
 mod limit;
-#[expect(dead_code, reason = "calls are recorded by what comes next")]
 mod meter;
 mod observe;
 mod problem;

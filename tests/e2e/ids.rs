@@ -130,7 +130,7 @@ async fn an_id_stays_with_its_owner_over_a_restart_whatever_the_order() {
     assert_eq!(who(&par, "shared").await, "first@1.0.0/shared");
     par.term();
     par.exit().await;
-    let par = par.again().source(&second).source(&first).start().await;
+    let par = par.anew().without_sources().source(&second).source(&first).start().await;
     assert_eq!(who(&par, "shared").await, "first@1.0.0/shared");
 }
 

@@ -30,7 +30,7 @@ async fn loaded_packages_survive_kill_9() {
     let scratch = scratch();
     let mut par = par().start().await;
     load(&par, &saying("kept", "still here"), scratch.path()).await;
-    let builder = par.again();
+    let builder = par.anew().without_sources();
     par.kill();
     par.exit().await;
     drop(par);
@@ -105,7 +105,7 @@ async fn a_second_start_installs_nothing_again() {
 #[tokio::test]
 async fn two_runtimes_do_not_share_a_data_directory() {
     let par = par().agent("echo").start().await;
-    let mut second = par.again().allow("*").launch();
+    let mut second = par.anew().without_sources().allow("*").launch();
     let status = second.exit().await;
     assert!(!status.success(), "{status}");
     let told = second.everything_said();

@@ -37,7 +37,7 @@ pub(crate) struct ParBuilder {
     settings: Vec<(String, Value)>,
     allowed: Vec<String>,
     through: Vec<String>,
-    data: Arc<TempDir>,
+    pub(crate) data: Arc<TempDir>,
 }
 
 /// `par serve --dev` with nothing loaded.
@@ -350,12 +350,12 @@ impl Par {
         self.term();
         self.exit().await;
         // Dropping takes down what is left of this one; later it would be the new one.
-        self.builder.clone()
+        self.anew()
     }
 
-    /// The same builder with other sources, for a later start on the same data directory.
-    pub(crate) fn again(&self) -> ParBuilder {
-        self.builder.clone().without_sources()
+    /// The same builder, for a later start on the same data directory.
+    pub(crate) fn anew(&self) -> ParBuilder {
+        self.builder.clone()
     }
 
     /// Log and stderr, for a person who looks for the reason.

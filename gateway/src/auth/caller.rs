@@ -20,6 +20,8 @@ pub(crate) struct Caller {
     pub(crate) subject: Box<str>,
     /// 64 bits of the subject's SHA-256, hexadecimal: names somebody in log lines without telling who it is.
     pub(crate) subject_hash: Box<str>,
+    /// The same as a number.
+    pub(crate) subject_bits: u64,
     /// On whose account: the tenant claim, else the subject.
     pub(crate) tenant: Arc<str>,
     /// Names of roles, as the issuer gives them; sorted, each once.
@@ -121,9 +123,10 @@ impl Caller {
         // Texts always become JSON.
         let json = Bytes::from(serde_json::to_vec(&members).unwrap_or_default());
         let digest = Sha256::digest(subject.as_bytes());
-        let subject_hash = hex::encode(digest.get(..8).unwrap_or_default()).into_boxed_str();
+        let bits = digest.first_chunk().copied().unwrap_or_default();
+        let (subject_hash, subject_bits) = (hex::encode(bits).into_boxed_str(), u64::from_be_bytes(bits));
         let (subject, tenant) = (subject.into(), tenant.into());
-        Self { subject, subject_hash, tenant, roles, scopes, role: Role::None, is_local, json }
+        Self { subject, subject_hash, subject_bits, tenant, roles, scopes, role: Role::None, is_local, json }
     }
 
     /// Whether the issuer gives it this role, or it needs none.

@@ -96,6 +96,8 @@ pub(super) enum Command {
     },
     /// Show recent log lines of a running par, or change what it logs
     Logs(LogsWanted),
+    /// Show what was used, from a running par or from its data directory
+    Usage(UsageWanted),
     /// Start workers of a loader; for `par` itself
     #[command(hide = true)]
     Nursery,
@@ -193,6 +195,34 @@ pub(super) enum LogsTask {
         #[command(flatten)]
         remote: Remote,
     },
+}
+
+/// Which usage.
+#[derive(Debug, Args)]
+pub(super) struct UsageWanted {
+    /// From this time on: a date, RFC 3339, seconds since 1970, or so long ago like 24h
+    #[arg(long, value_name = "TIME")]
+    pub(super) since: Option<String>,
+    /// Up to this time
+    #[arg(long, value_name = "TIME")]
+    pub(super) until: Option<String>,
+    /// tenant, agent, version, outcome, day, hour; separated by commas
+    #[arg(long, value_name = "NAMES", default_value = "agent")]
+    pub(super) by: String,
+    /// Of this tenant alone
+    #[arg(long)]
+    pub(super) tenant: Option<String>,
+    /// What was recorded of one request, by its X-Request-ID
+    #[arg(long, value_name = "ID", conflicts_with_all = ["since", "until", "tenant", "csv"])]
+    pub(super) request: Option<String>,
+    /// Every recorded call that is kept, as JSON lines, from the data directory
+    #[arg(long, conflicts_with_all = ["by", "request", "csv"])]
+    pub(super) calls: bool,
+    /// As CSV
+    #[arg(long, conflicts_with = "json")]
+    pub(super) csv: bool,
+    #[command(flatten)]
+    pub(super) remote: Remote,
 }
 
 fn given(settings: &[(&'static Setting, &Option<String>)]) -> Vec<(&'static Setting, String)> {

@@ -18,6 +18,7 @@ mod logs;
 mod manage;
 mod signature;
 mod table;
+mod usage;
 
 use arguments::{Arguments, Command, LogsTask, LogsWanted};
 
@@ -112,6 +113,11 @@ fn act(
         Command::Logs(wanted) => {
             let socket = socket(&wanted.remote, environment)?;
             in_runtime(logs::logs(&socket, &wanted, out))?.map(|()| ExitCode::SUCCESS)
+        }
+        Command::Usage(wanted) => {
+            let socket = socket(&wanted.remote, environment)?;
+            let data_dir = crate::config::data_dir(&wanted.remote.flags(), environment);
+            in_runtime(usage::usage((&socket, &data_dir), &wanted, out))?.map(|()| ExitCode::SUCCESS)
         }
         Command::Packages(remote) => manage(&remote, environment, manage::Task::Packages, out),
         Command::Agents(remote) => manage(&remote, environment, manage::Task::Agents, out),

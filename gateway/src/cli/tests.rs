@@ -78,7 +78,9 @@ fn check_tells_what_would_be_served() {
 
 #[test]
 fn words_that_mean_nothing_are_a_configuration_fault_and_help_is_none() {
-    for words in [&["dance"][..], &["serve", "--prot", "1"], &[], &["load"], &["usage"], &["rollback"]] {
+    for words in
+        [&["dance"][..], &["serve", "--prot", "1"], &[], &["load"], &["usage", "--by"], &["rollback"]]
+    {
         let ran = par(words, &[]);
         assert!(is(ran.code, 64) && ran.out.is_empty() && !ran.err.is_empty(), "{words:?}");
     }

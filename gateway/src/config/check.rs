@@ -157,6 +157,10 @@ pub(super) fn socket(flags: &Flags, environment: &Environment) -> Result<PathBuf
     if check.faults.is_empty() { Ok(socket) } else { Err(Faults(check.faults)) }
 }
 
+pub(super) fn data_dir(flags: &Flags, environment: &Environment) -> PathBuf {
+    Check::new(flags, environment).data_dir()
+}
+
 pub(super) fn signatures(flags: &Flags, environment: &Environment) -> Result<SignaturePolicy, Faults> {
     let mut check = Check::new(flags, environment);
     let policy = check.signatures(&mut Vec::new());

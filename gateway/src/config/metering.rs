@@ -11,6 +11,14 @@ pub(crate) struct Metering {
     pub(crate) fsync_interval: Duration,
     /// Bytes of one segment.
     pub(crate) segment_bytes: usize,
+    /// How long segments are kept when their records are in the ledger.
+    pub(crate) journal_time: Duration,
+    /// And how many bytes of them.
+    pub(crate) journal_bytes: u64,
+    /// How long the ledger keeps minutes; then it keeps days.
+    pub(crate) minutes_kept: Duration,
+    /// How long it keeps anything.
+    pub(crate) ledger_kept: Duration,
 }
 
 /// What becomes of calls that cannot be recorded.

@@ -281,6 +281,11 @@ pub(crate) fn socket(flags: &Flags, environment: &Environment) -> Result<PathBuf
     check::socket(flags, environment)
 }
 
+/// The data directory, for commands that read it where no `par` runs. [`socket`] tells what is wrong with its setting.
+pub(crate) fn data_dir(flags: &Flags, environment: &Environment) -> PathBuf {
+    check::data_dir(flags, environment)
+}
+
 /// Whether packages must be signed, and by whom, for commands that need no more: faults of other settings do not stop
 /// them. A file of settings that cannot be read, or has unknown keys, does: it may have said something about this.
 pub(crate) fn signatures(flags: &Flags, environment: &Environment) -> Result<SignaturePolicy, Faults> {

@@ -89,6 +89,10 @@ settings! {
     METERING_ON_FULL = "metering.on_full";
     METERING_FSYNC = "metering.fsync_interval";
     METERING_SEGMENT = "metering.segment_bytes";
+    METERING_JOURNAL_TIME = "metering.journal_time";
+    METERING_JOURNAL_BYTES = "metering.journal_bytes";
+    METERING_MINUTES = "metering.minutes_kept";
+    METERING_LEDGER = "metering.ledger_kept";
     METRICS_EXPORTER = "metrics.exporter", "OTEL_METRICS_EXPORTER";
     METRICS_ENDPOINT = "metrics.endpoint", "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT";
     METRICS_PROTOCOL = "metrics.protocol", "OTEL_EXPORTER_OTLP_METRICS_PROTOCOL";

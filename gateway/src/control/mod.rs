@@ -33,6 +33,7 @@ mod sessions;
 mod single;
 mod unread;
 mod upload;
+mod usage;
 mod webhook;
 
 #[cfg(test)]
@@ -135,6 +136,8 @@ pub(crate) fn router(state: ControlState) -> Router {
         .route("/runtime/agents", get(agents::list))
         .route("/agents/{*rest}", get(agents::one))
         .route("/runtime/agents/{*rest}", post(agents::enable))
+        .route("/runtime/usage", get(usage::usage))
+        .route("/runtime/usage/{request_id}", get(usage::request))
         .route("/runtime/logs", get(logs::logs))
         .route("/runtime/logs/level", get(levels::shown).put(levels::change).delete(levels::reset))
         .route("/runtime/dashboard", get(dashboard::page))

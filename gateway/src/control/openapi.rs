@@ -17,7 +17,7 @@ use utoipa::{
 
 use super::{
     agents, asker::Caller, body, dashboard, deliveries, errors, health, levels, load, logs, packages, reload,
-    rollouts, runtime, sessions, single, upload, webhook,
+    rollouts, runtime, sessions, single, upload, usage, webhook,
 };
 use crate::problem::PROBLEM_JSON;
 
@@ -34,7 +34,7 @@ use crate::problem::PROBLEM_JSON;
         agents::list, agents::one, agents::enable,
         logs::logs, levels::shown, levels::change, levels::reset, errors::list, errors::one, errors::workers,
         dashboard::page, dashboard::figures,
-        deliveries::deliveries, document,
+        usage::usage, usage::request, deliveries::deliveries, document,
     ),
     components(schemas(Problem)),
     tags(

@@ -8,10 +8,21 @@ use std::{
     time::{Duration, Instant},
 };
 
-use par_pool::{fleet::Agent, session::SessionId};
+use par_pool::{
+    fleet::{Agent, Answer},
+    session::SessionId,
+};
 use par_proto::{code::Code, ids::is_request_id};
 
-use super::{client::Client, front::Front, grpc::Exchange, premises::Premises, rest::Rest, who::Decision};
+use super::{
+    charge::{Charge, Known},
+    client::Client,
+    front::Front,
+    grpc::Exchange,
+    premises::Premises,
+    rest::Rest,
+    who::Decision,
+};
 use crate::{
     auth::{Caller, Role},
     limit::{Entry, Scope, Standing},
@@ -57,6 +68,8 @@ pub(crate) struct Ctx {
     pub(crate) limited: Option<Scope>,
     /// The place of a call that was let in; given back with the request at the latest.
     pub(crate) entry: Option<Entry>,
+    /// What a call that was let in owes the ledger.
+    pub(super) charge: Option<Charge>,
     /// What is particular to gRPC; none: the request is none of it.
     pub(crate) grpc: Option<Exchange>,
     _flight: Flight,
@@ -111,9 +124,38 @@ impl Ctx {
             standing: None,
             limited: None,
             entry: None,
+            charge: None,
             grpc: None,
             _flight: Flight(in_flight.clone()),
         }
+    }
+
+    /// Takes over what an answer tells of the call's way.
+    pub(super) fn heard(&mut self, answer: &mut Answer) {
+        let spent = std::mem::take(&mut answer.spent);
+        (self.queued, self.worker, self.pid) = (answer.queued, spent.worker, answer.pid);
+        if let Some(charge) = &mut self.charge {
+            charge.note(spent);
+        }
+    }
+
+    /// Records what the call has used, if it is one and that was not done: to be called before the last of its answer is
+    /// released. Later, it records what was learned since.
+    pub(super) fn record(&mut self) {
+        let Some(mut charge) = self.charge.take() else { return };
+        let own = self.agent.as_deref().and_then(Front::made);
+        let front = own.or_else(|| self.premises.as_ref().map(|premises| &*premises.front));
+        charge.record(&Known {
+            begin: self.begin,
+            request_id: &self.request_id,
+            front,
+            caller: self.caller.as_deref(),
+            queued: self.queued,
+            code: self.code,
+            bytes_in: self.bytes_in,
+            bytes_out: self.bytes_out,
+        });
+        self.charge = Some(charge);
     }
 
     /// The front of who answers: an agent, or a package.
@@ -122,6 +164,16 @@ impl Ctx {
             (Some(agent), _) => Some(Front::of(agent, metrics)),
             (None, Some(premises)) => Some(Arc::clone(&premises.front)),
             (None, None) => None,
+        }
+    }
+}
+
+impl Drop for Ctx {
+    /// Whoever is dropped before the end of its answer has been left by its client.
+    fn drop(&mut self) {
+        if self.charge.as_ref().is_some_and(|charge| !charge.is_recorded()) {
+            self.code = self.code.or(Some(Code::ClientClosed));
+            self.record();
         }
     }
 }

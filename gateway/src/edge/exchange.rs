@@ -19,7 +19,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, value::RawValue};
 
 use super::{
-    Edge, fit,
+    Edge,
+    charge::{Charge, Known},
+    fit,
     front::Front,
     intake::{is_read_later, plain},
     invoke::{Success, outcome},
@@ -55,10 +57,13 @@ pub(super) struct Course {
     pub(super) code: Option<Code>,
     pub(super) cause: Option<String>,
     pub(super) traceback: Option<String>,
+    pub(super) bytes_in: usize,
     pub(super) bytes_out: usize,
     pub(super) session: Option<SessionId>,
     /// Its part of the trace, if that is kept.
     pub(super) trace: Option<Arc<Invocation>>,
+    /// What it owes the ledger since it was let in.
+    charge: Option<Charge>,
 }
 
 /// A call between agents that is counted and has its line when this is dropped: also if the call in which it was made
@@ -79,7 +84,27 @@ impl Drop for Passage<'_> {
             self.course.code = Some(if is_late { Code::DeadlineExceeded } else { Code::ClientClosed });
             self.course.cause = Some("the call in which it was made is over".to_owned());
         }
+        self.record();
         self.edge.settle_between(self.origin, &self.course, self.begin.elapsed());
+    }
+}
+
+impl Passage<'_> {
+    /// Records what the call has used, before its answer is given.
+    fn record(&mut self) {
+        let Some(mut charge) = self.course.charge.take() else { return };
+        let caller = caller_of(self.origin.principal.as_ref());
+        charge.record(&Known {
+            begin: self.begin,
+            request_id: &self.origin.request_id,
+            front: self.course.agent.as_deref().and_then(Front::made),
+            caller: caller.as_deref(),
+            queued: self.course.queued,
+            code: self.course.code,
+            bytes_in: self.course.bytes_in,
+            bytes_out: self.course.bytes_out,
+        });
+        self.course.charge = Some(charge);
     }
 }
 
@@ -92,15 +117,16 @@ impl fleet::Exchange for Between {
                 Passage { edge: &self.0, origin: &origin, begin: Instant::now(), course, is_over: false };
             let answered = self.0.connect(&origin, &invoked, &line, &mut passage.course).await;
             passage.is_over = true;
+            if let Err(refusal) = &answered {
+                passage.course.code = Some(refusal.code);
+                passage.course.cause = Some(refusal.cause());
+                passage.course.traceback = refusal.traceback();
+            }
+            passage.record();
             match answered {
                 Ok(Some(success)) => line.answer(&success.body, !success.is_json()),
                 Ok(None) => line.end(),
-                Err(refusal) => {
-                    passage.course.code = Some(refusal.code);
-                    passage.course.cause = Some(refusal.cause());
-                    passage.course.traceback = refusal.traceback();
-                    line.fail(&said(&refusal));
-                }
+                Err(refusal) => line.fail(&said(&refusal)),
             }
         })
     }
@@ -129,6 +155,11 @@ impl Edge {
         loop {
             course.agent = Some(Arc::clone(&agent));
             self.may(origin, &agent)?;
+            if course.charge.is_none() {
+                self.metered()?;
+                course.bytes_in = invoked.input.len();
+                course.charge = self.owing_between(origin, &agent);
+            }
             let longest = agent.export().and_then(|export| export.timeout);
             let patience = longest.unwrap_or_else(|| self.pool.request_timeout());
             let deadline = origin.deadline.min(Instant::now() + patience);
@@ -154,7 +185,7 @@ impl Edge {
                 trace: witness,
             };
             let calling = self.pool.call(&agent, call);
-            let answer = match items {
+            let mut answer = match items {
                 Some(items) => pass_on(calling, items, line, course).await,
                 None => calling.await,
             };
@@ -165,7 +196,11 @@ impl Edge {
                 agent = successor;
                 continue;
             }
-            (course.queued, course.worker, course.pid) = (answer.queued, answer.worker, answer.pid);
+            let spent = std::mem::take(&mut answer.spent);
+            (course.queued, course.worker, course.pid) = (answer.queued, spent.worker, answer.pid);
+            if let Some(charge) = &mut course.charge {
+                charge.note(spent);
+            }
             let is_sent = matches!(answer.outcome, Outcome::Ended { .. });
             let success = outcome(answer, &agent.mount)?;
             course.bytes_out += success.body.len();

@@ -20,6 +20,8 @@ pub(crate) struct Front {
     pub(crate) ok: IntCounter,
     pub(crate) seconds: Histogram,
     pub(crate) queue: Histogram,
+    /// As whom the ledger knows it: `package/export`, and `package` for its surfaces.
+    pub(crate) charged: Box<str>,
     /// Labels for the rare codes.
     pub(crate) labels: [String; 2],
 }
@@ -37,14 +39,20 @@ impl Front {
 
     /// The front of a package's surfaces.
     pub(super) fn of_package(mount: &Mount, metrics: &EdgeMetrics) -> Self {
-        Self::named(&mount.id.to_string(), mount, metrics)
+        Self::named(&mount.id.to_string(), mount.id.name.as_str().into(), mount, metrics)
     }
 
     fn new(agent: &Agent, metrics: &EdgeMetrics) -> Self {
-        Self::named(&agent.text, &agent.mount, metrics)
+        let charged = format!("{}/{}", agent.id.package.name, agent.id.export).into();
+        Self::named(&agent.text, charged, &agent.mount, metrics)
     }
 
-    fn named(name: &str, mount: &Mount, metrics: &EdgeMetrics) -> Self {
+    /// The agent's front, if it was made.
+    pub(super) fn made(agent: &Agent) -> Option<&Self> {
+        agent.front.get()?.downcast_ref()
+    }
+
+    fn named(name: &str, charged: Box<str>, mount: &Mount, metrics: &EdgeMetrics) -> Self {
         let version = mount.id.version.to_string();
         let generation = mount.generation.number;
         let mut members = Vec::new();
@@ -65,6 +73,7 @@ impl Front {
             ok: metrics.requests.with_label_values(&[name, version.as_str(), "ok"]),
             seconds: metrics.request_seconds.with_label_values(&labels),
             queue: metrics.queue_seconds.with_label_values(&[name]),
+            charged,
             labels: [name.to_owned(), version],
         }
     }

@@ -24,7 +24,7 @@ use super::{
     stream::{self, Answered, Shape},
     trace, unread,
 };
-use crate::auth::permit::Permit;
+use crate::{auth::permit::Permit, meter::Surface};
 
 /// A result, ready to be written.
 #[derive(Debug)]
@@ -86,7 +86,7 @@ impl Edge {
                 return Err(if unread::drain(session).await { refusal } else { refusal.closing() });
             }
         };
-        let tenant = self.enter(session, ctx, &agent.id).await?;
+        let tenant = self.enter(session, ctx, &agent.id, Surface::Invoke).await?;
         if let Some(trace) = &mut ctx.trace {
             trace.admitted = Some(Instant::now());
         }
@@ -141,7 +141,7 @@ impl Edge {
                 feed: None,
                 trace: witness,
             };
-            let answer = match stream::wanted(&shape) {
+            let mut answer = match stream::wanted(&shape) {
                 Some(form) => {
                     let (feed, items) = fleet::stream(form, deadline.saturating_duration_since(ctx.begin));
                     call.feed = Some(feed);
@@ -168,7 +168,7 @@ impl Edge {
                 ctx.agent = Some(successor);
                 continue;
             }
-            (ctx.queued, ctx.worker, ctx.pid) = (answer.queued, answer.worker, answer.pid);
+            ctx.heard(&mut answer);
             let success = outcome(answer, &agent.mount)?;
             return self.checked(agent, success, deadline).await;
         }

@@ -5,6 +5,7 @@ mod accept;
 mod access;
 mod admit;
 mod body;
+mod charge;
 mod client;
 mod clock;
 mod connection;
@@ -52,6 +53,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
+    time::Duration,
 };
 
 use async_trait::async_trait;
@@ -76,8 +78,8 @@ pub(crate) use service::server;
 use crate::{
     auth::{Identity as Authentication, operator::OperatorToken},
     config::{Connections, Cors, Limits},
-    control::CODE_HEADER,
     limit::Limiter,
+    meter::Meter,
     observe::{
         Explanations, LogSink, levels::Levels, line::Identity, metrics::EdgeMetrics, sample::Sampler,
         trace::Tracer,
@@ -89,7 +91,7 @@ use admit::Plan;
 use ctx::Ctx;
 use rest::Rest;
 use stream::Answered;
-use upstream::{explain, forward, protect};
+use upstream::forward;
 use who::Decision;
 
 /// Everything that answering a request needs. A clone shares all of it.
@@ -99,6 +101,8 @@ pub(crate) struct Edge {
     pub(crate) limits: Limits,
     /// Rates and quotas; none: nothing is limited.
     pub(crate) limiter: Option<Arc<Limiter>>,
+    /// What records the usage of calls; none: nothing is recorded.
+    pub(crate) meter: Option<Arc<Meter>>,
     pub(crate) connections: Arc<Connections>,
     pub(crate) dev: bool,
     pub(crate) expose_errors: bool,
@@ -310,17 +314,24 @@ impl ProxyHttp for Edge {
             // What an application answers with is its author's business, and is told as such.
             ctx.code = response.status.is_server_error().then_some(Code::AgentError);
             self.expose(session, response)?;
+            charge::record_bodyless(session, response, ctx);
             return self.identity_of(response, ctx);
         }
-        let code = response.remove_header(&CODE_HEADER);
-        ctx.code = code.and_then(|code| Code::of(code.to_str().ok()?));
-        if ctx.code == Some(Code::Forbidden) {
-            // Who asks was proved here; what that allows, the management side has decided.
-            ctx.decision = Decision::Forbidden;
+        self.managed(session, response, ctx)
+    }
+
+    fn response_body_filter(
+        &self,
+        _session: &mut Session,
+        body: &mut Option<Bytes>,
+        end: bool,
+        ctx: &mut Ctx,
+    ) -> Result<Option<Duration>> {
+        ctx.bytes_out += body.as_ref().map_or(0, Bytes::len);
+        if end {
+            ctx.record();
         }
-        protect(response)?;
-        self.expose(session, response)?;
-        self.identity_of(response, ctx)
+        Ok(None)
     }
 
     async fn response_trailer_filter(
@@ -367,21 +378,7 @@ impl ProxyHttp for Edge {
     }
 
     async fn fail_to_proxy(&self, session: &mut Session, error: &Error, ctx: &mut Ctx) -> FailToProxy {
-        let refusal = explain(error, ctx);
-        let error_code = refusal.code.http();
-        if session.response_written().is_some() && ctx.rest.is_some() {
-            // The status has been told; what became of it is for the log.
-            ctx.code = Some(refusal.code);
-        }
-        // Behind what gRPC has answered there is room for a status.
-        let is_open = session.response_written().is_none() || ctx.grpc.is_some();
-        if is_open && self.refuse(session, ctx, refusal).await.is_err() {
-            ctx.status = Code::ClientClosed.http();
-            ctx.code = Some(Code::ClientClosed);
-        }
-        // What was noted before says more.
-        ctx.cause = ctx.cause.take().or_else(|| Some(error.to_string()));
-        FailToProxy { error_code, can_reuse_downstream: false }
+        self.give_up(session, error, ctx).await
     }
 
     /// Failures are in the access line.
@@ -393,6 +390,7 @@ impl ProxyHttp for Edge {
         if ctx.bytes_out == 0 {
             ctx.bytes_out = session.body_bytes_sent();
         }
+        ctx.record();
         self.settle(session, ctx);
         (ctx.rest, ctx.grpc, ctx.entry) = (None, None, None);
         connection::at_rest(session);

@@ -48,6 +48,7 @@ impl Edge {
         self.expose(session, &mut head)?;
         ctx.status = head.status.as_u16();
         ctx.bytes_out = body.len();
+        ctx.record();
         write(session, head, body).await
     }
 
@@ -60,6 +61,7 @@ impl Edge {
             return Ok(());
         }
         if ctx.grpc.is_some() {
+            ctx.record();
             return self.refuse_grpc(session, ctx, &refusal).await;
         }
         let body = Bytes::from(self.document(session, ctx, &refusal));
@@ -84,6 +86,7 @@ impl Edge {
         self.common(&mut head, ctx)?;
         self.expose(session, &mut head)?;
         ctx.bytes_out = body.len();
+        ctx.record();
         if refusal.close {
             connection::last_answer(session);
         }

@@ -43,6 +43,7 @@ use super::{
     surface::Spot,
     upstream::{cleanse, mark, name_caller, strip},
 };
+use crate::meter::Surface;
 
 /// When a process that serves surfaces is expected to be there again.
 const AGAIN: Duration = Duration::from_secs(1);
@@ -123,7 +124,7 @@ impl Edge {
         let patience = self.patience(session.req_header(), None)?;
         let named = self.affinity(session, &mount).await?;
         let tenant = match &premises.account {
-            Some(account) => self.enter(session, ctx, account).await?,
+            Some(account) => self.enter(session, ctx, account, Surface::Rest).await?,
             None => Self::tenant(ctx),
         };
         let (mount, named) = self.host(ctx, mount, named, &tenant)?;

@@ -87,6 +87,11 @@ impl Edge {
         call: Call,
         mut items: Items,
     ) -> Result<Result<Answered, Answer>, Refusal> {
+        if shape.form != Form::Whole
+            && let Some(charge) = &mut ctx.charge
+        {
+            charge.streams();
+        }
         let mut calling = pin!(self.pool.call(agent, call));
         let agent = Arc::clone(agent);
         let (begun, window, refusal) = (false, None, None);
@@ -168,6 +173,12 @@ impl Writer<'_> {
         let mut bytes = whole.unwrap_or_else(|| out.freeze());
         if let Some(window) = &mut self.window {
             bytes = window.cut(bytes);
+            if window.is_complete() {
+                // Who was told the length has all of it with these bytes.
+                self.ctx.bytes_out += bytes.len();
+                self.ctx.record();
+                self.ctx.bytes_out -= bytes.len();
+            }
         }
         self.piece(bytes).await?;
         behind.consumed(taken);
@@ -254,8 +265,8 @@ impl Writer<'_> {
     }
 
     /// Says how the call has ended.
-    async fn end(mut self, answer: Answer) -> Result<Answered, Refusal> {
-        (self.ctx.queued, self.ctx.worker, self.ctx.pid) = (answer.queued, answer.worker, answer.pid);
+    async fn end(mut self, mut answer: Answer) -> Result<Answered, Refusal> {
+        self.ctx.heard(&mut answer);
         let is_sent = matches!(answer.outcome, Outcome::Ended { .. });
         let said = match outcome(answer, &self.agent.mount) {
             Ok(success) if is_sent => Ok(success.usage),
@@ -298,6 +309,9 @@ impl Writer<'_> {
                 }
             }
         }
+        self.ctx.bytes_out += out.len();
+        self.ctx.record();
+        self.ctx.bytes_out -= out.len();
         match self.finish(out.freeze()).await {
             Ok(()) => Ok(Answered::Streamed),
             Err(error) => Ok(self.abandoned(error)),

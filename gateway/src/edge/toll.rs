@@ -1,4 +1,4 @@
-//! What a call has to pass before its body is read: rates, calls at once, quotas of the day.
+//! What a call has to pass before its body is read: room for its record, rates, calls at once, quotas of the day.
 
 use std::sync::Arc;
 
@@ -6,7 +6,10 @@ use par_proto::ids::AgentId;
 use pingora_proxy::Session;
 
 use super::{Edge, ctx::Ctx, refusal::Refusal, unread};
-use crate::limit::{Limited, Moment};
+use crate::{
+    limit::{Limited, Moment},
+    meter::Surface,
+};
 
 impl Edge {
     /// Lets a call in and keeps its entry with the request, or refuses it. A refusal reads no more of the body than
@@ -16,13 +19,21 @@ impl Edge {
         session: &mut Session,
         ctx: &mut Ctx,
         agent: &AgentId,
+        surface: Surface,
     ) -> Result<Arc<str>, Refusal> {
         let tenant = Self::tenant(ctx);
-        let Some(limiter) = &self.limiter else { return Ok(tenant) };
+        if let Err(refusal) = self.metered() {
+            return Err(if unread::drain(session).await { refusal } else { refusal.closing() });
+        }
+        let Some(limiter) = &self.limiter else {
+            ctx.charge = self.owing(ctx, &tenant, surface);
+            return Ok(tenant);
+        };
         match limiter.enter(&tenant, agent, Moment::now()) {
             Ok(mut entry) => {
                 ctx.standing = entry.take_standing();
                 ctx.entry = Some(entry);
+                ctx.charge = self.owing(ctx, &tenant, surface);
                 Ok(tenant)
             }
             Err(Limited { scope, retry_after, standing }) => {

@@ -10,7 +10,7 @@ use par_proto::code::Code;
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use pingora_core::{Error, ErrorSource, ErrorType, Result, upstreams::peer::HttpPeer};
 use pingora_http::{RequestHeader, ResponseHeader};
-use pingora_proxy::Session;
+use pingora_proxy::{FailToProxy, Session};
 
 use super::{
     Edge,
@@ -20,10 +20,14 @@ use super::{
     hygiene::Flaw,
     refusal::Refusal,
     rest::Unreachable,
+    who::Decision,
 };
-use crate::auth::{
-    CALLER_HEADER, ROLE_HEADER, Role,
-    operator::{DevFacts, bearer, decide},
+use crate::{
+    auth::{
+        CALLER_HEADER, ROLE_HEADER, Role,
+        operator::{DevFacts, bearer, decide},
+    },
+    control::CODE_HEADER,
 };
 
 /// What may not stand in a header of ours as it is: a comma parts roles.
@@ -51,6 +55,45 @@ impl Edge {
         }
         let path = self.control.to_string_lossy();
         Ok(Box::new(HttpPeer::new_uds(&path, false, String::new())?))
+    }
+}
+
+impl Edge {
+    /// Passes on what the management side answers.
+    pub(super) fn managed(
+        &self,
+        session: &Session,
+        response: &mut ResponseHeader,
+        ctx: &mut Ctx,
+    ) -> Result<()> {
+        let code = response.remove_header(&CODE_HEADER);
+        ctx.code = code.and_then(|code| Code::of(code.to_str().ok()?));
+        if ctx.code == Some(Code::Forbidden) {
+            // Who asks was proved here; what that allows, the management side has decided.
+            ctx.decision = Decision::Forbidden;
+        }
+        protect(response)?;
+        self.expose(session, response)?;
+        self.identity_of(response, ctx)
+    }
+
+    /// Answers a request whose proxying has failed.
+    pub(super) async fn give_up(&self, session: &mut Session, error: &Error, ctx: &mut Ctx) -> FailToProxy {
+        let refusal = explain(error, ctx);
+        let error_code = refusal.code.http();
+        if session.response_written().is_some() && ctx.rest.is_some() {
+            // The status has been told; what became of it is for the log.
+            ctx.code = Some(refusal.code);
+        }
+        // Behind what gRPC has answered there is room for a status.
+        let is_open = session.response_written().is_none() || ctx.grpc.is_some();
+        if is_open && self.refuse(session, ctx, refusal).await.is_err() {
+            ctx.status = Code::ClientClosed.http();
+            ctx.code = Some(Code::ClientClosed);
+        }
+        // What was noted before says more.
+        ctx.cause = ctx.cause.take().or_else(|| Some(error.to_string()));
+        FailToProxy { error_code, can_reuse_downstream: false }
     }
 }
 
@@ -129,7 +172,7 @@ pub(super) fn forward(upstream: &mut RequestHeader, ctx: &Ctx) -> Result<()> {
 }
 
 /// What the management side says is for whoever asked: no cache keeps it, and no browser takes it for a page.
-pub(super) fn protect(response: &mut ResponseHeader) -> Result<()> {
+fn protect(response: &mut ResponseHeader) -> Result<()> {
     response.insert_header("x-content-type-options", HeaderValue::from_static("nosniff"))?;
     if !response.headers.contains_key(http::header::CACHE_CONTROL) {
         response.insert_header(http::header::CACHE_CONTROL, HeaderValue::from_static("no-store"))?;
@@ -138,7 +181,7 @@ pub(super) fn protect(response: &mut ResponseHeader) -> Result<()> {
 }
 
 /// What a failed proxying means to the client. A client that left is not an upstream that failed.
-pub(super) fn explain(error: &Error, ctx: &Ctx) -> Refusal {
+fn explain(error: &Error, ctx: &Ctx) -> Refusal {
     if let Some(refusal) = error.cause.as_deref().and_then(|cause| cause.downcast_ref::<Unreachable>()) {
         return refusal.refusal();
     }

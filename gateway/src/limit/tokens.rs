@@ -3,7 +3,6 @@
 
 use std::sync::Arc;
 
-use par_pool::process::Meter;
 use serde::Deserialize;
 
 use super::{limiter::Limiter, moment::Moment};
@@ -28,8 +27,9 @@ struct Used {
 #[derive(Debug)]
 pub(crate) struct TokenMeter(pub(crate) Arc<Limiter>);
 
-impl Meter for TokenMeter {
-    fn charge(&self, tenant: &Arc<str>, meta: &[u8]) {
+impl TokenMeter {
+    /// Charges what the metadata of a call's last frame says.
+    pub(crate) fn charge(&self, tenant: &Arc<str>, meta: &[u8]) {
         if self.0.counts_tokens(tenant) {
             self.0.charge(tenant, tokens(meta), Moment::now());
         }

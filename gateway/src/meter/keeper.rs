@@ -19,6 +19,7 @@ use super::{
     journal::{Journal, Turn},
     ledger::LedgerError,
     metrics::MeterMetrics,
+    retention::Retention,
 };
 use crate::config::{Metering, OnFull};
 
@@ -50,8 +51,9 @@ impl Keeper {
         let (end, asked) = channel();
         let (done, ended) = channel();
         let damaged = metrics.damaged.clone();
+        let retention = Retention::new(folder.clone(), settings);
         let fold = Fold::new(folder, Arc::clone(&journal), move |told| tell(&told, &damaged));
-        let adding = Adding { fold, journal: Arc::clone(&journal), metrics, failed: false };
+        let adding = Adding { fold, retention, journal: Arc::clone(&journal), metrics, failed: false };
         thread::Builder::new().name("par-usage".to_owned()).spawn(move || {
             // On Linux this is about the calling thread alone. One that stays important is a nuisance, no fault.
             setpriority_process(None, LOW).ok();
@@ -73,6 +75,7 @@ impl Keeper {
 
 struct Adding<T> {
     fold: Fold<T>,
+    retention: Retention,
     journal: Arc<Journal>,
     metrics: MeterMetrics,
     failed: bool,
@@ -93,8 +96,8 @@ impl<T: Fn(Told)> Adding<T> {
     fn round(&mut self) {
         let lost = self.journal.lost();
         self.metrics.lost.inc_by(lost.saturating_sub(self.metrics.lost.get()));
-        let failed = self.fold.round();
-        self.tell(failed.as_ref().err());
+        let done = self.fold.round().and_then(|()| self.retention.sweep(&mut self.fold));
+        self.tell(done.as_ref().err());
     }
 
     /// Once when it begins to fail, once when it works again.
@@ -103,7 +106,7 @@ impl<T: Fn(Told)> Adding<T> {
             (Some(error), false) => tracing::error!(
                 event = "ledger_failed",
                 cause = %causes(error),
-                "usage is recorded, but not added to the ledger"
+                "usage is recorded, but the ledger is not kept up"
             ),
             (None, true) => tracing::info!(event = "ledger_recovered", "usage is added to the ledger again"),
             (Some(_), true) | (None, false) => {}

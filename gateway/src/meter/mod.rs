@@ -5,16 +5,23 @@
 //! journal of single calls.
 
 mod clock;
+mod collector;
 mod fold;
 mod journal;
 mod keeper;
 mod ledger;
+mod lookup;
 mod metrics;
 mod outcome;
+mod query;
 mod record;
+pub(crate) mod report;
+mod retention;
 mod scan;
 mod segment;
 mod tally;
+mod told;
+mod when;
 
 use std::{
     fs, io,
@@ -27,13 +34,17 @@ use std::{
 use parking_lot::Mutex;
 use prometheus::Registry;
 
-use self::{journal::Journal, keeper::Keeper, metrics::MeterMetrics};
-#[expect(unused_imports, reason = "calls are recorded by what comes next")]
 pub(crate) use self::{
-    ledger::{Ledger, LedgerError, Sealed},
+    collector::Collector,
+    ledger::{Ledger, LedgerError},
+    lookup::{Entry, each, request},
     outcome::Outcome,
+    query::{Question, answer},
     record::{Record, Surface, Usage},
+    told::{Told, tenant},
+    when::minute,
 };
+use self::{journal::Journal, keeper::Keeper, metrics::MeterMetrics};
 use crate::config::{Config, Metering, OnFull};
 
 /// The folder of segments and ledger, in the data directory.
@@ -47,7 +58,6 @@ pub(crate) fn folder(data_dir: &Path) -> PathBuf {
 /// Records calls.
 #[derive(Debug)]
 pub(crate) struct Meter {
-    folder: PathBuf,
     journal: Arc<Journal>,
     refuses: bool,
     keeper: Mutex<Option<Keeper>>,
@@ -80,8 +90,8 @@ impl Meter {
         let last = numbers.last().copied().unwrap_or(0).max(added);
         let journal = Arc::new(Journal::open(folder.clone(), last, settings.segment_bytes));
         let refuses = settings.on_full == OnFull::Refuse;
-        let keeper = Keeper::start(folder.clone(), Arc::clone(&journal), settings, metrics)?;
-        Ok(Arc::new(Self { folder, journal, refuses, keeper: Mutex::new(Some(keeper)) }))
+        let keeper = Keeper::start(folder, Arc::clone(&journal), settings, metrics)?;
+        Ok(Arc::new(Self { journal, refuses, keeper: Mutex::new(Some(keeper)) }))
     }
 
     /// Whether a call may begin: always, unless calls that cannot be recorded are refused.
@@ -93,17 +103,6 @@ impl Meter {
     /// is counted as lost.
     pub(crate) fn record(&self, record: &Record<'_>) {
         self.journal.append(record);
-    }
-
-    /// Opens the ledger, for whoever bills. A damaged one is replaced while the process runs: open it for each round
-    /// anew.
-    pub(crate) fn ledger(&self) -> Result<Ledger, LedgerError> {
-        Ledger::open(&self.folder)
-    }
-
-    /// Where segments and ledger lie.
-    pub(crate) fn folder(&self) -> &Path {
-        &self.folder
     }
 
     /// Adds what is not in the ledger yet and ends the threads; what they do not manage in time is done after the next

@@ -11,6 +11,7 @@ impl Outcome {
     pub(crate) const OK: Self = Self(0);
 
     /// How many there are.
+    #[cfg(test)]
     pub(super) const COUNT: u8 = Code::ALL.len() as u8 + 1;
 
     /// Of a call that ended with this code, or with none.

@@ -16,6 +16,7 @@ use std::{
 
 use rustix::{
     fs::{FallocateFlags, fallocate},
+    io::Errno,
     mm::{Advice, MapFlags, ProtFlags, madvise, mmap, munmap},
 };
 
@@ -51,10 +52,14 @@ pub(super) fn path(folder: &Path, number: u64) -> PathBuf {
     folder.join(format!("{number:020}.{SUFFIX}"))
 }
 
-/// The numbers of the segments in a folder, ascending.
+/// The numbers of the segments in a folder, ascending; none where there is no folder.
 pub(super) fn numbers(folder: &Path) -> io::Result<Vec<u64>> {
     let mut numbers = Vec::new();
-    for entry in fs::read_dir(folder)? {
+    let entries = match fs::read_dir(folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(numbers),
+        entries => entries?,
+    };
+    for entry in entries {
         let path = entry?.path();
         let is_ours = path.extension().is_some_and(|suffix| suffix == SUFFIX);
         let number = path.file_stem().and_then(|stem| stem.to_str()?.parse::<u64>().ok());
@@ -81,7 +86,15 @@ impl Segment {
     }
 
     fn fill(file: &mut File, number: u64, bytes: usize) -> io::Result<()> {
-        fallocate(&*file, FallocateFlags::empty(), 0, bytes as u64)?;
+        match fallocate(&*file, FallocateFlags::empty(), 0, bytes as u64) {
+            // A file system that cannot promise room gives it to whoever takes it.
+            Err(Errno::OPNOTSUPP | Errno::NOSYS) => {
+                let written = io::copy(&mut io::repeat(0).take(bytes as u64), file)?;
+                debug_assert_eq!(written, bytes as u64, "copy writes all or fails");
+                file.rewind()?;
+            }
+            allocated => allocated?,
+        }
         let mut head = Vec::with_capacity(HEAD);
         head.extend_from_slice(MAGIC);
         head.extend_from_slice(&number.to_le_bytes());

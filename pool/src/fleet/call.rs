@@ -3,7 +3,7 @@
 use std::{
     future::pending,
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicUsize, Ordering},
     },
     time::{Duration, Instant},
@@ -28,7 +28,7 @@ use super::{
     ticket::CallTicket,
 };
 use crate::{
-    process::{CallFrame, Death, Lane, Over, Reply, Witness, Worker},
+    process::{CallFrame, Death, Lane, Over, Reply, Spent, Witness, Worker},
     session::Claim,
 };
 
@@ -115,6 +115,7 @@ impl Drop for Leave<'_> {
         let deadline = self.feed.map_or(self.deadline, |feed| feed.patience(self.deadline));
         // What it waits for meets the same deadline, and is to be told so.
         let over = if Instant::now() < deadline { Over::Left } else { Over::Late };
+        worker.channel.with_ticket(id, |ticket| ticket.leave(over));
         worker.channel.cancel(id, over);
         let background = generation.settings.background.clone();
         background.spawn(async move {
@@ -154,7 +155,7 @@ impl Generation {
             let slot = match self.hold(turn, lane, &origin, again).await {
                 Ok(slot) => slot,
                 Err(outcome) => {
-                    return Answer { outcome, queued: begin.elapsed(), worker: Duration::ZERO, pid: 0 };
+                    return Answer { outcome, queued: begin.elapsed(), spent: Spent::default(), pid: 0 };
                 }
             };
             let now = Instant::now();
@@ -175,6 +176,8 @@ impl Generation {
                 in_turn: lane == Lane::Sync && self.threads == 1,
                 files: call.files.clone(),
                 feed: call.feed.clone(),
+                sent: now,
+                over: OnceLock::new(),
             };
             again = true;
             let milliseconds = u32::try_from(left.as_millis()).unwrap_or(u32::MAX).max(1);
@@ -197,35 +200,33 @@ impl Generation {
                 }
             };
             leave.armed = false;
-            let told = |outcome, micros: u32| Answer {
-                outcome,
-                queued,
-                worker: Duration::from_micros(u64::from(micros)),
-                pid: worker.pid,
-            };
-            match waited {
-                Ok(Ok(Reply::Done { micros, flags, meta, payload })) => {
-                    self.note_answer();
-                    return told(Outcome::Done { flags, meta, payload }, micros);
-                }
-                Ok(Ok(Reply::Ended { micros, meta })) => {
-                    self.note_answer();
-                    return told(Outcome::Ended { meta }, micros);
-                }
-                Ok(Ok(Reply::Failed { micros, payload, .. })) => {
-                    self.note_answer();
-                    return told(Outcome::Failed(payload), micros);
-                }
-                Ok(Ok(Reply::Cancelled { micros, .. })) => {
-                    return told(Outcome::Deadline { started: true }, micros);
-                }
-                Ok(Ok(Reply::Died(death))) => return told(Outcome::Crashed(death), 0),
-                Ok(Ok(Reply::Returned) | Err(_)) => {}
+            let told = |outcome, spent| Answer { outcome, queued, spent, pid: worker.pid };
+            let reply = match waited {
+                Ok(Ok(delivery)) => delivery.take(),
+                Ok(Err(_)) => Reply::Returned,
                 Err(_elapsed) => {
                     let started = worker.channel.started() >= id;
                     self.expire(Arc::clone(&worker), id, lane);
-                    return told(Outcome::Deadline { started }, 0);
+                    return told(Outcome::Deadline { started }, Spent::default());
                 }
+            };
+            let spent = reply.spent();
+            match reply {
+                Reply::Done { flags, meta, payload, .. } => {
+                    self.note_answer();
+                    return told(Outcome::Done { flags, meta, payload }, spent);
+                }
+                Reply::Ended { meta, .. } => {
+                    self.note_answer();
+                    return told(Outcome::Ended { meta }, spent);
+                }
+                Reply::Failed { payload, .. } => {
+                    self.note_answer();
+                    return told(Outcome::Failed(payload), spent);
+                }
+                Reply::Cancelled { .. } => return told(Outcome::Deadline { started: true }, spent),
+                Reply::Died(death) => return told(Outcome::Crashed(death), spent),
+                Reply::Returned => {}
             }
         }
     }
@@ -348,6 +349,7 @@ impl Generation {
 
     /// After a deadline: the caller has its answer, the worker is dealt with in the background.
     fn expire(self: &Arc<Self>, worker: Arc<Worker<CallTicket>>, id: u64, lane: Lane) {
+        worker.channel.with_ticket(id, |ticket| ticket.leave(Over::Late));
         let generation = Arc::clone(self);
         self.settings.background.spawn(async move {
             // Its own calls have met the same deadline, and are answered: it may still end by itself.

@@ -17,7 +17,7 @@ use tokio::{
 };
 
 use super::ticket::CallTicket;
-use crate::process::{Channel, Item, Overrun, Reply};
+use crate::process::{Channel, Delivery, Item, Overrun};
 
 /// Bytes that are collected before credit is given back: every item on its own would be a system call on both sides.
 const GIVEN_AT_ONCE: u32 = STREAM_CREDIT / 4;
@@ -142,8 +142,8 @@ impl Feed {
     pub(super) async fn within(
         &self,
         deadline: Instant,
-        mut reply: oneshot::Receiver<Reply>,
-    ) -> Result<Result<Reply, oneshot::error::RecvError>, Elapsed> {
+        mut reply: oneshot::Receiver<Delivery>,
+    ) -> Result<Result<Delivery, oneshot::error::RecvError>, Elapsed> {
         loop {
             let until = self.patience(deadline);
             match timeout_at(until.into(), &mut reply).await {

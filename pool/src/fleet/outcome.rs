@@ -4,7 +4,10 @@ use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 
-use crate::{process::Death, session::Denied};
+use crate::{
+    process::{Death, Spent},
+    session::Denied,
+};
 
 /// How a call ended.
 #[derive(Debug)]
@@ -57,8 +60,8 @@ pub struct Answer {
     pub outcome: Outcome,
     /// Time before the call was sent to the worker that answered.
     pub queued: Duration,
-    /// Time of the handler as the worker measured it, zero if it never answered.
-    pub worker: Duration,
+    /// What the worker says that it has used; nothing if it never answered.
+    pub spent: Spent,
     /// Process id of that worker, 0 if there was none.
     pub pid: u32,
 }

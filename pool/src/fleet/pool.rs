@@ -39,7 +39,7 @@ use super::{
 };
 use crate::{
     package::{PackageSettings, PullError, Signature, Source, Step, Street},
-    process::{self, OutputSink, Roots, SandboxSettings, Shield, TemplateSettings, close_cages},
+    process::{self, OutputSink, Roots, SandboxSettings, Shield, Spent, TemplateSettings, close_cages},
 };
 
 /// What the pool needs to know; decided before it starts.
@@ -278,7 +278,7 @@ impl Pool {
             let lane = generation.lane(call.export);
             let retry_after = generation.expected_wait(lane, call.tenant.as_ref());
             let outcome = Outcome::QueueFull { retry_after };
-            return Answer { outcome, queued: Duration::ZERO, worker: Duration::ZERO, pid: 0 };
+            return Answer { outcome, queued: Duration::ZERO, spent: Spent::default(), pid: 0 };
         }
         let begin = Instant::now();
         let mut call = call;

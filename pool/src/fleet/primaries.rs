@@ -144,19 +144,17 @@ impl Generation {
         if let Some((trace, reply)) = call.trace.as_ref().zip(reply.as_ref()) {
             trace.ended(reply.used().unwrap_or_default());
         }
-        let (outcome, micros) = match reply {
-            None => (Outcome::Deadline { started }, 0),
-            Some(Reply::Done { micros, flags, meta, payload }) => {
-                (Outcome::Done { flags, meta, payload }, micros)
-            }
-            Some(Reply::Ended { micros, meta }) => (Outcome::Ended { meta }, micros),
-            Some(Reply::Failed { micros, payload, .. }) => (Outcome::Failed(payload), micros),
-            Some(Reply::Cancelled { micros, .. }) => (Outcome::Deadline { started: true }, micros),
-            Some(Reply::Died(death)) => (Outcome::Crashed(death), 0),
-            Some(Reply::Returned) => (Outcome::CrashLoop { retry_after: Duration::from_secs(1) }, 0),
+        let spent = reply.as_ref().map(Reply::spent).unwrap_or_default();
+        let outcome = match reply {
+            None => Outcome::Deadline { started },
+            Some(Reply::Done { flags, meta, payload, .. }) => Outcome::Done { flags, meta, payload },
+            Some(Reply::Ended { meta, .. }) => Outcome::Ended { meta },
+            Some(Reply::Failed { payload, .. }) => Outcome::Failed(payload),
+            Some(Reply::Cancelled { .. }) => Outcome::Deadline { started: true },
+            Some(Reply::Died(death)) => Outcome::Crashed(death),
+            Some(Reply::Returned) => Outcome::CrashLoop { retry_after: Duration::from_secs(1) },
         };
-        let worker = Duration::from_micros(u64::from(micros));
-        Answer { outcome, queued: Duration::ZERO, worker, pid: primary.pid }
+        Answer { outcome, queued: Duration::ZERO, spent, pid: primary.pid }
     }
 
     /// Takes a primary into service and replaces it when it ends.

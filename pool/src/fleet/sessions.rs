@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{
     package::SessionMode,
-    process::usage,
+    process::{Spent, usage},
     session::{Caps, Claim, Denied, Ending, Loss, Owner, Resting, Seen, SessionId, Turn, evict, excess},
 };
 
@@ -124,8 +124,7 @@ impl Pool {
         let turn = match self.session_turn(agent, &call, &claim).await {
             Ok(turn) => turn,
             Err(outcome) => {
-                let (queued, worker) = (begin.elapsed(), Duration::ZERO);
-                return Answer { outcome, queued, worker, pid: 0 };
+                return Answer { outcome, queued: begin.elapsed(), spent: Spent::default(), pid: 0 };
             }
         };
         let lodging = Arc::clone(&turn.visit.handle);
@@ -134,7 +133,7 @@ impl Pool {
             Some(export) => call.export = u32::try_from(export).unwrap_or(u32::MAX),
             None => {
                 let outcome = Outcome::Session(Denied::Elsewhere);
-                return Answer { outcome, queued: begin.elapsed(), worker: Duration::ZERO, pid: 0 };
+                return Answer { outcome, queued: begin.elapsed(), spent: Spent::default(), pid: 0 };
             }
         }
         call.meta = naming(&call.meta, &claim.id, Some(lodging.number));

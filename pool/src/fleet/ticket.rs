@@ -1,6 +1,9 @@
 //! What a call leaves with its worker: its slot, and where the answer goes.
 
-use std::sync::{Arc, Weak};
+use std::{
+    sync::{Arc, OnceLock, Weak},
+    time::Instant,
+};
 
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
@@ -12,13 +15,19 @@ use super::{
     hold::Hold,
     spool::Attached,
 };
-use crate::process::{Answering, CallName, Invoked, Item, Lane, Line, Overrun, Reply, Ticket, Witness};
+use crate::process::{
+    Account, Answering, CallName, Delivery, Invoked, Item, Lane, Line, Over, Overrun, Owed, Reply, Ticket,
+    Witness,
+};
 
 /// Gives the slot back when the worker says that the call is over, whether or not its caller is still there.
 #[derive(Debug)]
 pub(crate) struct CallTicket {
     pub(crate) slot: Hold,
-    pub(crate) answer: oneshot::Sender<Reply>,
+    pub(crate) answer: oneshot::Sender<Delivery>,
+    pub(crate) sent: Instant,
+    /// Why its caller no longer waits.
+    pub(crate) over: OnceLock<Over>,
     pub(crate) generation: Arc<Generation>,
     /// What is known of it, for calls that its handler makes.
     pub(crate) origin: Origin,
@@ -33,6 +42,11 @@ pub(crate) struct CallTicket {
 }
 
 impl CallTicket {
+    /// Notes why its caller no longer waits; the first reason counts.
+    pub(super) fn leave(&self, over: Over) {
+        self.over.set(over).ok();
+    }
+
     /// Whether its handler waits for calls of its own.
     pub(super) fn waits(&self) -> bool {
         self.wait.lock().strong_count() > 0
@@ -41,18 +55,20 @@ impl CallTicket {
 
 impl Ticket for CallTicket {
     fn end(self, reply: Reply) {
+        let Self { mut slot, answer, files, origin, generation, sent, over, .. } = self;
+        let Origin { request_id, meta, deadline, tenant, depth, trace, .. } = origin;
         // Before the answer: who has it and calls again finds it counted.
-        if let Some((tenant, meta)) = self.origin.tenant.as_ref().zip(reply.used())
-            && let Some(meter) = self.generation.settings.meter.get()
-        {
-            meter.charge(tenant, meta);
-        }
-        if let Some(trace) = &self.origin.trace
+        let owed = tenant.zip(generation.settings.meter.get()).map(|(tenant, meter)| {
+            let account = Account { meter: Arc::clone(meter), tenant };
+            account.settle(&reply);
+            let over = over.into_inner();
+            Owed { account, request_id, meta, depth, is_action: false, sent, deadline, over }
+        });
+        if let Some(trace) = &trace
             && !matches!(reply, Reply::Returned)
         {
             trace.ended(reply.used().unwrap_or_default());
         }
-        let Self { mut slot, answer, files, .. } = self;
         match &reply {
             Reply::Done { micros, .. } | Reply::Failed { micros, .. } | Reply::Ended { micros, .. } => {
                 slot.observe(*micros);
@@ -62,8 +78,8 @@ impl Ticket for CallTicket {
         // The slot first: the next call of this worker should not wait for the former's caller.
         drop(slot);
         drop(files);
-        // A caller that left wants no answer.
-        drop(answer.send(reply));
+        // A caller that left wants no answer, and what comes back is charged.
+        drop(answer.send(Delivery::new(reply, owed)));
     }
 
     fn item(&self, item: Item) -> Result<(), Overrun> {

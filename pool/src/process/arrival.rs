@@ -30,12 +30,12 @@ pub(super) enum Arrival {
 /// Reads a frame that a worker has sent.
 pub(super) fn arrival(frame: Frame) -> Arrival {
     let Frame { header, meta, payload } = frame;
-    let micros = header.a;
+    let (micros, cpu) = (header.a, header.b);
     match header.kind {
-        Kind::Result => Arrival::End(Reply::Done { micros, flags: header.flags, meta, payload }),
-        Kind::Error => Arrival::End(Reply::Failed { micros, meta, payload }),
-        Kind::End => Arrival::End(Reply::Ended { micros, meta }),
-        Kind::Cancelled => Arrival::End(Reply::Cancelled { micros, meta }),
+        Kind::Result => Arrival::End(Reply::Done { micros, cpu, flags: header.flags, meta, payload }),
+        Kind::Error => Arrival::End(Reply::Failed { micros, cpu, meta, payload }),
+        Kind::End => Arrival::End(Reply::Ended { micros, cpu, meta }),
+        Kind::Cancelled => Arrival::End(Reply::Cancelled { micros, cpu, meta }),
         Kind::Returned => Arrival::End(Reply::Returned),
         Kind::Item => {
             let octets = header.flags & FLAG_OCTETS != 0;

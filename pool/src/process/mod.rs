@@ -37,10 +37,9 @@ pub use control::{A2aFacts, ExportFacts, ForkVerdict, ImportFailure, Lane, Ready
 pub use death::Death;
 pub(crate) use embedded::{NODE, PYTHON};
 pub use logs::{CallName, Origin, OutputLine, OutputSink};
-pub(crate) use meter::Account;
-pub use meter::Meter;
-pub(crate) use nested::Over;
-pub use nested::{Answering, Line};
+pub(crate) use meter::{Account, Delivery, Owed};
+pub use meter::{Meter, Spent, Unclaimed};
+pub use nested::{Answering, Line, Over};
 pub use nursery::nursery;
 pub use orphans::adopt_orphans;
 pub use primary::Primary;

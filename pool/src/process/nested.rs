@@ -203,7 +203,7 @@ impl Nested {
 
 /// How the call in which others were made is over for them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Over {
+pub enum Over {
     /// It has ended, or its caller has left.
     Left,
     /// It is past its deadline, which is theirs, too.

@@ -29,7 +29,7 @@ use super::{
     death::Death,
     descriptors,
     logs::{CallName, OutputSink},
-    meter::Account,
+    meter::{Account, Delivery, Owed},
     nested::{Answering, Line, Over},
     reply::{CallFrame, Invoked, Item, Overrun, Reply, Ticket},
     tail::Tail,
@@ -52,19 +52,19 @@ pub struct Primary {
 /// Where the answer of an action goes.
 #[derive(Debug)]
 pub(crate) struct ActionTicket {
-    answer: oneshot::Sender<Reply>,
+    answer: oneshot::Sender<Delivery>,
     request_id: Arc<str>,
-    /// Who is charged for it, if anybody is.
-    account: Option<Account>,
+    /// What is charged for it, if anybody is.
+    owed: Option<Owed>,
 }
 
 impl Ticket for ActionTicket {
     fn end(self, reply: Reply) {
-        if let Some(account) = &self.account {
-            account.settle(&reply);
+        if let Some(owed) = &self.owed {
+            owed.account.settle(&reply);
         }
-        // A caller that left wants no answer.
-        drop(self.answer.send(reply));
+        // A caller that left wants no answer, and what comes back is charged.
+        drop(self.answer.send(Delivery::new(reply, self.owed)));
     }
 
     fn item(&self, _item: Item) -> Result<(), Overrun> {
@@ -159,15 +159,20 @@ impl Primary {
         let (answer, reply) = oneshot::channel();
         let left = deadline.saturating_duration_since(Instant::now());
         let milliseconds = u32::try_from(left.as_millis()).unwrap_or(u32::MAX).max(1);
-        let ticket = ActionTicket { answer, request_id, account };
+        let (meta, sent) = (frame.meta.clone(), Instant::now());
+        let owed = account.map(|account| {
+            let request_id = Arc::clone(&request_id);
+            Owed { account, request_id, meta, depth: 0, is_action: true, sent, deadline, over: None }
+        });
+        let ticket = ActionTicket { answer, request_id, owed };
         let Ok(id) = channel.submit(frame, milliseconds, ticket) else {
             return (Some(Reply::Returned), false);
         };
         let mut leave = Leave { worker: &self.worker, id, armed: true };
         match timeout_at(deadline.into(), reply).await {
-            Ok(Ok(reply)) => {
+            Ok(Ok(delivery)) => {
                 leave.armed = false;
-                (Some(reply), true)
+                (Some(delivery.take()), true)
             }
             Ok(Err(_)) => {
                 leave.armed = false;

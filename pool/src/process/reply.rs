@@ -82,6 +82,8 @@ pub enum Reply {
     Done {
         /// Microseconds it took.
         micros: u32,
+        /// Microseconds of processor time; 0: not told.
+        cpu: u32,
         /// Flags of the frame.
         flags: u8,
         /// Metadata of the frame: usage, content type.
@@ -93,6 +95,8 @@ pub enum Reply {
     Failed {
         /// Microseconds it took.
         micros: u32,
+        /// Microseconds of processor time; 0: not told.
+        cpu: u32,
         /// Metadata of the frame: usage.
         meta: Bytes,
         /// JSON as in `FRAMES.md`, kind `ERROR`.
@@ -102,6 +106,8 @@ pub enum Reply {
     Ended {
         /// Microseconds it took.
         micros: u32,
+        /// Microseconds of processor time; 0: not told.
+        cpu: u32,
         /// Metadata of the frame: usage.
         meta: Bytes,
     },
@@ -109,6 +115,8 @@ pub enum Reply {
     Cancelled {
         /// Microseconds it took.
         micros: u32,
+        /// Microseconds of processor time; 0: not told.
+        cpu: u32,
         /// Metadata of the frame: usage.
         meta: Bytes,
     },

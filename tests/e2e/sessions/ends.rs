@@ -135,7 +135,7 @@ async fn sessions_that_lived_when_par_went_down_are_told_so_after_its_restart() 
             first.term();
         }
         first.exit().await;
-        let second = first.again().source(&source).start().await;
+        let second = first.anew().without_sources().source(&source).start().await;
         assert!(listed(&second).await.is_empty());
         assert_eq!(count(&second.http, "told").await["n"], 1, "its end was told before");
         lost(&second.http, "lived", "shutdown").await;

@@ -29,6 +29,7 @@ use super::{
 use crate::{
     a2a::{Action, ActionResult, Asked, timeout},
     auth::Role,
+    meter::Surface,
 };
 
 /// A result as text, or what the client hears instead.
@@ -118,12 +119,12 @@ impl Edge {
             feed: None,
             trace: witness,
         };
-        let answer = tokio::select! {
+        let mut answer = tokio::select! {
             biased;
             answer = mount.generation.act(&server.0, number, call) => answer,
             () = left(session) => return Err(gone()),
         };
-        (ctx.worker, ctx.pid) = (answer.worker, answer.pid);
+        ctx.heard(&mut answer);
         outcome(answer, mount)
     }
 
@@ -139,7 +140,7 @@ impl Edge {
         let permit = self.permit(ctx, &agent)?;
         Target::enabled(&agent)?;
         let deadline = self.soonest(session, Some(&agent), ctx.begin)?;
-        let tenant = self.enter(session, ctx, &agent.id).await?;
+        let tenant = self.enter(session, ctx, &agent.id, Surface::Grpc).await?;
         let wrapping = Wrapping::default();
         let shape = Shape { form: Form::Whole, envelope: Some(&wrapping) };
         let run = Run {

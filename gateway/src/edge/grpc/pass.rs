@@ -145,12 +145,13 @@ pub(in super::super) async fn introduce(
     Ok(())
 }
 
-/// What a package's server says at the end, for the access line.
+/// What a package's server says at the end, for the access line and the ledger.
 pub(in super::super) fn note_status(ctx: &mut Ctx, headers: &HeaderMap) {
     let status = headers.get(STATUS).and_then(|value| value.to_str().ok()?.parse::<u8>().ok());
     if let Some(status) = status {
         note(ctx, status);
         ctx.code = ENDS.iter().find(|(end, _)| *end == status).map(|(_, code)| *code);
+        ctx.record();
     }
 }
 

@@ -22,6 +22,7 @@ impl Edge {
     pub(super) async fn say(&self, session: &mut Session, ctx: &mut Ctx, message: &[u8]) -> Result<()> {
         self.begin(session, ctx).await?;
         self.more(session, ctx, message).await?;
+        ctx.record();
         finish(session, ctx).await
     }
 

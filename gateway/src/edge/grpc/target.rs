@@ -11,7 +11,7 @@ use par_proto::code::Code;
 use pingora_proxy::Session;
 
 use super::super::{Edge, admit::SESSION, ctx::Ctx, premises::Premises, refusal::Refusal};
-use crate::auth::permit::Permit;
+use crate::{auth::permit::Permit, meter::Surface};
 
 /// When it is worth asking again for a process that is not there.
 const AGAIN: Duration = Duration::from_secs(1);
@@ -79,7 +79,7 @@ impl Edge {
     ) -> Result<(Permit, Guest, Arc<str>), Refusal> {
         let permit = self.permit_all(ctx, &target.premises)?;
         let tenant = match &target.premises.account {
-            Some(account) => self.enter(session, ctx, account).await?,
+            Some(account) => self.enter(session, ctx, account, Surface::Grpc).await?,
             None => Self::tenant(ctx),
         };
         let guest = self.pool.receive(&target.mount.generation, &tenant).map_err(|retry_after| {

@@ -72,6 +72,11 @@ class _Connection:
         self._sent = 0.0
         self._buffer = b""
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether no call is out on it."""
+        return self._call is None
+
     def send(self, call: Call, since: float) -> None:
         """Requests are small: they fit the socket's buffer, or the call fails."""
         self._call, self._buffer, self._sent = call, b"", since
@@ -174,6 +179,10 @@ class Pool:
         arrived = []
         for number, _ in self._epoll.poll(timeout):
             connection = self._open[number]
+            if connection.is_idle:
+                # Its server has closed it.
+                self._epoll.unregister(number)
+                continue
             answer = connection.receive()
             if answer:
                 arrived.append((connection, answer))

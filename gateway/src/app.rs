@@ -19,7 +19,8 @@ use tokio::sync::oneshot;
 
 use crate::{
     auth::{AuthMetrics, Identity, adapters, operator::OperatorToken},
-    config::Config,
+    billing::Billing,
+    config::{BillingSettings, Config},
     control::{ControlState, Hook, Notice, Observatory, Verifier, router},
     edge::{Between, Door, Doors, Doorway, Edge, InFlight, RequestIds, server},
     exit::Exit,
@@ -104,7 +105,8 @@ fn run(config: Config, logging: Logging, begin: Instant) -> anyhow::Result<()> {
     let edge_metrics = EdgeMetrics::register(&registry)?;
     let sampler = config.log.sampling.map(|rule| Sampler::register(rule, &registry)).transpose()?;
     let receivers = config.webhooks.iter().flat_map(|receiver| &receiver.secrets);
-    for secret in config.registry_secrets.iter().chain(receivers).chain(config.telemetry.secrets()) {
+    let others = config.telemetry.secrets().chain(config.billing.iter().flat_map(BillingSettings::secrets));
+    for secret in config.registry_secrets.iter().chain(receivers).chain(others) {
         logging.sink.redact(secret.reveal());
     }
     let ids = Arc::new(RequestIds::new()?);
@@ -122,6 +124,7 @@ fn run(config: Config, logging: Logging, begin: Instant) -> anyhow::Result<()> {
     let tls = tls(&config, &registry)?;
     let meter = Meter::of(&config, &registry).context("the usage of calls")?;
     let observatory = Observatory::new(Reading::source(registry.clone(), logging.sink.clone()));
+    let billing = Billing::start(&config, meter.as_ref(), &registry).context("billing")?;
     let gather =
         gathering(registry, Arc::clone(&pool), logging.sink.clone(), edge_metrics.clone(), tls.clone());
     telemetry.push(&config.telemetry, &gather, ids.process()).context("telemetry")?;
@@ -155,6 +158,7 @@ fn run(config: Config, logging: Logging, begin: Instant) -> anyhow::Result<()> {
         metrics: Arc::clone(&metrics),
         hook: Arc::new(hook(&config, &pool)?),
         webhooks: webhooks.clone(),
+        billing: billing.clone(),
         started: SystemTime::now(),
     });
     let (control, control_path) =
@@ -221,6 +225,7 @@ fn run(config: Config, logging: Logging, begin: Instant) -> anyhow::Result<()> {
         in_flight,
         limiter,
         meter,
+        billing,
         webhooks,
         telemetry,
         sink: logging.sink,

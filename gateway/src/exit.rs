@@ -7,7 +7,7 @@ use std::process::ExitCode;
 pub(crate) enum Exit {
     /// Done.
     Done,
-    /// The running `par` refused.
+    /// The running `par` refused, or found a difference.
     Refused,
     /// The command line, the environment or the file is wrong.
     Configuration,

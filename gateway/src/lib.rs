@@ -9,6 +9,7 @@
 mod a2a;
 mod app;
 mod auth;
+mod billing;
 mod cli;
 mod config;
 mod control;

@@ -19,6 +19,7 @@ use tokio::{
 };
 
 use crate::{
+    billing::Billing,
     config::Shutdown,
     control::{Readiness, ShutdownSwitch},
     edge::InFlight,
@@ -61,6 +62,8 @@ pub(crate) struct Ends {
     pub(crate) limiter: Option<Arc<Limiter>>,
     /// What calls have used; added up once more.
     pub(crate) meter: Option<Arc<Meter>>,
+    /// What is billed.
+    pub(crate) billing: Option<Arc<Billing>>,
     /// Webhooks out.
     pub(crate) webhooks: Option<Arc<Webhooks>>,
     /// What is sent by itself.
@@ -138,7 +141,7 @@ impl Lifecycle {
 
     /// Waits for the stop, then ends everything in order and exits: with 0, unless the start has failed.
     pub(crate) async fn end(self: Arc<Self>, shutdown: Shutdown, ends: Ends) {
-        let Ends { pool, in_flight, limiter, meter, webhooks, telemetry, sink, leftovers } = ends;
+        let Ends { pool, in_flight, limiter, meter, billing, webhooks, telemetry, sink, leftovers } = ends;
         self.leaves().await;
         let exit = self.exit.load(Ordering::Relaxed);
         let delay = if exit == Exit::Done.number() { shutdown.delay } else { Duration::ZERO };
@@ -159,6 +162,9 @@ impl Lifecycle {
         pool.stop(Duration::ZERO).await;
         if let Some(limiter) = limiter {
             limiter.save();
+        }
+        if let Some(billing) = billing {
+            billing.stop(LETTERS);
         }
         if let Some(meter) = meter {
             meter.stop(LETTERS);

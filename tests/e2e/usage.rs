@@ -160,6 +160,11 @@ async fn however_a_call_ends_it_is_recorded_once_and_before_its_answer() {
     let tokens = call(&par.http, "tokens", "plain/tokens", &json!({})).answer().await;
     assert_eq!(tokens.status, 200);
     assert_eq!(once(&par, "tokens").await["tokens"][0]["input_tokens"], 60);
+    let counted = r#"par_tokens_total{agent="plain/tokens",kind="output"} 40"#;
+    eventually("its tokens are counted", async || {
+        par.metrics().get("/metrics").await.text().contains(counted).then_some(())
+    })
+    .await;
     // Who was not let in has used nothing.
     call(&par.http, "nobody", "nobody", &json!({})).answer().await.problem(404, "agent_not_found");
     assert_eq!(recorded(&par, "nobody").await, (vec![], vec![]));

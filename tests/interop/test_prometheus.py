@@ -75,12 +75,6 @@ def scraped(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scraped]:
         yield Scraped(par, running)
 
 
-def _not_offered(par: Par) -> set[str]:
-    """Metrics of what this version says itself that it does not do yet."""
-    missing = "usage billing is not offered" in (par.data / "log").read_text()
-    return {"par_usage_unsent", "par_usage_oldest_unsent_seconds"} if missing else set()
-
-
 def _refused_for_its_size(par: Par) -> None:
     connection = http.client.HTTPSConnection(
         "127.0.0.1", par.port, timeout=20, context=ssl._create_unverified_context()
@@ -136,7 +130,6 @@ def test_rules_and_dashboard_name_nothing_that_par_does_not_expose(scraped: Scra
     asked = {rule.get("record") or rule["alert"]: rule["expr"] for rule in rules()} | dashboard_expressions()
     scaling = scaling_expressions()
     wanted = {name for expression in [*asked.values(), *scaling.values()] for name in names(expression)}
-    wanted -= _not_offered(scraped.par)
     assert all(names(expression) for expression in scaling.values())
     deadline = time.monotonic() + 60
     while wanted - scraped.prometheus.series().keys():

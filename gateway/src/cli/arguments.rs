@@ -197,9 +197,22 @@ pub(super) enum LogsTask {
     },
 }
 
+/// What else is done with usage.
+#[derive(Debug, Subcommand)]
+pub(super) enum UsageTask {
+    /// Compare what was used, what was billed, and what the billing side has counted
+    Verify {
+        #[command(flatten)]
+        remote: Remote,
+    },
+}
+
 /// Which usage.
 #[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub(super) struct UsageWanted {
+    #[command(subcommand)]
+    pub(super) task: Option<UsageTask>,
     /// From this time on: a date, RFC 3339, seconds since 1970, or so long ago like 24h
     #[arg(long, value_name = "TIME")]
     pub(super) since: Option<String>,

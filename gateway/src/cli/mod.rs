@@ -19,8 +19,9 @@ mod manage;
 mod signature;
 mod table;
 mod usage;
+mod verify;
 
-use arguments::{Arguments, Command, LogsTask, LogsWanted};
+use arguments::{Arguments, Command, LogsTask, LogsWanted, UsageTask, UsageWanted};
 
 use crate::{
     config::{Config, Environment},
@@ -113,6 +114,10 @@ fn act(
         Command::Logs(wanted) => {
             let socket = socket(&wanted.remote, environment)?;
             in_runtime(logs::logs(&socket, &wanted, out))?.map(|()| ExitCode::SUCCESS)
+        }
+        Command::Usage(UsageWanted { task: Some(UsageTask::Verify { remote }), .. }) => {
+            let client = client::Client::new(&socket(&remote, environment)?);
+            in_runtime(verify::verify(&client, remote.json, out))?.map(|()| ExitCode::SUCCESS)
         }
         Command::Usage(wanted) => {
             let socket = socket(&wanted.remote, environment)?;

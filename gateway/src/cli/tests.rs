@@ -66,11 +66,11 @@ fn a_wrong_configuration_does_not_serve_and_tells_every_fault() {
 
 #[test]
 fn check_tells_what_would_be_served() {
-    let ran = par(&["check"], &[("STRIPE_KEY", "k")]);
+    let ran = par(&["check"], &[("WEBHOOK_SECRET", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")]);
     assert!(is(ran.code, 0) && ran.err.is_empty());
     assert!(ran.out.contains("http       0.0.0.0:8000\n"), "{}", ran.out);
     assert!(ran.out.contains("warning    identity is off"), "{}", ran.out);
-    assert!(ran.out.contains("warning    STRIPE_KEY has no effect"), "{}", ran.out);
+    assert!(ran.out.contains("warning    WEBHOOK_SECRET has no effect"), "{}", ran.out);
     let ran = par(&["check", "-c", "/nowhere/par.yaml"], &[("OIDC_ISSUER", "x")]);
     assert!(is(ran.code, 64) && ran.out.is_empty());
     assert!(ran.err.contains("3 faults") && ran.err.contains("-c (/nowhere/par.yaml): "), "{}", ran.err);

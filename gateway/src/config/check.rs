@@ -12,13 +12,14 @@ use par_pool::package::{SignaturePolicy, Source};
 use serde::de::DeserializeOwned;
 
 use super::{
-    Config, Environment, Fault, Faults, Flags, Forms, Limits, Origin, Packages, Secret, Shutdown, Webhooks,
-    Workers, listen, offered, parse, pass_env,
+    BillingSettings, Config, Environment, Fault, Faults, Flags, Forms, Limits, Origin, Packages, Secret,
+    Shutdown, Webhooks, Workers, listen, parse, pass_env,
     pool::{find_uv, is_executable},
     raw::{self, Raw, Setting, Written},
 };
 
 mod adapters;
+mod billing;
 mod connections;
 mod entry;
 mod identity;
@@ -51,7 +52,7 @@ struct Check<'a> {
 
 pub(super) fn check(flags: &Flags, environment: &Environment) -> Result<Config, Faults> {
     let mut check = Check::new(flags, environment);
-    let mut warnings = offered::review(environment);
+    let mut warnings = Vec::new();
     let is_single = check.is_single(&mut warnings);
 
     let dev = flags.dev;
@@ -79,6 +80,7 @@ pub(super) fn check(flags: &Flags, environment: &Environment) -> Result<Config, 
     let identity = check.identity(dev, &mut warnings);
     // Whoever is known may still be a stranger to the agent's author.
     let exposed = identity.is_none();
+    let metering = check.metering();
     let mut config = Config {
         dev,
         http: listen(host, ports.http),
@@ -118,7 +120,8 @@ pub(super) fn check(flags: &Flags, environment: &Environment) -> Result<Config, 
             },
         },
         allowances: check.allowances(),
-        metering: check.metering(),
+        billing: check.billing(metering.is_some()),
+        metering,
         shutdown: Shutdown {
             delay: check.value(&raw::SHUTDOWN_DELAY, Duration::ZERO, parse::time),
             grace: check.value(&raw::SHUTDOWN_GRACE, Duration::from_secs(30), parse::time),
@@ -145,6 +148,7 @@ fn keep_secrets(config: &mut Config) {
         .chain(config.webhooks.iter().flat_map(|receiver| &receiver.secrets))
         .chain(&config.operator_token)
         .chain(config.telemetry.secrets())
+        .chain(config.billing.iter().flat_map(BillingSettings::secrets))
         .collect();
     config.pool.pass_env.retain(|_, value| !own.iter().any(|one| one.reveal() == value.trim()));
 }

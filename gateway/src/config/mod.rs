@@ -1,6 +1,6 @@
 //! Command line, environment and file in; one checked [`Config`] out, or every fault at once.
 //!
-//! `raw.rs` knows the names, `parse.rs` the texts, `check.rs` the rules, `offered.rs` what is missing yet.
+//! `raw.rs` knows the names, `parse.rs` the texts, `check.rs` the rules.
 
 use std::{
     collections::BTreeMap,
@@ -17,13 +17,13 @@ use par_pool::{
 };
 use url::Url;
 
+mod billing;
 mod check;
 mod connections;
 mod fault;
 pub(crate) mod identity;
 mod limits;
 mod metering;
-mod offered;
 mod parse;
 mod pass_env;
 mod pool;
@@ -35,6 +35,7 @@ pub(crate) mod telemetry;
 pub(crate) mod tls;
 mod web;
 
+pub(crate) use billing::{BillingApi, BillingSettings};
 pub(crate) use connections::{Connections, HostPattern, Hosts};
 pub(crate) use fault::{Fault, Faults, Origin};
 pub(crate) use limits::{Allowance, Allowances, Rate};
@@ -96,6 +97,8 @@ pub(crate) struct Config {
     pub(crate) allowances: Allowances,
     /// What is kept of what calls use; none: nothing is.
     pub(crate) metering: Option<Metering>,
+    /// What of it is billed; none: nothing is.
+    pub(crate) billing: Option<BillingSettings>,
     /// How the end goes.
     pub(crate) shutdown: Shutdown,
     /// What is logged, and how.

@@ -14,6 +14,7 @@ use par_proto::code::Code;
 
 mod agents;
 mod asker;
+mod billing;
 mod body;
 mod dashboard;
 mod deliveries;
@@ -50,6 +51,7 @@ pub(crate) use self::{
     webhook::{Hook, Notice, Verifier},
 };
 use crate::{
+    billing::Billing,
     config::Config,
     observe::{Explanations, RecentLines, Redactor, levels::Levels},
     single::Container,
@@ -106,6 +108,8 @@ pub(crate) struct ControlState {
     pub(crate) hook: Arc<Hook>,
     /// Webhooks out, if a receiver is configured.
     pub(crate) webhooks: Option<Arc<Webhooks>>,
+    /// What is billed, if anything is.
+    pub(crate) billing: Option<Arc<Billing>>,
     /// Start of the process.
     pub(crate) started: SystemTime,
 }
@@ -115,6 +119,9 @@ pub(crate) fn router(state: ControlState) -> Router {
     let hooks = Router::new()
         .route("/runtime/webhooks/registry", post(webhook::registry))
         .with_state(Arc::clone(&state.hook));
+    let notices = Router::new()
+        .route("/runtime/webhooks/stripe", post(billing::notice))
+        .with_state(state.billing.clone());
     let container = state.container.clone().map(single::routes).unwrap_or_default();
     Router::new()
         .route("/health", get(health::ready_in_milliseconds))
@@ -149,7 +156,11 @@ pub(crate) fn router(state: ControlState) -> Router {
         .route("/runtime/shutdown", post(runtime::shutdown))
         .route("/runtime/openapi.json", get(openapi::document))
         .route("/metrics", get(runtime::metrics))
+        .route("/runtime/usage/billing", get(billing::status))
+        .route("/runtime/usage/billing/retry", post(billing::retry))
+        .route("/runtime/usage/verify", get(billing::verify))
         .merge(hooks)
+        .merge(notices)
         .merge(container)
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)

@@ -16,8 +16,8 @@ use utoipa::{
 };
 
 use super::{
-    agents, asker::Caller, body, dashboard, deliveries, errors, health, levels, load, logs, packages, reload,
-    rollouts, runtime, sessions, single, upload, usage, webhook,
+    agents, asker::Caller, billing, body, dashboard, deliveries, errors, health, levels, load, logs,
+    packages, reload, rollouts, runtime, sessions, single, upload, usage, webhook,
 };
 use crate::problem::PROBLEM_JSON;
 
@@ -34,7 +34,8 @@ use crate::problem::PROBLEM_JSON;
         agents::list, agents::one, agents::enable,
         logs::logs, levels::shown, levels::change, levels::reset, errors::list, errors::one, errors::workers,
         dashboard::page, dashboard::figures,
-        usage::usage, usage::request, deliveries::deliveries, document,
+        usage::usage, usage::request, billing::status, billing::retry, billing::verify, billing::notice,
+        deliveries::deliveries, document,
     ),
     components(schemas(Problem)),
     tags(
@@ -43,6 +44,7 @@ use crate::problem::PROBLEM_JSON;
         (name = "rollouts", description = "Versions that replace each other"),
         (name = "sessions", description = "What callers keep between their calls"),
         (name = "runtime", description = "The runtime itself"),
+        (name = "usage", description = "What tenants use, and what they are billed"),
         (name = "health", description = "For load balancers"),
     )
 )]

@@ -189,6 +189,7 @@ fn bench(dev: bool) -> Bench {
         lifecycle: Arc::clone(&life) as Arc<dyn ShutdownSwitch>,
         metrics: Arc::new(|| "par_build_info 1\n".to_owned()),
         webhooks: None,
+        billing: None,
         started: SystemTime::UNIX_EPOCH,
     };
     Bench { fleet, life, state, root }

@@ -17,10 +17,16 @@ use crate::{
     tls,
 };
 
-/// Paths that are open to everybody, also below the base path of the one package: probes, the webhook that proves itself by
-/// its signature, and the empty shell of the dashboard.
-pub(super) const OPEN: [&str; 5] =
-    ["/health", "/runtime/health", "/runtime/live", "/runtime/webhooks/registry", "/runtime/dashboard"];
+/// Paths that are open to everybody, also below the base path of the one package: probes, webhooks that prove themselves by
+/// their signatures, and the empty shell of the dashboard.
+pub(super) const OPEN: [&str; 6] = [
+    "/health",
+    "/runtime/health",
+    "/runtime/live",
+    "/runtime/webhooks/registry",
+    "/runtime/webhooks/stripe",
+    "/runtime/dashboard",
+];
 
 /// When it is worth asking again after an issuer did not answer.
 const AGAIN: Duration = Duration::from_secs(5);

@@ -54,6 +54,15 @@ pub(super) enum Damage {
 pub(super) enum Told {
     /// Of a segment.
     Damage(Damage),
+    /// Tokens of an agent were added.
+    Tokens {
+        /// `package/export`.
+        agent: Box<str>,
+        /// Read by models.
+        input: u64,
+        /// Written by them.
+        output: u64,
+    },
     /// The ledger was built again; where the damaged one is.
     Rebuilt {
         /// What was wrong.
@@ -138,6 +147,11 @@ impl<T: Fn(Told)> Fold<T> {
                     self.ledger = None;
                 }
                 added?;
+                for (key, tokens) in &tally.tokens {
+                    let (agent, input, output) = (key.agent.clone(), tokens.input, tokens.output);
+                    let [input, output] = [input, output].map(i64::cast_unsigned);
+                    (self.tell)(Told::Tokens { agent, input, output });
+                }
             }
             (self.position, self.sealed, self.newest) = (position, tally.sealed, tally.newest);
             if tally.records < BATCH {
@@ -162,7 +176,8 @@ impl<T: Fn(Told)> Fold<T> {
             (self.tell)(Told::Slip(slip));
         }
         // Without room there is nothing new to seal either.
-        if self.newest > self.sealed && Some(over) > self.sealed && self.journal.has_room() {
+        let is_wanted = self.newest > self.sealed || self.journal.is_more_wanted(self.sealed);
+        if is_wanted && Some(over) > self.sealed && self.journal.has_room() {
             self.journal.append(&Record::Seal { minute: over });
         }
     }

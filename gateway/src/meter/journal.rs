@@ -6,7 +6,7 @@ use std::{
     path::PathBuf,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering},
     },
     thread,
     time::Duration,
@@ -36,6 +36,8 @@ pub(super) struct Journal {
     starved: AtomicBool,
     /// Records that found no room.
     lost: AtomicU64,
+    /// The last minute that somebody wants to be sealed, whether or not anything was recorded behind it.
+    wanted: AtomicI64,
 }
 
 #[derive(Debug)]
@@ -85,6 +87,7 @@ impl Journal {
             failure: Mutex::new(None),
             starved: AtomicBool::new(false),
             lost: AtomicU64::new(0),
+            wanted: AtomicI64::new(i64::MIN),
         };
         journal.turn(None);
         journal
@@ -164,6 +167,16 @@ impl Journal {
             return true;
         }
         self.current.load().as_ref().is_some_and(|current| !current.is_half_full())
+    }
+
+    /// Somebody waits for this minute to be sealed.
+    pub(super) fn want_sealed(&self, minute: i64) {
+        self.wanted.fetch_max(minute, Ordering::Relaxed);
+    }
+
+    /// Whether somebody waits for a later minute than this to be sealed.
+    pub(super) fn is_more_wanted(&self, sealed: Option<i64>) -> bool {
+        self.wanted.load(Ordering::Relaxed) > sealed.unwrap_or(i64::MIN)
     }
 
     /// Records that found no room.

@@ -50,9 +50,9 @@ impl Keeper {
         journal.keep(settings.fsync_interval, move |turn| tell_turn(&turn, on_full))?;
         let (end, asked) = channel();
         let (done, ended) = channel();
-        let damaged = metrics.damaged.clone();
+        let counters = metrics.clone();
         let retention = Retention::new(folder.clone(), settings);
-        let fold = Fold::new(folder, Arc::clone(&journal), move |told| tell(&told, &damaged));
+        let fold = Fold::new(folder, Arc::clone(&journal), move |told| tell(&told, &counters));
         let adding = Adding { fold, retention, journal: Arc::clone(&journal), metrics, failed: false };
         thread::Builder::new().name("par-usage".to_owned()).spawn(move || {
             // On Linux this is about the calling thread alone. One that stays important is a nuisance, no fault.
@@ -141,10 +141,10 @@ fn tell_turn(turn: &Turn, on_full: OnFull) {
     }
 }
 
-fn tell(told: &Told, damaged: &prometheus::IntCounter) {
+fn tell(told: &Told, metrics: &MeterMetrics) {
     match told {
         Told::Damage(Damage::Lost { segment, at, bytes }) => {
-            damaged.inc_by(*bytes as u64);
+            metrics.damaged.inc_by(*bytes as u64);
             tracing::error!(
                 event = "usage_damaged",
                 segment,
@@ -165,6 +165,11 @@ fn tell(told: &Told, damaged: &prometheus::IntCounter) {
             %cause,
             "a segment of recorded usage cannot be read and is left out"
         ),
+        Told::Tokens { agent, input, output } => {
+            for (kind, count) in [("input", input), ("output", output)] {
+                metrics.tokens.with_label_values(&[agent.as_ref(), kind]).inc_by(*count);
+            }
+        }
         Told::Rebuilt { cause, aside } => tracing::error!(
             event = "ledger_damaged",
             cause,

@@ -164,7 +164,6 @@ impl Ledger {
     }
 
     /// Its name, made once: a UUID.
-    #[cfg_attr(not(test), expect(dead_code, reason = "whoever bills names events by it"))]
     pub(crate) fn name(&self) -> &str {
         &self.name
     }

@@ -1,12 +1,13 @@
-//! What is counted of recording itself.
+//! What is counted of recording itself, and of what was recorded.
 
-use prometheus::{IntCounter, Registry};
+use prometheus::{IntCounter, IntCounterVec, Opts, Registry};
 
-/// Metrics of the meter, prefix `par_usage_`.
+/// Metrics of the meter.
 #[derive(Debug, Clone)]
 pub(crate) struct MeterMetrics {
     pub(crate) lost: IntCounter,
     pub(crate) damaged: IntCounter,
+    pub(crate) tokens: IntCounterVec,
 }
 
 impl MeterMetrics {
@@ -21,9 +22,17 @@ impl MeterMetrics {
                 "par_usage_damaged_bytes_total",
                 "Bytes of recorded usage that could not be read any more.",
             )?,
+            tokens: IntCounterVec::new(
+                Opts::new(
+                    "par_tokens_total",
+                    "Tokens that agents have reported, by kind (input, output), as they are added to the ledger.",
+                ),
+                &["agent", "kind"],
+            )?,
         };
         registry.register(Box::new(metrics.lost.clone()))?;
         registry.register(Box::new(metrics.damaged.clone()))?;
+        registry.register(Box::new(metrics.tokens.clone()))?;
         Ok(metrics)
     }
 }

@@ -105,6 +105,11 @@ impl Meter {
         self.journal.append(record);
     }
 
+    /// Has minutes up to this one sealed when they are over, also if nothing is recorded any more.
+    pub(crate) fn want_sealed(&self, minute: i64) {
+        self.journal.want_sealed(minute);
+    }
+
     /// Adds what is not in the ledger yet and ends the threads; what they do not manage in time is done after the next
     /// start.
     pub(crate) fn stop(&self, patience: Duration) {

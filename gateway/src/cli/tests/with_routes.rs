@@ -113,6 +113,7 @@ fn running(root: &Path) -> String {
         lifecycle: Arc::new(Nothing),
         metrics: Arc::new(String::new),
         webhooks: None,
+        billing: None,
         started: SystemTime::now(),
     };
     let stamp = |mut request: axum::extract::Request, next: axum::middleware::Next| async move {

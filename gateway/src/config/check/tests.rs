@@ -7,11 +7,11 @@ fn environment<'a>(variables: impl IntoIterator<Item = (&'a str, &'a str)>) -> E
     std::iter::once(("HOME", "/home/me")).chain(variables).collect()
 }
 
-fn config<'a>(variables: impl IntoIterator<Item = (&'a str, &'a str)>) -> Config {
+pub(super) fn config<'a>(variables: impl IntoIterator<Item = (&'a str, &'a str)>) -> Config {
     check(&Flags::default(), &environment(variables)).unwrap()
 }
 
-fn faults(flags: &Flags, variables: &[(&str, &str)]) -> Vec<String> {
+pub(super) fn faults(flags: &Flags, variables: &[(&str, &str)]) -> Vec<String> {
     let faults = check(flags, &environment(variables.iter().copied())).unwrap_err();
     faults.0.iter().map(ToString::to_string).collect()
 }

@@ -185,6 +185,7 @@ async fn every_view_shows_real_data_in_light_and_dark_and_on_a_narrow_screen() {
     has("Packages", &["faulty@1.0.0", "active", "Rollouts", "live", "sessions@1.0.0/chat"]);
     has("Workers", &["template", "worker", "MiB", "signal"]);
     has("Sessions", &["guest-7", "sticky"]);
+    has("Usage", &["127.0.0.1"]);
     has("Errors", &["worker_crashed", "crashed-1"]);
     has("Try it", &["Input, as JSON", "Call"]);
     has("error", &["SIGSEGV", "in segfaults", "Queue at that moment", "Its lines in the log"]);

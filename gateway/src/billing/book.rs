@@ -8,7 +8,7 @@
 
 use std::path::Path;
 
-use rusqlite::{Connection, OptionalExtension as _, Row, params};
+use rusqlite::{Connection, OptionalExtension as _, Row, TransactionBehavior, params};
 
 pub(super) use super::entry::{Entry, State};
 use super::{
@@ -98,8 +98,12 @@ impl Book {
         match form {
             FORM => {}
             0 => {
-                let transaction = connection.transaction()?;
-                transaction.execute_batch(TABLES)?;
+                let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+                // Somebody else may have made them while this one waited.
+                let form: i64 = transaction.query_row("PRAGMA user_version", [], |row| row.get(0))?;
+                if form == 0 {
+                    transaction.execute_batch(TABLES)?;
+                }
                 transaction.commit()?;
             }
             later => return Err(BookError::Later(later)),

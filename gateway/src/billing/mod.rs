@@ -123,6 +123,9 @@ impl Billing {
         let (Some(settings), Some(meter)) = (&config.billing, meter) else { return Ok(None) };
         let settings = Arc::new(settings.clone());
         let folder = meter::folder(&config.data_dir);
+        // Made before anybody asks for it: two that make it at once would refuse each other. What is wrong with it is told
+        // by the first round.
+        drop(Book::open(&folder));
         let (wake, stop) = (Arc::new(Notify::new()), CancellationToken::new());
         let (done, ended) = mpsc::channel();
         let stripe = client(&settings)?;

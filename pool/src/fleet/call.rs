@@ -373,6 +373,8 @@ impl Generation {
                 }
             }
             generation.slots.retire(worker.pid);
+            // A session of its own ends with it: its next call must not slip in while the stacks are written.
+            worker.condemn(Death::Timeout);
             worker.channel.recall();
             worker.dump_stacks();
             tracing::warn!(

@@ -97,6 +97,9 @@ impl Generation {
                     }
                     BoundSlot::Gone => turn.visit.end(Ending::Lost(Loss::Crash)),
                 },
+                (Some(Home::Own(worker)), _) if worker.is_condemned() => {
+                    turn.visit.end(Ending::Lost(Loss::Crash));
+                }
                 (Some(Home::Own(worker)), _) => {
                     break Hold::Own { worker, _running: self.run_alone(), _turn: Arc::clone(turn) };
                 }

@@ -133,6 +133,16 @@ impl<T: Ticket> Worker<T> {
         pidfd_send_signal(&self.pidfd, Signal::KILL).ok();
     }
 
+    /// It will be ended for this cause, whatever it does until then: nobody should begin anything in it any more.
+    pub(crate) fn condemn(&self, cause: Death) {
+        self.cause.lock().get_or_insert(cause);
+    }
+
+    /// Whether its end is decided.
+    pub(crate) fn is_condemned(&self) -> bool {
+        self.cause.lock().is_some()
+    }
+
     /// Asks the process to end when it has nothing left to do; that it does is no accident.
     pub(crate) fn retire(&self) {
         self.cause.lock().get_or_insert(Death::Retired);

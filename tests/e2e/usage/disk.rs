@@ -9,7 +9,9 @@ use crate::harness::{Par, ParBuilder, eventually_within, scratch};
 
 /// On a disk that holds a few thousand records.
 fn cramped(folder: &std::path::Path, on_full: &str) -> ParBuilder {
-    let events = ["usage_disk_full", "ledger_failed", "usage_not_synced", "usage_not_read"];
+    // The test makes room by taking a segment away, which may not have been added yet.
+    let events =
+        ["usage_disk_full", "ledger_failed", "usage_not_synced", "usage_not_read", "usage_unreadable"];
     let par = events.into_iter().fold(host(folder), ParBuilder::allow);
     let usage = par.data.path().join("usage");
     fs::create_dir_all(&usage).expect("a directory");

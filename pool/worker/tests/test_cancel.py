@@ -100,7 +100,7 @@ class Scripted:
     def receive(self) -> bool:
         return False
 
-    def add(self, kind: int, flags: int, call: int, a: int, meta: bytes, payload: bytes) -> None:
+    def add(self, kind: int, flags: int, call: int, a: int, meta: bytes, payload: bytes, b: int = 0) -> None:
         self.ended.append((kind, call))
 
     def flush(self) -> None:

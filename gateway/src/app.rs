@@ -11,11 +11,15 @@ use std::{
 };
 
 use anyhow::Context as _;
+use arc_swap::ArcSwap;
 use par_pool::fleet::{ObituarySink, Pool, PoolSettings, ReloadRequest};
 use pingora_core::server::RunArgs;
 use prometheus::Registry;
 use rustix::fs::{FlockOperation, flock};
-use tokio::sync::oneshot;
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    sync::oneshot,
+};
 
 use crate::{
     auth::{AuthMetrics, Identity, adapters, operator::OperatorToken},
@@ -28,6 +32,7 @@ use crate::{
     host, inner,
     lifecycle::{Ends, Lifecycle},
     limit::Limiter,
+    live::{Live, Reloader},
     meter::{Collector, Meter},
     observe::{
         Explanations, LogSink, figures::Reading, log::Logging, metrics::EdgeMetrics, output, sample::Sampler,
@@ -97,13 +102,15 @@ fn run(config: Config, logging: Logging, begin: Instant) -> anyhow::Result<()> {
         .enable_all()
         .build()?;
     let entered = background.enter();
+    // Until somebody listens, this signal would end the process.
+    let hangup = signal(SignalKind::hangup()).context("listening for SIGHUP")?;
     par_pool::process::adopt_orphans().context("becoming the reaper of orphaned processes")?;
     if config.sandbox.mode != par_pool::process::SandboxMode::Off {
         par_pool::process::prepare_cages();
     }
     let registry = Registry::new();
     let edge_metrics = EdgeMetrics::register(&registry)?;
-    let sampler = config.log.sampling.map(|rule| Sampler::register(rule, &registry)).transpose()?;
+    let left_out = Sampler::register(&registry)?;
     let receivers = config.webhooks.iter().flat_map(|receiver| &receiver.secrets);
     let others = config.telemetry.secrets().chain(config.billing.iter().flat_map(BillingSettings::secrets));
     for secret in config.registry_secrets.iter().chain(receivers).chain(others) {
@@ -169,23 +176,33 @@ fn run(config: Config, logging: Logging, begin: Instant) -> anyhow::Result<()> {
     background.spawn(serving("control", axum::serve(control, routes).into_future()));
     background.spawn(serving("metrics", axum::serve(metrics_port, metrics_routes(metrics)).into_future()));
 
-    let quotas = config.data_dir.join("quotas.json");
-    let limiter = Limiter::start(&config.allowances, quotas).context("the quotas of the day")?;
-    if let Some(limiter) = &limiter {
-        background.spawn(Arc::clone(limiter).keep());
-    }
+    let limiter =
+        Limiter::start(&config.allowances, config.quotas_file()).context("the quotas of the day")?;
+    let sampler = config.log.sampling.map(|rule| Arc::new(Sampler::new(rule, left_out.clone())));
+    let identity_on = authentication.is_some();
+    let live = Arc::new(ArcSwap::from_pointee(Live { limiter, authentication, sampler }));
+    let reloader = Reloader {
+        config: Arc::clone(&config),
+        live: Arc::clone(&live),
+        levels: logging.levels.clone(),
+        sink: logging.sink.clone(),
+        left_out,
+    };
+    background.spawn(reloader.obey(hangup));
+    let current = Arc::clone(&live);
+    background.spawn(Limiter::keep(move || current.load().limiter.clone()));
     let in_flight = InFlight::default();
     let edge = Edge {
         pool: Arc::clone(&pool),
         limits: config.limits,
-        limiter: limiter.clone(),
+        live: Arc::clone(&live),
         meter: meter.clone(),
         connections: Arc::new(config.connections.clone()),
         dev: config.dev,
         expose_errors: config.expose_errors,
         validate_output: config.validate_output,
         operator: operator.clone(),
-        authentication,
+        identity_on,
         cors: config.cors.clone().map(Arc::new),
         control: control_path.clone(),
         layout: Arc::new(layout(&config)),
@@ -195,7 +212,6 @@ fn run(config: Config, logging: Logging, begin: Instant) -> anyhow::Result<()> {
         tracer: telemetry.tracer.clone(),
         sink: logging.sink.clone(),
         levels: logging.levels.clone(),
-        sampler: sampler.map(Arc::new),
         explanations,
         identity: Arc::clone(&logging.identity),
         ids,
@@ -204,9 +220,7 @@ fn run(config: Config, logging: Logging, begin: Instant) -> anyhow::Result<()> {
         draining: lifecycle.draining(),
     };
     pool.connect_by(Arc::new(Between(edge.clone())));
-    if let Some(collector) = Collector::new(limiter.as_ref(), meter.as_ref()) {
-        pool.charge_by(Arc::new(collector));
-    }
+    pool.charge_by(Arc::new(Collector::new(Arc::clone(&live), meter.clone())));
     // One agent's ports accept when there is an agent.
     let grpc_opens = config.single.is_some().then_some(grpc_opens);
     let mut doorways = vec![
@@ -223,7 +237,7 @@ fn run(config: Config, logging: Logging, begin: Instant) -> anyhow::Result<()> {
     let ends = Ends {
         pool: Arc::clone(&pool),
         in_flight,
-        limiter,
+        live,
         meter,
         billing,
         webhooks,

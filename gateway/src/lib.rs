@@ -20,6 +20,7 @@ mod host;
 mod inner;
 mod lifecycle;
 mod limit;
+mod live;
 mod meter;
 mod observe;
 mod problem;

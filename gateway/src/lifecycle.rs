@@ -24,7 +24,7 @@ use crate::{
     control::{Readiness, ShutdownSwitch},
     edge::InFlight,
     exit::Exit,
-    limit::Limiter,
+    live::Shared,
     meter::Meter,
     observe::{LogSink, telemetry::Telemetry},
     webhooks::Webhooks,
@@ -58,8 +58,8 @@ pub(crate) struct Ends {
     pub(crate) pool: Arc<Pool>,
     /// Requests that are being answered.
     pub(crate) in_flight: InFlight,
-    /// What was used today; written once more.
-    pub(crate) limiter: Option<Arc<Limiter>>,
+    /// Settings in force; what was used today is written once more.
+    pub(crate) live: Shared,
     /// What calls have used; added up once more.
     pub(crate) meter: Option<Arc<Meter>>,
     /// What is billed.
@@ -141,7 +141,7 @@ impl Lifecycle {
 
     /// Waits for the stop, then ends everything in order and exits: with 0, unless the start has failed.
     pub(crate) async fn end(self: Arc<Self>, shutdown: Shutdown, ends: Ends) {
-        let Ends { pool, in_flight, limiter, meter, billing, webhooks, telemetry, sink, leftovers } = ends;
+        let Ends { pool, in_flight, live, meter, billing, webhooks, telemetry, sink, leftovers } = ends;
         self.leaves().await;
         let exit = self.exit.load(Ordering::Relaxed);
         let delay = if exit == Exit::Done.number() { shutdown.delay } else { Duration::ZERO };
@@ -160,7 +160,7 @@ impl Lifecycle {
         }
         let cut = in_flight.count();
         pool.stop(Duration::ZERO).await;
-        if let Some(limiter) = limiter {
+        if let Some(limiter) = &live.load().limiter {
             limiter.save();
         }
         if let Some(billing) = billing {

@@ -60,6 +60,7 @@
 //! | What tenants have used is billed once each: lost answers, refusals, crashes, days that pass, notices, verification | [`billing`] |
 //! | What calls use is recorded once and summed up; own tenants, kept how long, damage, full disks, `kill -9` | [`usage`] |
 //! | Turns and shares of tenants: nobody waits behind the backlog of another | [`fair_share`] |
+//! | SIGHUP: what changes at once, under load; one fault or one key for a restart keeps everything back | [`config_reload`] |
 //! | Limits, clocks and hygiene of connections; who the client is; which host | [`connections`] |
 //! | Smuggled requests, paths, injected headers, sizes, drips, floods of HTTP/2 | [`http_attacks`] |
 //! | Packages of other languages: JavaScript by our own worker with the promises of Python, loaders of somebody else | [`loaders`] |
@@ -108,6 +109,7 @@ mod cages;
 mod calls;
 mod client;
 mod client_certificates;
+mod config_reload;
 mod connections;
 mod dashboard;
 mod discovery;

@@ -76,6 +76,12 @@ impl Identity {
         }
     }
 
+    /// Another chain that counts in the same metrics. Nothing is remembered of this one: it may have believed whom the
+    /// other one does not.
+    pub(crate) fn renewed(&self, chain: Vec<Arc<dyn Authenticator>>, cached: usize) -> Self {
+        Self::new(chain, cached, self.metrics.clone())
+    }
+
     /// The caller of a token that was proved before and still counts: it is not over, and the key that proved
     /// it is still in use. Looks at nothing else of the request.
     pub(crate) fn recall(&self, token: &str) -> Option<Arc<Caller>> {

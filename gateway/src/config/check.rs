@@ -12,8 +12,8 @@ use par_pool::package::{SignaturePolicy, Source};
 use serde::de::DeserializeOwned;
 
 use super::{
-    BillingSettings, Config, Environment, Fault, Faults, Flags, Forms, Limits, Origin, Packages, Secret,
-    Shutdown, Webhooks, Workers, listen, parse, pass_env,
+    BillingSettings, Config, Environment, Fault, Faults, Flags, Forms, Given, Limits, Origin, Packages,
+    Secret, Shutdown, Webhooks, Workers, listen, parse, pass_env,
     pool::{find_uv, is_executable},
     raw::{self, Raw, Setting, Written},
 };
@@ -135,6 +135,7 @@ pub(super) fn check(flags: &Flags, environment: &Environment) -> Result<Config, 
         single,
         data_dir,
         warnings: Vec::new(),
+        given: Given::new(flags, environment, check.raw.written()),
     };
     config.warnings = warnings;
     keep_secrets(&mut config);

@@ -21,6 +21,7 @@ mod billing;
 mod check;
 mod connections;
 mod fault;
+mod given;
 pub(crate) mod identity;
 mod limits;
 mod metering;
@@ -38,6 +39,7 @@ mod web;
 pub(crate) use billing::{BillingApi, BillingSettings};
 pub(crate) use connections::{Connections, HostPattern, Hosts};
 pub(crate) use fault::{Fault, Faults, Origin};
+pub(crate) use given::Given;
 pub(crate) use limits::{Allowance, Allowances, Rate};
 pub(crate) use metering::{Metering, OnFull};
 pub(crate) use raw::{Environment, Flags};
@@ -45,7 +47,8 @@ pub(crate) use secret::Secret;
 pub(crate) use single::Single;
 pub(crate) use web::Cors;
 
-/// Everything that is decided before the start. Nothing in it changes later.
+/// Everything that is decided before the start. Nothing in it changes later: what can change while the process runs is
+/// made of another one of these (`live/`).
 #[derive(Debug, Clone)]
 pub(crate) struct Config {
     /// `--dev`: loopback only, readable logs, errors and tracebacks shown, any path may be loaded.
@@ -115,6 +118,8 @@ pub(crate) struct Config {
     pub(crate) operator_token: Option<Secret>,
     /// What is odd but not wrong, one sentence each.
     pub(crate) warnings: Vec<String>,
+    /// What all this was read from.
+    pub(crate) given: Given,
 }
 
 /// Limits and places of packages.
@@ -275,6 +280,11 @@ impl Config {
     /// Where the generated operator token is kept.
     pub(crate) fn operator_token_file(&self) -> PathBuf {
         self.data_dir.join("operator.token")
+    }
+
+    /// Where quotas of the day survive a restart.
+    pub(crate) fn quotas_file(&self) -> PathBuf {
+        self.data_dir.join("quotas.json")
     }
 }
 

@@ -129,6 +129,11 @@ impl Raw {
         self.given.get(setting.key)
     }
 
+    /// What was written, by key.
+    pub(crate) fn written(&self) -> BTreeMap<&'static str, Written> {
+        self.given.iter().map(|(key, (written, _))| (*key, written.clone())).collect()
+    }
+
     fn read_file(&mut self, path: PathBuf) {
         let read = std::fs::read_to_string(&path).map_err(|error| error.to_string());
         let tree = read.and_then(|text| serde_yaml::from_str(&text).map_err(|error| error.to_string()));

@@ -140,7 +140,8 @@ impl Edge {
         if !self.levels.writes(Line::Access, level) {
             return None;
         }
-        let Some(sampler) = self.sampler.as_deref().filter(|_| went_well) else { return Some(1) };
+        let live = self.live.load();
+        let Some(sampler) = live.sampler.as_deref().filter(|_| went_well) else { return Some(1) };
         match sampler.decide() {
             Sampled::Written => Some(1),
             Sampled::OneOf(many) => Some(many),

@@ -224,7 +224,7 @@ impl Edge {
     fn may(&self, origin: &Origin, agent: &Agent) -> Result<(), Refusal> {
         let caller = caller_of(origin.principal.as_ref());
         let role = agent.export().and_then(|export| export.role_required.as_deref());
-        decide(self.authentication.is_some(), caller.as_ref(), role).map_err(|denied| match denied {
+        decide(self.identity_on, caller.as_ref(), role).map_err(|denied| match denied {
             Denied::Unknown => Refusal::new(Code::Unauthenticated, "it must be known who calls this agent"),
             Denied::Forbidden => {
                 let text = "the caller does not have the role that this agent needs";

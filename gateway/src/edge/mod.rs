@@ -76,14 +76,11 @@ pub(crate) use exchange::Between;
 pub(crate) use service::server;
 
 use crate::{
-    auth::{Identity as Authentication, operator::OperatorToken},
+    auth::operator::OperatorToken,
     config::{Connections, Cors, Limits},
-    limit::Limiter,
+    live::Shared,
     meter::Meter,
-    observe::{
-        Explanations, LogSink, levels::Levels, line::Identity, metrics::EdgeMetrics, sample::Sampler,
-        trace::Tracer,
-    },
+    observe::{Explanations, LogSink, levels::Levels, line::Identity, metrics::EdgeMetrics, trace::Tracer},
     route::Layout,
     ui::Shelf,
 };
@@ -99,8 +96,8 @@ use who::Decision;
 pub(crate) struct Edge {
     pub(crate) pool: Arc<Pool>,
     pub(crate) limits: Limits,
-    /// Rates and quotas; none: nothing is limited.
-    pub(crate) limiter: Option<Arc<Limiter>>,
+    /// What may change while it runs: rates and quotas, what proves who calls, which access lines are written.
+    pub(crate) live: Shared,
     /// What records the usage of calls; none: nothing is recorded.
     pub(crate) meter: Option<Arc<Meter>>,
     pub(crate) connections: Arc<Connections>,
@@ -109,8 +106,8 @@ pub(crate) struct Edge {
     /// Whether results are checked against the schemas of their agents.
     pub(crate) validate_output: bool,
     pub(crate) operator: OperatorToken,
-    /// What proves who calls; none: identity is off.
-    pub(crate) authentication: Option<Arc<Authentication>>,
+    /// Whether calls need a proof.
+    pub(crate) identity_on: bool,
     /// What pages of other origins may do; none: nothing.
     pub(crate) cors: Option<Arc<Cors>>,
     pub(crate) control: PathBuf,
@@ -125,8 +122,6 @@ pub(crate) struct Edge {
     pub(crate) tracer: Option<Arc<Tracer>>,
     pub(crate) sink: LogSink,
     pub(crate) levels: Levels,
-    /// Which access lines of what went well are written; none: all.
-    pub(crate) sampler: Option<Arc<Sampler>>,
     /// Why calls failed.
     pub(crate) explanations: Explanations,
     pub(crate) identity: Arc<Identity>,

@@ -25,7 +25,8 @@ impl Edge {
         if let Err(refusal) = self.metered() {
             return Err(if unread::drain(session).await { refusal } else { refusal.closing() });
         }
-        let Some(limiter) = &self.limiter else {
+        let limiter = self.live.load().limiter.clone();
+        let Some(limiter) = limiter else {
             ctx.charge = self.owing(ctx, &tenant, surface);
             return Ok(tenant);
         };

@@ -64,8 +64,7 @@ impl Edge {
     /// At the local socket the connection is the proof, unless a token names somebody else: then it counts as at any
     /// other door, so that a program that acts for others can be held to what they may.
     pub(super) async fn identify(&self, session: &Session, ctx: &mut Ctx) -> Result<(), Refusal> {
-        if self.door == Door::Local
-            && (self.authentication.is_none() || bearer(&session.req_header().headers).is_none())
+        if self.door == Door::Local && (!self.identity_on || bearer(&session.req_header().headers).is_none())
         {
             let caller = Caller::local();
             ctx.role = caller.role;
@@ -73,13 +72,16 @@ impl Edge {
             ctx.decision = Decision::Allowed;
             return Ok(());
         }
-        let Some(identity) = self.authentication.as_deref() else { return Ok(()) };
+        if !self.identity_on {
+            return Ok(());
+        }
         let head = session.req_header();
         let path = head.uri.path();
         if OPEN.contains(&self.layout.plain(path)) || self.layout.describes(path) {
             return Ok(());
         }
-        match prove(identity, session, ctx, self.client(session).address).await {
+        let Some(identity) = self.live.load().authentication.clone() else { return Ok(()) };
+        match prove(&identity, session, ctx, self.client(session).address).await {
             Ok(caller) => {
                 ctx.role = caller.role;
                 ctx.caller = Some(caller);
@@ -116,7 +118,7 @@ impl Edge {
     }
 
     fn permitted(&self, ctx: &mut Ctx, role: Option<&str>) -> Result<Permit, Refusal> {
-        decide(self.authentication.is_some(), ctx.caller.as_ref(), role).map_err(|denied| match denied {
+        decide(self.identity_on, ctx.caller.as_ref(), role).map_err(|denied| match denied {
             Denied::Unknown => {
                 ctx.decision = Decision::Unauthenticated(Reason::Missing);
                 let text = "this agent needs a role, and nobody has one while identity is off";
@@ -131,9 +133,9 @@ impl Edge {
 
     /// What whoever asks may do at the management side.
     pub(super) fn role_of(&self, session: &Session, ctx: &Ctx) -> Role {
-        match (&self.authentication, &ctx.caller) {
-            (None, None) => self.role(session),
-            (Some(_), _) | (None, Some(_)) => ctx.role,
+        match (self.identity_on, &ctx.caller) {
+            (false, None) => self.role(session),
+            (true, _) | (false, Some(_)) => ctx.role,
         }
     }
 }

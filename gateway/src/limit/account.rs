@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use parking_lot::{Mutex, MutexGuard};
 
 use super::{
-    bucket::Decision,
+    bucket::{Bucket, Decision},
     moment::Moment,
     policy::{Policy, State},
     quota::Usage,
@@ -19,13 +19,23 @@ const CONCURRENT_AGAIN: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(super) struct Account {
     pub(super) policy: Arc<Policy>,
-    state: Mutex<State>,
+    /// Shared with what this account was under a former policy: calls that were let in by that one still run.
+    state: Arc<Mutex<State>>,
 }
 
 impl Account {
     /// Nothing is taken, except for what was used before a restart.
     pub(super) fn new(policy: Arc<Policy>, usage: Usage) -> Self {
-        Self { policy, state: Mutex::new(State { usage, ..State::default() }) }
+        Self { policy, state: Arc::new(Mutex::new(State { usage, ..State::default() })) }
+    }
+
+    /// The same account under another policy: what was used today and what runs goes on to count. A bucket that fills at
+    /// another pace begins full, since nobody can say what the former state means at the new one.
+    pub(super) fn under(&self, policy: Arc<Policy>) -> Self {
+        if self.policy.pace != policy.pace {
+            self.state.lock().bucket = Bucket::default();
+        }
+        Self { policy, state: Arc::clone(&self.state) }
     }
 
     /// The state, held while a call is decided.

@@ -74,15 +74,25 @@ impl Limiter {
     }
 
     fn open(allowances: &Allowances, file: PathBuf, now: Moment) -> io::Result<Arc<Self>> {
+        let (file, before) = QuotaFile::open(file)?;
+        let today = now.day();
+        let before: Usages = before.into_iter().filter(|(_, usage)| usage.day == today).collect();
+        let limiter = Self::empty(allowances, now.steady, file, before.clone());
+        for (name, usage) in before {
+            let Some(policy) = limiter.policy_of(&name).map(Arc::clone) else { continue };
+            // Whoever was known before is known again, however many those are.
+            limiter.accounts.get(&name.into(), true, 0, |_| false, || Account::new(policy, usage));
+        }
+        Ok(Arc::new(limiter))
+    }
+
+    fn empty(allowances: &Allowances, origin: Instant, file: QuotaFile, written: Usages) -> Self {
         let policy = |owner, allowance| Policy::new(owner, allowance).map(Arc::new);
         let named = |owner, allowances: &std::collections::BTreeMap<String, _>| {
             allowances.iter().map(|(name, own)| (name.as_str().into(), policy(owner, *own))).collect()
         };
-        let (file, before) = QuotaFile::open(file)?;
-        let today = now.day();
-        let before: Usages = before.into_iter().filter(|(_, usage)| usage.day == today).collect();
-        let limiter = Self {
-            origin: now.steady,
+        Self {
+            origin,
             global: allowances.global_rate.map(|rate| Global {
                 rate,
                 pace: Pace::new(rate),
@@ -95,14 +105,40 @@ impl Limiter {
             accounts: Table::new(MOST_TENANTS),
             agents: RwLock::default(),
             file,
-            written: Mutex::new(before.clone()),
-        };
-        for (name, usage) in before {
-            let Some(policy) = limiter.policy_of(&name).map(Arc::clone) else { continue };
-            // Whoever was known before is known again, however many those are.
-            limiter.accounts.get(&name.into(), true, 0, |_| false, || Account::new(policy, usage));
+            written: Mutex::new(written),
         }
-        Ok(Arc::new(limiter))
+    }
+
+    /// The limiter of other allowances for the same process: everybody has used what he has used, and calls that run go
+    /// on to count. None if nothing is limited any more; what was used is written then.
+    pub(crate) fn renewed(&self, allowances: &Allowances) -> Option<Arc<Self>> {
+        if allowances.is_off() {
+            self.save();
+            return None;
+        }
+        let next = Self::empty(allowances, self.origin, self.file.clone(), self.written.lock().clone());
+        if let (Some(before), Some(after)) = (&self.global, &next.global)
+            && before.pace == after.pace
+        {
+            after.bucket.store(before.bucket.load(Ordering::Relaxed), Ordering::Relaxed);
+        }
+        self.accounts.each(|name, account| {
+            if let Some(policy) = next.policy_of(name).map(Arc::clone) {
+                next.accounts.get(name, true, 0, |_| false, || account.under(policy));
+            }
+        });
+        for (package, exports) in &*self.agents.read() {
+            for (export, account) in exports {
+                let policy = next.agent_policy(package, export).map(Arc::clone);
+                let account = match (policy, account) {
+                    (None, _) => None,
+                    (Some(policy), Some(account)) => Some(Arc::new(account.under(policy))),
+                    (Some(policy), None) => Some(Arc::new(Account::new(policy, Usage::default()))),
+                };
+                next.agents.write().entry(package.clone()).or_default().insert(export.clone(), account);
+            }
+        }
+        Some(Arc::new(next))
     }
 
     /// Lets a call in, or says which limit stands against it.
@@ -172,12 +208,13 @@ impl Limiter {
         }
     }
 
-    /// Forgets idle tenants and writes what was used, every few seconds, for ever.
-    pub(crate) async fn keep(self: Arc<Self>) {
+    /// Of the limiter that counts at that time: forgets idle tenants and writes what was used, every few seconds, for
+    /// ever.
+    pub(crate) async fn keep(current: impl Fn() -> Option<Arc<Self>>) {
         let mut look = tokio::time::interval(LOOK);
         loop {
             look.tick().await;
-            let limiter = Arc::clone(&self);
+            let Some(limiter) = current() else { continue };
             let looked = tokio::task::spawn_blocking(move || {
                 limiter.sweep(Moment::now());
                 limiter.save();
@@ -246,12 +283,16 @@ impl Limiter {
         }
         let mut agents = self.agents.write();
         let account = agents.entry(package.clone()).or_default().entry(export.clone()).or_insert_with(|| {
-            let named = self.named_agents.get(format!("{package}/{export}").as_str());
-            let named = named.or_else(|| self.named_agents.get(export.as_str()));
-            let policy = named.unwrap_or(&self.agent).as_ref()?;
+            let policy = self.agent_policy(package, export)?;
             Some(Arc::new(Account::new(Arc::clone(policy), Usage::default())))
         });
         account.clone()
+    }
+
+    fn agent_policy(&self, package: &PackageName, export: &ExportId) -> Option<&Arc<Policy>> {
+        let named = self.named_agents.get(format!("{package}/{export}").as_str());
+        let named = named.or_else(|| self.named_agents.get(export.as_str()));
+        named.unwrap_or(&self.agent).as_ref()
     }
 }
 

@@ -20,4 +20,3 @@ pub(crate) use limiter::Limiter;
 pub(crate) use moment::Moment;
 pub(crate) use policy::Standing;
 pub(crate) use scope::Scope;
-pub(crate) use tokens::TokenMeter;

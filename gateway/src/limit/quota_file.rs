@@ -13,7 +13,7 @@ use super::quota::Usage;
 pub(super) type Usages = BTreeMap<String, Usage>;
 
 /// The file.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct QuotaFile {
     path: PathBuf,
 }

@@ -23,15 +23,11 @@ struct Used {
     output_tokens: u64,
 }
 
-/// Charges them.
-#[derive(Debug)]
-pub(crate) struct TokenMeter(pub(crate) Arc<Limiter>);
-
-impl TokenMeter {
+impl Limiter {
     /// Charges what the metadata of a call's last frame says.
-    pub(crate) fn charge(&self, tenant: &Arc<str>, meta: &[u8]) {
-        if self.0.counts_tokens(tenant) {
-            self.0.charge(tenant, tokens(meta), Moment::now());
+    pub(crate) fn charge_told(&self, tenant: &Arc<str>, meta: &[u8]) {
+        if self.counts_tokens(tenant) {
+            self.charge(tenant, tokens(meta), Moment::now());
         }
     }
 }

@@ -8,27 +8,26 @@ use par_proto::{code::Code, ids::AgentId};
 use serde::Deserialize;
 
 use super::{Meter, Outcome, Record, Surface, Told, Usage, tenant};
-use crate::limit::{Limiter, TokenMeter};
+use crate::live::Shared;
 
 /// Takes what the pool tells.
 #[derive(Debug)]
 pub(crate) struct Collector {
-    quotas: Option<TokenMeter>,
+    live: Shared,
     meter: Option<Arc<Meter>>,
 }
 
 impl Collector {
-    /// None if nobody wants to know.
-    pub(crate) fn new(limiter: Option<&Arc<Limiter>>, meter: Option<&Arc<Meter>>) -> Option<Self> {
-        let quotas = limiter.map(|limiter| TokenMeter(Arc::clone(limiter)));
-        (quotas.is_some() || meter.is_some()).then(|| Self { quotas, meter: meter.cloned() })
+    /// For the quotas that are in force when it is told something, and for the meter, if there is one.
+    pub(crate) const fn new(live: Shared, meter: Option<Arc<Meter>>) -> Self {
+        Self { live, meter }
     }
 }
 
 impl process::Meter for Collector {
     fn charge(&self, tenant: &Arc<str>, meta: &[u8]) {
-        if let Some(quotas) = &self.quotas {
-            quotas.charge(tenant, meta);
+        if let Some(limiter) = &self.live.load().limiter {
+            limiter.charge_told(tenant, meta);
         }
     }
 

@@ -184,7 +184,6 @@ pub(crate) struct Levels(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
-    configured: Rules,
     /// None in tests, which have subscribers of their own.
     handle: Option<reload::Handle<Targets, Registry>>,
     now: Mutex<Now>,
@@ -194,6 +193,7 @@ struct Shared {
 
 #[derive(Debug)]
 struct Now {
+    configured: Rules,
     rules: Rules,
     /// The last change of each target, and of the level of all, by its number: a fall back that was overtaken by another
     /// change does nothing.
@@ -210,9 +210,10 @@ struct Mark {
 impl Levels {
     /// What is configured, until somebody changes it.
     pub(crate) fn new(configured: Rules, handle: Option<reload::Handle<Targets, Registry>>) -> Self {
-        let now = Mutex::new(Now { rules: configured.clone(), marks: BTreeMap::new(), changes: 0 });
+        let rules = configured.clone();
+        let now = Mutex::new(Now { configured, rules, marks: BTreeMap::new(), changes: 0 });
         let info = rank(LevelFilter::INFO);
-        Self(Arc::new(Shared { configured, handle, now, lines: [AtomicU8::new(info), AtomicU8::new(info)] }))
+        Self(Arc::new(Shared { handle, now, lines: [AtomicU8::new(info), AtomicU8::new(info)] }))
     }
 
     /// Whether a line without a module is written. One relaxed load.
@@ -235,7 +236,7 @@ impl Levels {
         Shown {
             level: now.rules.level.to_string(),
             falls_back_in: falls_back_in(None),
-            configured: self.0.configured.level.to_string(),
+            configured: now.configured.level.to_string(),
             targets: now.rules.targets.iter().map(target).collect(),
         }
     }
@@ -254,7 +255,7 @@ impl Levels {
         let key = target.map(str::to_owned);
         let change = {
             let mut now = self.0.now.lock();
-            now.rules = self.0.rules(&now.rules, target, level)?;
+            now.rules = now.with(target, level)?;
             now.changes += 1;
             let change = now.changes;
             let until = lasts.map(|lasts| Instant::now() + lasts);
@@ -279,7 +280,7 @@ impl Levels {
             if now.marks.get(&key).is_none_or(|mark| mark.change != change) {
                 return;
             }
-            let Ok(rules) = self.0.rules(&now.rules, target, None) else { return };
+            let Ok(rules) = now.with(target, None) else { return };
             now.rules = rules;
             now.marks.remove(&key);
             self.0.apply(&now.rules);
@@ -290,23 +291,31 @@ impl Levels {
     /// Everything as configured.
     pub(crate) fn reset(&self) {
         let mut now = self.0.now.lock();
-        now.rules = self.0.configured.clone();
+        now.rules = now.configured.clone();
         now.marks.clear();
+        self.0.apply(&now.rules);
+    }
+
+    /// Something else is configured from now on. What somebody has changed stays as he wanted it.
+    pub(crate) fn configure(&self, configured: Rules) {
+        let mut now = self.0.now.lock();
+        if !now.marks.contains_key(&None) {
+            now.rules.level = configured.level;
+        }
+        now.configured = configured;
         self.0.apply(&now.rules);
     }
 }
 
-impl Shared {
-    fn rules(
-        &self,
-        now: &Rules,
-        target: Option<&str>,
-        level: Option<LevelFilter>,
-    ) -> Result<Rules, LevelError> {
+impl Now {
+    /// The rules with another level for a target, or for all; `None`: as configured.
+    fn with(&self, target: Option<&str>, level: Option<LevelFilter>) -> Result<Rules, LevelError> {
         let level = if target.is_none() { level.or(Some(self.configured.level)) } else { level };
-        now.with(target, level)
+        self.rules.with(target, level)
     }
+}
 
+impl Shared {
     fn apply(&self, rules: &Rules) {
         for line in LINES {
             if let Some(least) = self.lines.get(line.index()) {

@@ -32,17 +32,22 @@ pub(crate) struct Sampler {
 }
 
 impl Sampler {
-    /// Registers the count of what is left out.
+    /// Registers the count of what is left out; all samplers of the process share it.
     ///
     /// # Errors
     /// If the registry has a metric of this name.
-    pub(crate) fn register(rule: Sampling, registry: &Registry) -> Result<Self, prometheus::Error> {
+    pub(crate) fn register(registry: &Registry) -> Result<IntCounter, prometheus::Error> {
         let left_out = IntCounter::new(
             "par_log_sampled_total",
             "Access lines of calls that went well, left out because there were very many.",
         )?;
         registry.register(Box::new(left_out.clone()))?;
-        Ok(Self { rule, begin: Instant::now(), now: AtomicU64::new(0), left_out })
+        Ok(left_out)
+    }
+
+    /// Follows a rule, and counts what it leaves out.
+    pub(crate) fn new(rule: Sampling, left_out: IntCounter) -> Self {
+        Self { rule, begin: Instant::now(), now: AtomicU64::new(0), left_out }
     }
 
     /// Decides about one line that is about to be written.
@@ -79,7 +84,7 @@ mod tests {
     #[test]
     fn beyond_the_limit_of_a_second_one_line_stands_for_many_and_the_rest_is_counted() {
         let registry = Registry::new();
-        let sampler = Sampler::register(Sampling { after: 3, one_in: 10 }, &registry).unwrap();
+        let sampler = Sampler::new(Sampling { after: 3, one_in: 10 }, Sampler::register(&registry).unwrap());
         for second in [7, 8] {
             let lines: Vec<_> = (0..23).map(|_| sampler.decide_in(second)).collect();
             assert_eq!(lines[..3], [Sampled::Written; 3]);

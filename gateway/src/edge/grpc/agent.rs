@@ -56,7 +56,7 @@ impl Edge {
 
     /// What the caller may ask for.
     fn skills(&self, ctx: &Ctx, target: &Target) -> Vec<Skill> {
-        let may = |role| decide(self.authentication.is_some(), ctx.caller.as_ref(), role).is_ok();
+        let may = |role| decide(self.identity_on, ctx.caller.as_ref(), role).is_ok();
         let exports = target.mount.package().exports.iter();
         let open = exports.filter(|export| !export.private && may(export.role_required.as_deref()));
         let skill = |export: &par_pool::package::Export| Skill {
@@ -79,7 +79,7 @@ impl Edge {
 
     /// Whether the caller may use what the package offers beside its agents.
     fn may_use(&self, ctx: &Ctx, target: &Target) -> bool {
-        let may = |role: &str| decide(self.authentication.is_some(), ctx.caller.as_ref(), Some(role)).is_ok();
+        let may = |role: &str| decide(self.identity_on, ctx.caller.as_ref(), Some(role)).is_ok();
         target.premises.roles.iter().all(|role| may(role))
     }
 }

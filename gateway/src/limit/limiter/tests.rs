@@ -219,3 +219,31 @@ fn many_threads_take_no_more_than_there_is() {
     });
     assert_eq!(taken, 500);
 }
+
+#[test]
+fn under_other_allowances_what_was_used_and_what_runs_goes_on_to_count() {
+    let quota =
+        |calls, most| Allowance { daily_calls: Some(calls), concurrent: Some(most), ..rate("1/h burst 9") };
+    let agent = |most| Allowance { concurrent: Some(most), ..Allowance::default() };
+    let story = story(Allowances { tenant: quota(2, 2), agent: agent(2), ..Allowances::default() });
+    let running = story.call("a", ECHO).unwrap();
+    assert_eq!([story.told("a", ECHO).0, story.told("a", ECHO).0], ["ok", "tenant_daily_calls"]);
+    let renewed = |story: Story, allowances: Allowances| {
+        let limiter = story.limiter.renewed(&allowances).unwrap();
+        Story { limiter, allowances, ..story }
+    };
+    let story = renewed(story, Allowances { tenant: quota(3, 1), agent: agent(2), ..Allowances::default() });
+    assert_eq!(story.told("a", ECHO), ("tenant_concurrent", 1_000), "the former call still runs");
+    let story = renewed(story, Allowances { tenant: quota(3, 2), agent: agent(1), ..Allowances::default() });
+    assert_eq!(story.told("b", ECHO), ("agent_concurrent", 1_000), "at the agent, too");
+    drop(running);
+    assert_eq!(story.told("a", ECHO), OK);
+    assert_eq!(story.told("a", ECHO).0, "tenant_daily_calls", "two before, one since");
+    // Another pace begins with a full bucket; the same one goes on.
+    let paced = |text: &str| Allowances { tenant: rate(text), ..Allowances::default() };
+    let story = renewed(story, paced("1/h burst 1"));
+    assert_eq!([story.told("a", ECHO).0, story.told("a", ECHO).0], ["ok", "tenant_rate"]);
+    let story = renewed(story, Allowances { agent: agent(5), ..paced("1/h burst 1") });
+    assert_eq!(story.told("a", ECHO).0, "tenant_rate");
+    assert!(story.limiter.renewed(&Allowances::default()).is_none());
+}

@@ -72,3 +72,16 @@ async fn a_change_falls_back_in_its_time_unless_another_one_came() {
     levels.reset();
     assert!(levels.writes(Line::Access, Level::INFO));
 }
+
+#[tokio::test(start_paused = true)]
+async fn another_configuration_counts_where_nobody_has_said_otherwise() {
+    let levels = Levels::new(rules(), None);
+    levels.configure(Rules::new(Level::WARN));
+    assert_eq!((levels.shown().level, levels.shown().configured), ("warn".to_owned(), "warn".to_owned()));
+    let minute = Duration::from_secs(60);
+    levels.change(None, Some(LevelFilter::TRACE), Some(minute)).unwrap();
+    levels.configure(Rules::new(Level::DEBUG));
+    assert_eq!((levels.shown().level, levels.shown().configured), ("trace".to_owned(), "debug".to_owned()));
+    tokio::time::sleep(minute * 2).await;
+    assert_eq!(levels.shown().level, "debug");
+}

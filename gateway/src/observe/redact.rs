@@ -166,7 +166,7 @@ fn extent(text: &[u8], rule: Rule, start: usize, end: usize) -> (usize, usize) {
         }
         Rule::Parameter => (end, run(end, is_value)),
         Rule::Member => {
-            let begin = run(end, |byte| matches!(byte, b' ' | b':' | b'=' | b'"' | b'\'' | b'\\' | b'['));
+            let begin = value_of_member(text, end);
             // Up to the end of the line or of the quoted text: cookies contain spaces.
             (begin, run(begin, |byte| !matches!(byte, b'"' | b'\'' | b'\\' | b'\n' | b'\r')))
         }
@@ -187,6 +187,37 @@ fn extent(text: &[u8], rule: Rule, start: usize, end: usize) -> (usize, usize) {
                 None => nothing,
             }
         }
+    }
+}
+
+/// Where the value of a member begins whose name ends at `end`, behind colons, quotes and what escapes them. The end of
+/// the text where none follows: neither an escaped line break nor what closes a text of JSON is a value, and overwriting
+/// either would leave no JSON.
+fn value_of_member(text: &[u8], end: usize) -> usize {
+    let at = |place: usize| text.get(place).copied();
+    // A mark may end with the backslash of what it stands before.
+    let mut place = if at(end - 1) == Some(b'\\') { end - 1 } else { end };
+    let mut separated = at(end - 1) == Some(b':');
+    let named_in_quotes = matches!(at(end - 1), Some(b'"' | b'\'' | b'\\'));
+    let mut quoted = false;
+    loop {
+        match at(place) {
+            Some(b':' | b'=') => (separated, quoted) = (true, false),
+            Some(b'"' | b'\'') => quoted = true,
+            Some(b' ' | b'[') => {}
+            Some(b'\\') => {
+                let behind = text.get(place..).unwrap_or_default().iter().position(|byte| *byte != b'\\');
+                match behind.map(|count| place + count) {
+                    Some(quote) if matches!(at(quote), Some(b'"' | b'\'')) => place = quote - 1,
+                    Some(_) | None => return text.len(),
+                }
+            }
+            Some(b'b') if separated && !quoted && matches!(at(place + 1), Some(b'"' | b'\'')) => {}
+            Some(b',' | b'}' | b']') | None => return text.len(),
+            Some(_) if separated && (quoted || !named_in_quotes) => return place,
+            Some(_) => return text.len(),
+        }
+        place += 1;
     }
 }
 
@@ -234,6 +265,10 @@ mod tests {
             ("sent bearer abcdefghijklmnopqrst to it", "abcdefghijklmnopqrst"),
             ("Cookie: a=b; session=deadbeef", "a=b; session=deadbeef"),
             ("set-cookie: id=77; Path=/", "id=77; Path=/"),
+            ("cookie: \"quoted\"", "quoted"),
+            ("{'Cookie': b'a=b'}", "a=b"),
+            (r#"{\\\"cookie\\\":\\\"deep\\\"}"#, "deep"),
+            (r#"{"x-api-key":["listed"]}"#, "listed"),
             ("https://b.example/k?X-Amz-Signature=abc123&x=1", "abc123"),
             ("https://b.example/k?x=1&X-Amz-Security-Token=IQoJb3", "IQoJb3"),
             ("GET /x?access_token=opaque HTTP", "opaque"),
@@ -262,6 +297,12 @@ mod tests {
             "risk-assessment-assistant-4@1.0.0/disk-usage-of-every-host-2026",
             "sk-assessment-of-everything",
             "s3://bucket/key.apkg",
+            r#"{"m":"line 3 in find_cookie"}}"#,
+            r#"{"m":"line 3 in find_cookie\n  File \"x.py\""}"#,
+            r#"{"m":"no cookie:","n":1}"#,
+            r#"{"m":"Cookie: \n next"}"#,
+            r#"{"cookie":null,"authorization": 7}"#,
+            r#"["cookie", 1]"#,
         ] {
             assert_eq!(masked(text), text);
         }

@@ -162,7 +162,7 @@ bench-security: setup ## measure what identity, limits and the sandbox cost (und
 	  $(addprefix --only ,$(GUARDS)) --results results/security $(BENCH)
 
 # Rows of `bench` that are about what is counted and shown.
-OBSERVE := metrics dashboard traces metering kills
+OBSERVE := metrics dashboard observed traces kills
 bench-observe: setup ## measure what metering, metrics and traces cost (after the build)
 	cargo build --release -p par-gateway
 	cd loadtest && uv run --quiet --no-project --python 3.11 python -m bench \

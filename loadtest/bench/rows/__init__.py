@@ -13,10 +13,10 @@ from .grpc import grpc
 from .guarded import guarded
 from .handlers import handlers
 from .kills import kills
-from .metering import metering
 from .metrics import metrics
 from .mixed import mixed
 from .neighbour import neighbour
+from .observed import observed
 from .rest import rest
 from .sandbox import sandbox
 from .sessions import sessions
@@ -45,6 +45,6 @@ ROWS: dict[str, Row] = {
     "metrics": metrics,
     "dashboard": dashboard,
     "traces": traces,
-    "metering": metering,
+    "observed": observed,
     "kills": kills,
 }

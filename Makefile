@@ -4,7 +4,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup tools run run-single dashboards-demo test lint fmt wheel bench bench-quick bench-calls bench-security bench-observe bench-rollout bench-rollout-quick load soak audit fuzz rootfs clean
+.PHONY: help setup tools run run-single dashboards-demo test lint fmt wheel bench bench-quick bench-calls bench-security bench-observe bench-rollout bench-rollout-quick load soak capacity audit fuzz rootfs clean
 .PHONY: lint-format lint-rust lint-node lint-python lint-types lint-house
 
 CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/par
@@ -114,7 +114,7 @@ lint-python: tools
 lint-types: tools
 	cd pool/worker && '$(PYTHON)' -m mypy --strict pixell_runtime
 	'$(PYTHON)' -m mypy --strict scripts
-	cd loadtest && '$(PYTHON)' -m mypy --strict --exclude 'bench/(peers|agents)/' bench rollout load
+	cd loadtest && '$(PYTHON)' -m mypy --strict --exclude 'bench/(peers|agents)/' bench rollout load capacity
 
 lint-house: tools
 	'$(PYTHON)' scripts/house.py
@@ -187,6 +187,10 @@ LOAD ?=
 load: setup ## ten minutes of k6 and oha against PAR, with thresholds (after the build)
 	cargo build --release -p par-gateway
 	cd loadtest && uv run --quiet --no-project --python 3.11 python -m load $(LOAD)
+
+capacity: setup ## how much a machine carries: measure points, fit the model of docs/capacity.md (after the build)
+	cargo build --release -p par-gateway
+	cd loadtest && uv run --quiet --no-project --python 3.11 python -m capacity --par '$(CARGO_TARGET_DIR)/release/par'
 
 HOURS ?= 1
 soak: setup ## HOURS at one rate: what grows? (after the build)

@@ -63,7 +63,7 @@ class Par:
     @contextmanager
     def serve(self, handler: str = "echo") -> Iterator[Server]:
         """Start with the package that has this handler; end it when the block ends."""
-        with self.start("echo" if handler == "echo" else "timed") as running:
+        with self.start(handler if handler in ("echo", "frames") else "timed") as running:
             yield running.server
 
     def offers(self, _handler: str) -> bool:

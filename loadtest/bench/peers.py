@@ -83,6 +83,10 @@ def _bentoml(binaries: Path, port: int) -> list[str]:
     return [str(binaries / "bentoml"), "serve", "app:Echo", "--host", "127.0.0.1", "--port", str(port)]
 
 
+def _ray(binaries: Path, port: int) -> list[str]:
+    return [str(binaries / "python"), "app.py", str(port)]
+
+
 FASTAPI_HANDLERS = frozenset({"cpu", "sleep", "asleep"})
 
 PEERS = (
@@ -99,4 +103,13 @@ PEERS = (
     Peer("granian_rsgi", "bare RSGI on granian", _granian("rsgi")),
     Peer("litserve", "LitServe", _litserve),
     Peer("bentoml", "BentoML", _bentoml, env={"BENTOML_DO_NOT_TRACK": "true"}),
+    Peer(
+        "ray_serve",
+        "Ray Serve",
+        _ray,
+        env={"RAY_USAGE_STATS_ENABLED": "0", "RAY_AUTH_MODE": "disabled", "RAY_DEDUP_LOGS": "0"},
+    ),
 )
+
+# With a library that takes a second to import; in rows of its own.
+PANDAS = Peer("pandas_fastapi", "gunicorn + uvicorn + FastAPI", _gunicorn, frozenset({"frames"}))

@@ -6,9 +6,11 @@ from ..plan import Row
 from .bursts import bursts
 from .calls import calls
 from .client import client
+from .cold import cold
 from .dashboard import dashboard
 from .echo import echo
 from .fair import fair
+from .frames import frames
 from .grpc import grpc
 from .guarded import guarded
 from .handlers import handlers
@@ -17,13 +19,16 @@ from .metrics import metrics
 from .mixed import mixed
 from .neighbour import neighbour
 from .observed import observed
+from .payloads import payloads
 from .rest import rest
 from .sandbox import sandbox
 from .sessions import sessions
 from .starts import starts
 from .streams import streams
+from .swap import swap
 from .traces import traces
 from .ui import ui
+from .waiting import waiting
 
 ROWS: dict[str, Row] = {
     "echo": echo,
@@ -32,6 +37,11 @@ ROWS: dict[str, Row] = {
     "neighbour": neighbour,
     "bursts": bursts,
     "starts": starts,
+    "payloads": payloads,
+    "waiting": waiting,
+    "frames": frames,
+    "cold": cold,
+    "swap": swap,
     "guarded": guarded,
     "fair": fair,
     "sandbox": sandbox,

@@ -4,7 +4,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup tools run run-single dashboards-demo test lint fmt wheel bench bench-quick bench-calls bench-security bench-observe bench-rollout bench-rollout-quick load soak capacity audit fuzz rootfs clean
+.PHONY: help setup tools run run-single dashboards-demo test lint fmt wheel bench bench-quick bench-calls bench-security bench-observe bench-rollout bench-rollout-quick load soak capacity chaos audit fuzz rootfs clean
 .PHONY: lint-format lint-rust lint-node lint-python lint-types lint-house
 
 CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/par
@@ -114,7 +114,7 @@ lint-python: tools
 lint-types: tools
 	cd pool/worker && '$(PYTHON)' -m mypy --strict pixell_runtime
 	'$(PYTHON)' -m mypy --strict scripts
-	cd loadtest && '$(PYTHON)' -m mypy --strict --exclude 'bench/(peers|agents)/' bench rollout load capacity
+	cd loadtest && '$(PYTHON)' -m mypy --strict --exclude 'bench/(peers|agents)/' bench rollout load capacity chaos
 
 lint-house: tools
 	'$(PYTHON)' scripts/house.py
@@ -196,6 +196,15 @@ HOURS ?= 1
 soak: setup ## HOURS at one rate: what grows? (after the build)
 	cargo build --release -p par-gateway
 	cd loadtest && uv run --quiet --no-project --python 3.11 python -m load --hours '$(HOURS)' --seconds 60 $(LOAD)
+
+# Further arguments of `chaos`, e.g. CHAOS='--only par_kill --only s3'; without a seed one is drawn and told.
+SEED ?=
+MINUTES ?= 5
+CHAOS ?=
+chaos: setup ## break PAR and those on whom it depends, by a seed, while every answer is judged (SEED, MINUTES)
+	cargo build --release -p par-gateway
+	cd loadtest && uv run --quiet --no-project --python 3.11 python -m chaos $(addprefix --seed ,$(SEED)) \
+	  --minutes '$(MINUTES)' $(CHAOS)
 
 clean: ## remove what was built here (not the tools in the cache)
 	cargo clean

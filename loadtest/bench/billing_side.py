@@ -20,6 +20,8 @@ class BillingSide:
 
     port: int = 0
     counted: Counter[str] = field(default_factory=Counter)
+    # The same by customer and meter.
+    by_customer: Counter[tuple[str, str]] = field(default_factory=Counter)
     repeated: int = 0
     known: set[str] = field(default_factory=set)
     lock: threading.Lock = field(default_factory=threading.Lock)
@@ -32,7 +34,9 @@ class BillingSide:
                 self.repeated += 1
                 return 400, {"error": {"code": "duplicate_meter_event", "message": "it is there already"}}
             self.known.add(identifier)
-            self.counted[name] += int(form["payload[value]"])
+            value = int(form["payload[value]"])
+            self.counted[name] += value
+            self.by_customer[form.get("payload[stripe_customer_id]", ""), name] += value
         return 200, {"identifier": identifier}
 
 
@@ -58,7 +62,11 @@ def billing_side() -> Iterator[BillingSide]:
         def log_message(self, *_arguments: object) -> None:
             pass
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    class Server(ThreadingHTTPServer):
+        def handle_error(self, *_arguments: object) -> None:
+            """Whoever sends may be killed, and what is between may break."""
+
+    server = Server(("127.0.0.1", 0), Handler)
     side.port = server.server_address[1]
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()

@@ -6,6 +6,7 @@ import base64
 import json
 import subprocess
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from typing import Any
 ISSUER = "https://issuer.bench.example"
 AUDIENCE = "par-bench"
 HOURS = 12
+ROLES = ("bench", "offline_access", "uma_authorization", "default-roles")
 
 
 @dataclass(frozen=True)
@@ -32,18 +34,29 @@ class Issuer:
         jwks.write_text(json.dumps({"keys": [{**public, "n": _base64(bytes.fromhex(modulus))}]}))
         return cls(key, jwks)
 
-    def token(self, number: int = 0, tenant: str = "bench") -> str:
-        """A token of RS256, as large as those of real providers; `number` tells it from others."""
-        now = int(time.time())
+    def token(
+        self,
+        number: int = 0,
+        tenant: str = "bench",
+        issuer: str = ISSUER,
+        roles: Sequence[str] = ROLES,
+        ago: int = 0,
+        lives: int = HOURS * 3600,
+    ) -> str:
+        """A token of RS256, as large as those of real providers; `number` tells it from others.
+
+        It was made so many seconds ago, and lives so many seconds from then on.
+        """
+        made = int(time.time()) - ago
         claims = {
-            "iss": ISSUER,
+            "iss": issuer,
             "aud": AUDIENCE,
             "sub": f"service-account-{number}",
             "tenant": tenant,
-            "roles": ["bench", "offline_access", "uma_authorization", "default-roles"],
+            "roles": list(roles),
             "scope": "openid profile email",
-            "iat": now,
-            "exp": now + HOURS * 3600,
+            "iat": made,
+            "exp": made + lives,
             "jti": f"{number:032x}",
             "session_state": "x" * 200,
         }

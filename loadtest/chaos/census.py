@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import re
 import signal
 from contextlib import suppress
 from dataclasses import dataclass
@@ -16,6 +17,8 @@ from .host import templates, workers
 PR_SET_CHILD_SUBREAPER = 36
 # What may grow below the data directory: it is bounded by keys of the configuration, and not by how much is going on.
 KEPT = frozenset({"usage", "packages", "environments", "worker", "installer", "kits"})
+# A name that each process draws anew.
+RANDOM = re.compile(r"(?<=^run/)[0-9a-f]{32}")
 
 
 @dataclass(frozen=True)
@@ -40,7 +43,7 @@ def census(par: int, data: Path, temporary: Path) -> Census:
         others=everyone - 1 - sum(served),
         descriptors=len(links),
         sockets=sum(link.startswith("socket:") for link in links),
-        files=frozenset(_files(data)) | frozenset(f"tmp/{path}" for path in _files(temporary)),
+        files=frozenset(_files(data)) | frozenset(f"TMPDIR/{path}" for path in _files(temporary)),
     )
 
 
@@ -99,4 +102,4 @@ def _files(folder: Path) -> list[str]:
             folders[:] = [name for name in folders if name not in KEPT]
         found += [str(place / name) for name in names]
         found += [f"{place / name}/" for name in folders]
-    return found
+    return [RANDOM.sub("*", name) for name in found]

@@ -27,7 +27,7 @@ NOT_BILLED = frozenset(
     }
 )
 # Whoever gets one of these was let in, so that it is on record; the others may be, or not.
-RECORDED = frozenset({OK, "agent_error", "worker_crashed", "deadline_exceeded"})
+RECORDED = frozenset({OK, "agent_error", "internal", "worker_crashed", "deadline_exceeded"})
 # Descriptors and sockets that come and go by themselves: kept connections to S3 and the others.
 SLACK = 6
 

@@ -94,6 +94,8 @@ TOGETHER: tuple[tuple[frozenset[Kind], Kind, frozenset[str]], ...] = (
     # It cannot start before there is room.
     (frozenset(ENDS_PAR), Kind.DISK_FULL, frozenset(AWAY)),
 )
+# A file of a form has to be kept somewhere until its call is over.
+NO_PLACE = (Kind.DISK_FULL, Kind.DESCRIPTORS)
 # Who may not call is told so before anything is done: of these they can only get what concerns everybody.
 STRANGERS = frozenset({*UNANSWERED, "not_ready", "stopping", "identity_unavailable"})
 
@@ -115,6 +117,8 @@ def allowed(ask: Ask, faults: frozenset[Kind]) -> frozenset[str]:
         more &= STRANGERS
     elif ask is not Ask.COUNT:
         more.discard("session_lost")
+    if ask is Ask.DIGEST and faults & set(NO_PLACE):
+        more.add("internal")
     if ask is Ask.NESTED and more:
         # The agent that calls fails with what it was told.
         more.add("agent_error")
@@ -129,6 +133,7 @@ STATUS: dict[str, int] = {
     "forbidden": 403,
     "session_lost": 410,
     "agent_error": 500,
+    "internal": 500,
     "worker_crashed": 502,
     "queue_full": 503,
     "not_ready": 503,

@@ -22,7 +22,7 @@ use tokio::{
 };
 
 use crate::{
-    auth::{AuthMetrics, Identity, adapters, operator::OperatorToken},
+    auth::{Accounts, AuthMetrics, Identity, adapters, operator::OperatorToken},
     billing::Billing,
     config::{BillingSettings, Config},
     control::{ControlState, Hook, Notice, Observatory, Verifier, router},
@@ -126,12 +126,15 @@ fn run(config: Config, logging: Logging, begin: Instant) -> anyhow::Result<()> {
     let explanations = Explanations::default();
     let explained = explanations.clone();
     settings.obituaries = ObituarySink(Arc::new(move |death| explained.mourn(death)));
-    let authentication = authentication(&config, &registry, &logging.sink).context("identity")?;
+    let by_claim = config.billing.as_ref().is_some_and(|billing| billing.by_claim);
+    let accounts = by_claim.then(Arc::<Accounts>::default);
+    let authentication =
+        authentication(&config, accounts.clone(), &registry, &logging.sink).context("identity")?;
     let pool = Pool::new(settings, &registry, output(&logging)).context("starting the pool")?;
     let tls = tls(&config, &registry)?;
     let meter = Meter::of(&config, &registry).context("the usage of calls")?;
     let observatory = Observatory::new(Reading::source(registry.clone(), logging.sink.clone()));
-    let billing = Billing::start(&config, meter.as_ref(), &registry).context("billing")?;
+    let billing = Billing::start(&config, meter.as_ref(), accounts, &registry).context("billing")?;
     let gather =
         gathering(registry, Arc::clone(&pool), logging.sink.clone(), edge_metrics.clone(), tls.clone());
     telemetry.push(&config.telemetry, &gather, ids.process()).context("telemetry")?;
@@ -311,6 +314,7 @@ fn claim(config: &Config) -> anyhow::Result<fs::File> {
 /// What proves who calls, if identity is on.
 fn authentication(
     config: &Config,
+    accounts: Option<Arc<Accounts>>,
     registry: &Registry,
     sink: &LogSink,
 ) -> anyhow::Result<Option<Arc<Identity>>> {
@@ -320,7 +324,7 @@ fn authentication(
     }
     let chain = adapters::chain(settings)?;
     let metrics = AuthMetrics::register(registry)?;
-    Ok(Some(Arc::new(Identity::new(chain, settings.cached_tokens, metrics))))
+    Ok(Some(Arc::new(Identity::new(chain, settings.cached_tokens, metrics).noting(accounts))))
 }
 
 /// Who is told what happens, if anybody is to be told.

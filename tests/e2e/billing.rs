@@ -2,6 +2,7 @@
 //! the rules that Stripe documents; usage of former hours is written into the ledger as the runtime itself writes it.
 
 mod crash;
+mod customers;
 mod later;
 mod streams;
 
@@ -14,7 +15,7 @@ use rusqlite::{Connection, params};
 use serde_json::{Value, json};
 
 use crate::harness::{
-    Answered, Fault, Faults, Par, ParBuilder, Stripe, eventually, eventually_within, par, scratch,
+    Answered, Client, Fault, Faults, Par, ParBuilder, Stripe, eventually, eventually_within, par, scratch,
     stripe::{KEY, NOTICES},
 };
 
@@ -78,7 +79,11 @@ async fn after(builder: ParBuilder, used: &[Used<'_>]) -> Par {
 
 /// Waits until everything up to now is in events and nothing waits to be taken.
 async fn settled(par: &Par) -> Value {
-    let operator = par.operator();
+    settled_for(&par.operator()).await
+}
+
+/// The same, as this operator sees it.
+async fn settled_for(operator: &Client) -> Value {
     let settled = async || {
         let told = operator.get("/runtime/usage/billing").await.ok();
         let planned = told["planned_until"].as_str().map_or(-1000, of_day);

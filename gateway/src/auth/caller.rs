@@ -24,6 +24,9 @@ pub(crate) struct Caller {
     pub(crate) subject_bits: u64,
     /// On whose account: the tenant claim, else the subject.
     pub(crate) tenant: Arc<str>,
+    /// Who pays for the tenant, if the token says so: a customer of the billing side. Neither agents nor the management side
+    /// see it.
+    pub(crate) customer: Option<Box<str>>,
     /// Names of roles, as the issuer gives them; sorted, each once.
     pub(crate) roles: Box<[Box<str>]>,
     /// What the token is limited to; sorted, each once.
@@ -99,6 +102,11 @@ impl Caller {
         Self { role, ..caller }
     }
 
+    /// The same, whose tenant this customer pays for.
+    pub(crate) fn paid_by(self, customer: Option<&str>) -> Self {
+        Self { customer: customer.map(Box::from), ..self }
+    }
+
     /// Who speaks over `PAR_SOCKET`: the same user on this machine. An operator who may call every agent that is not
     /// private, on the account of the tenant `local`.
     pub(crate) fn local() -> Arc<Self> {
@@ -126,7 +134,8 @@ impl Caller {
         let bits = digest.first_chunk().copied().unwrap_or_default();
         let (subject_hash, subject_bits) = (hex::encode(bits).into_boxed_str(), u64::from_be_bytes(bits));
         let (subject, tenant) = (subject.into(), tenant.into());
-        Self { subject, subject_hash, subject_bits, tenant, roles, scopes, role: Role::None, is_local, json }
+        let (customer, role) = (None, Role::None);
+        Self { subject, subject_hash, subject_bits, tenant, customer, roles, scopes, role, is_local, json }
     }
 
     /// Whether the issuer gives it this role, or it needs none.

@@ -95,6 +95,8 @@ pub(crate) struct ClaimPaths {
     pub(crate) subject: Vec<ClaimPath>,
     /// The first that is there is the tenant; none: the subject is.
     pub(crate) tenant: Vec<ClaimPath>,
+    /// The first that is there is the customer of the billing side that pays for the tenant.
+    pub(crate) customer: Vec<ClaimPath>,
     /// All of them together are the roles.
     pub(crate) roles: Vec<ClaimPath>,
     /// All of them together are the scopes.
@@ -109,6 +111,7 @@ impl Default for ClaimPaths {
         Self {
             subject: plain(&["sub"]),
             tenant: plain(&["tenant", "tenant_id", "org_id", "tid"]),
+            customer: Vec::new(),
             roles,
             scopes: plain(&["scope", "scp"]),
         }
@@ -123,8 +126,9 @@ impl ClaimPaths {
             return Err(refused("the subject is missing"));
         };
         let tenant = one(&self.tenant, claims)?;
+        let customer = one(&self.customer, claims)?;
         let (roles, scopes) = (all(&self.roles, claims)?, all(&self.scopes, claims)?);
-        Ok(Caller::new(subject, tenant, roles, scopes, standing))
+        Ok(Caller::new(subject, tenant, roles, scopes, standing).paid_by(customer))
     }
 }
 
@@ -292,15 +296,20 @@ mod tests {
         let paths = ClaimPaths {
             subject: vec!["client_id".parse().unwrap(), "sub".parse().unwrap()],
             tenant: vec!["[\"https://ns.example/org\"].id".parse().unwrap()],
+            customer: vec!["stripe.customer".parse().unwrap()],
             roles: vec!["https://ns.example/roles".parse().unwrap()],
             scopes: Vec::new(),
         };
         let claims = json!({
             "sub": "s", "client_id": "c", "roles": ["par-operator"], "scope": "x", "tenant": "other",
-            "https://ns.example/org": {"id": "org"}, "https://ns.example/roles": ["par-viewer"],
+            "stripe": {"customer": "cus_1"}, "https://ns.example/org": {"id": "org"}, "https://ns.example/roles": ["par-viewer"],
         });
         let caller = paths.caller(&claims, &Standing::default()).unwrap();
         assert_eq!((&*caller.subject, &*caller.tenant, caller.role), ("c", "org", crate::auth::Role::Viewer));
         assert!(caller.scopes.is_empty());
+        assert_eq!(caller.customer.as_deref(), Some("cus_1"));
+        assert!(!std::str::from_utf8(&caller.json).unwrap().contains("cus_1"), "agents do not see who pays");
+        let wrong = paths.caller(&json!({"sub": "s", "stripe": {"customer": 7}}), &Standing::default());
+        assert!(matches!(wrong, Err(AuthFault::Refused { reason: Reason::Claims, .. })));
     }
 }

@@ -17,7 +17,7 @@ use quick_cache::sync::Cache;
 use ring::digest;
 
 use super::{
-    AuthFault, AuthMetrics, Authenticator, Caller, Evidence, Proof, Reason,
+    Accounts, AuthFault, AuthMetrics, Authenticator, Caller, Evidence, Proof, Reason,
     metrics::Outcome,
     token::{KeyLife, LONGEST_TOKEN, parse},
 };
@@ -40,6 +40,7 @@ pub(crate) struct Identity {
     refused: Cache<Print, Refused>,
     hash: Hash,
     metrics: AuthMetrics,
+    accounts: Option<Arc<Accounts>>,
 }
 
 /// A proof that is remembered.
@@ -73,13 +74,19 @@ impl Identity {
             refused: Cache::new(REFUSED),
             hash: Hash::new(),
             metrics,
+            accounts: None,
         }
     }
 
     /// Another chain that counts in the same metrics. Nothing is remembered of this one: it may have believed whom the
     /// other one does not.
     pub(crate) fn renewed(&self, chain: Vec<Arc<dyn Authenticator>>, cached: usize) -> Self {
-        Self::new(chain, cached, self.metrics.clone())
+        Self::new(chain, cached, self.metrics.clone()).noting(self.accounts.clone())
+    }
+
+    /// Notes there whose customers tenants are, as tokens say.
+    pub(crate) fn noting(self, accounts: Option<Arc<Accounts>>) -> Self {
+        Self { accounts, ..self }
     }
 
     /// The caller of a token that was proved before and still counts: it is not over, and the key that proved
@@ -125,6 +132,9 @@ impl Identity {
         match self.ask(evidence).await {
             Ok(proof) => {
                 self.metrics.count(Outcome::Proved);
+                if let Some(accounts) = &self.accounts {
+                    accounts.note(&proof.caller);
+                }
                 if let Some(print) = print {
                     self.remember(print, &proof);
                 }

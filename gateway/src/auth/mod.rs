@@ -1,5 +1,6 @@
 //! Who asks, and what that allows.
 
+mod accounts;
 pub(crate) mod adapters;
 mod authenticator;
 mod caller;
@@ -13,6 +14,7 @@ pub(crate) mod permit;
 mod role;
 pub(crate) mod token;
 
+pub(crate) use accounts::Accounts;
 pub(crate) use authenticator::{AuthFault, Authenticator, ClientCertificate, Evidence, Proof, Reason};
 pub(crate) use caller::{CALLER_HEADER, Caller, Standing};
 pub(crate) use identity::Identity;

@@ -10,6 +10,8 @@ use std::path::Path;
 
 use rusqlite::{Connection, OptionalExtension as _, Row, TransactionBehavior, params};
 
+mod claimed;
+
 pub(super) use super::entry::{Entry, State};
 use super::{
     measure::Measure,
@@ -57,6 +59,10 @@ const TABLES: &str = "
     CREATE TABLE meta (key TEXT PRIMARY KEY, value ANY NOT NULL) STRICT, WITHOUT ROWID;
     PRAGMA user_version = 1;
 ";
+
+/// What tokens have said. Later than the others, which say the same with it and without it: no form of its own.
+const CLAIMED: &str = "CREATE TABLE IF NOT EXISTS customers (
+    tenant TEXT PRIMARY KEY, customer TEXT NOT NULL) STRICT, WITHOUT ROWID";
 
 /// Why the book cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -108,6 +114,7 @@ impl Book {
             }
             later => return Err(BookError::Later(later)),
         }
+        connection.execute_batch(CLAIMED)?;
         Ok(Self { connection })
     }
 

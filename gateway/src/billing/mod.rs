@@ -44,6 +44,7 @@ use self::{
     stripe::Stripe,
 };
 use crate::{
+    auth::Accounts,
     config::{BillingSettings, Config},
     meter::{self, Meter},
     observe::timestamp,
@@ -116,6 +117,7 @@ impl Billing {
     pub(crate) fn start(
         config: &Config,
         meter: Option<&Arc<Meter>>,
+        accounts: Option<Arc<Accounts>>,
         registry: &Registry,
     ) -> io::Result<Option<Arc<Self>>> {
         // Also where nothing is billed: a series that is 0 says more than one that is not there.
@@ -129,7 +131,7 @@ impl Billing {
         let (wake, stop) = (Arc::new(Notify::new()), CancellationToken::new());
         let (done, ended) = mpsc::channel();
         let stripe = client(&settings)?;
-        let rounds = Rounds::new(Arc::clone(&settings), folder.clone(), Arc::clone(meter), stripe);
+        let rounds = Rounds::new(Arc::clone(&settings), folder.clone(), Arc::clone(meter), stripe, accounts);
         let work = Work { rounds, metrics, failures: 0, late: false };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let (woken, stopped) = (Arc::clone(&wake), stop.clone());
@@ -264,14 +266,18 @@ impl Work {
         let mut next = 0;
         loop {
             let pause = tokio::select! {
-                () = stop.cancelled() => return,
+                () = stop.cancelled() => break,
                 pause = self.once(&mut next) => pause,
             };
             tokio::select! {
-                () = stop.cancelled() => return,
+                () = stop.cancelled() => break,
                 () = wake.notified() => {}
                 () = sleep(pause) => {}
             }
+        }
+        // What tokens have said in the last seconds. If it cannot be written, the next one says it again.
+        if let Ok(mut book) = Book::open(&self.rounds.folder) {
+            self.rounds.customers.learn(&mut book).ok();
         }
     }
 

@@ -23,6 +23,7 @@ use super::{
     verdict::{Verdict, pause},
 };
 use crate::{
+    auth::Accounts,
     config::{BillingApi, BillingSettings},
     meter::{Ledger, LedgerError, Meter},
 };
@@ -81,9 +82,7 @@ pub(super) struct Rounds {
     pub(super) folder: PathBuf,
     pub(super) meter: Arc<Meter>,
     pub(super) stripe: Stripe,
-    customers: Customers,
-    /// When the map of customers was last changed.
-    mapped: Option<SystemTime>,
+    pub(super) customers: Customers,
     /// Waves in a row that brought nothing.
     failures: u32,
 }
@@ -124,9 +123,10 @@ impl Rounds {
         folder: PathBuf,
         meter: Arc<Meter>,
         stripe: Stripe,
+        accounts: Option<Arc<Accounts>>,
     ) -> Self {
-        let (customers, mapped, failures) = (Customers::default(), None, 0);
-        Self { settings, folder, meter, stripe, customers, mapped, failures }
+        let customers = Customers::new(settings.customers.clone(), accounts);
+        Self { settings, folder, meter, stripe, customers, failures: 0 }
     }
 
     /// Makes events of every window that is over.
@@ -186,7 +186,7 @@ impl Rounds {
     /// Sends what is due, wave by wave, until nothing is left or nothing comes through. Gives the time until another try
     /// makes sense, if that is known.
     pub(super) async fn send(&mut self, book: &mut Book) -> Result<Option<Duration>, RoundError> {
-        self.read_customers(book)?;
+        self.customers.refresh(book)?;
         loop {
             let wave = self.wave(book).await?;
             if wave.is_empty() {
@@ -211,18 +211,6 @@ impl Rounds {
                 return Ok(longest.max(Some(pause(self.failures, None, random()))));
             }
         }
-    }
-
-    /// Reads the map of customers if it has changed; whoever had none may have one now.
-    fn read_customers(&mut self, book: &Book) -> Result<(), RoundError> {
-        let Some(path) = &self.settings.customers else { return Ok(()) };
-        let changed = std::fs::metadata(path).and_then(|told| told.modified()).ok();
-        if changed.is_none() || changed != self.mapped {
-            self.customers = Customers::read(path)?;
-            self.mapped = changed;
-            book.retry_unmapped()?;
-        }
-        Ok(())
     }
 
     /// What is sent next, and to which customer; what cannot be sent is written down. Of v1 one event of each customer

@@ -28,6 +28,8 @@ pub(crate) struct BillingSettings {
     pub(crate) names: Vec<(Measure, String)>,
     /// A file that maps tenants to customers.
     pub(crate) customers: Option<PathBuf>,
+    /// Whether tokens say whose customers tenants are: `identity` knows where.
+    pub(crate) by_claim: bool,
     /// Outcomes of calls that nobody pays for.
     pub(crate) not_billed: Vec<String>,
     /// Of notices; none: they are not taken.

@@ -68,6 +68,7 @@ impl Check<'_> {
             }
         }
         let customers = self.path(&raw::BILLING_CUSTOMERS);
+        let by_claim = self.raw.get(&raw::BILLING_CUSTOMER_CLAIMS).is_some();
         let not_billed = if self.raw.get(&raw::BILLING_NOT_BILLED).is_some() {
             self.list(&raw::BILLING_NOT_BILLED, outcome)
         } else {
@@ -98,6 +99,7 @@ impl Check<'_> {
             since,
             names,
             customers,
+            by_claim,
             not_billed,
             webhook_secrets,
         })

@@ -49,6 +49,9 @@ impl Check<'_> {
         let adapters = self.adapters(&common);
         let cached_tokens = self.value(&raw::CACHED_TOKENS, 10_000, parse::count);
         if issuers.is_empty() && adapters.is_empty() {
+            if !common.claims.customer.is_empty() {
+                warnings.push("billing.customer_claims has no effect: nobody proves who calls".to_owned());
+            }
             return None;
         }
         if dev {
@@ -68,6 +71,7 @@ impl Check<'_> {
         let claims = ClaimPaths {
             subject: paths(&raw::CLAIM_SUBJECT, usual.subject),
             tenant: paths(&raw::CLAIM_TENANT, usual.tenant),
+            customer: paths(&raw::BILLING_CUSTOMER_CLAIMS, usual.customer),
             roles: paths(&raw::CLAIM_ROLES, usual.roles),
             scopes: paths(&raw::CLAIM_SCOPES, usual.scopes),
         };

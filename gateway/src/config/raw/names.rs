@@ -121,6 +121,7 @@ settings! {
     BILLING_WINDOW = "billing.window";
     BILLING_SINCE = "billing.since";
     BILLING_CUSTOMERS = "billing.customers";
+    BILLING_CUSTOMER_CLAIMS = "billing.customer_claims";
     BILLING_NOT_BILLED = "billing.not_billed";
     BILLING_REQUESTS = "billing.meter_requests";
     BILLING_INPUT_TOKENS = "billing.meter_input_tokens";

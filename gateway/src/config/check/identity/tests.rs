@@ -138,6 +138,25 @@ fn entries_say_what_differs_and_inherit_the_rest() {
 }
 
 #[test]
+fn who_pays_is_read_for_all_issuers_and_needs_one() {
+    let story = Story::begin();
+    let yaml = "billing: {stripe_key: k, customer_claims: [stripe.customer, payer]}\n";
+    let config = story.checked(yaml, false, &[]).unwrap();
+    assert!(config.billing.unwrap().by_claim);
+    assert!(
+        config.warnings.iter().any(|one| one.contains("billing.customer_claims")),
+        "{:?}",
+        config.warnings
+    );
+    let variables = [("OIDC_ISSUER", "https://a.example"), ("OIDC_AUDIENCE", "par")];
+    let config = story.checked(yaml, false, &variables).unwrap();
+    assert_eq!(config.identity.unwrap().issuers[0].claims.customer.len(), 2);
+    assert!(!config.warnings.iter().any(|one| one.contains("customer_claims")));
+    let faults = story.faults("billing: {customer_claims: [a..b]}\n", &[]);
+    assert!(faults.len() == 1 && faults[0].contains("billing.customer_claims"), "{faults:?}");
+}
+
+#[test]
 fn every_adapter_is_read_by_its_type_in_the_order_of_the_file() {
     let story = Story::begin();
     let yaml = "tls: {mode: self-signed, client_ca: DIR/ca.pem, client_auth: optional}

@@ -5,6 +5,7 @@ mod crash;
 mod customers;
 mod later;
 mod streams;
+mod windows;
 
 use std::{
     path::Path,

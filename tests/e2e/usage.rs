@@ -1,6 +1,7 @@
 //! What calls use is recorded once, however they end, and summed up for whoever may see it; nothing of it is lost with
 //! the process, and little with the disk.
 
+mod clocks;
 mod disk;
 mod kills;
 

@@ -108,6 +108,17 @@ impl Stripe {
         self.look(|account| account.remembered.clear());
     }
 
+    /// What was counted for a customer at this minute is gone, as if it had never come.
+    pub(crate) fn loses(&self, customer: &str, minute: i64) {
+        let is_lost = |one: &Counted| one.customer == customer && one.at == minute * 60;
+        let lost = self.look(|account| {
+            let before = account.counted.len();
+            account.counted.retain(|one| !is_lost(one));
+            before - account.counted.len()
+        });
+        assert!(lost > 0, "nothing was counted there");
+    }
+
     /// From now on a session is over after one request.
     pub(crate) fn ends_sessions(&self) {
         self.look(|account| account.short = true);
@@ -289,13 +300,35 @@ async fn summaries(
     else {
         return refused(400, "parameter_invalid", "start_time and end_time must be aligned with minutes");
     };
-    let account = account.lock().expect("no holder panics");
-    let fits = |one: &&Counted| {
-        format!("mtr_{}", one.name) == id && one.customer == *customer && (from..to).contains(&one.at)
+    let width = match asked.get("value_grouping_window").map(String::as_str) {
+        None => to - from,
+        Some("hour") => 3600,
+        Some("day") => 86_400,
+        Some(_) => return refused(400, "parameter_invalid", "value_grouping_window is hour or day"),
     };
-    let sum: i64 = account.counted.iter().filter(fits).map(|one| one.value).sum();
-    let data = if sum > 0 { vec![json!({"aggregated_value": sum as f64})] } else { vec![] };
-    Json(json!({"object": "list", "has_more": false, "data": data})).into_response()
+    if asked.contains_key("value_grouping_window") && (from % width != 0 || to % width != 0) {
+        return refused(400, "parameter_invalid", "start_time and end_time must be aligned with windows");
+    }
+    let account = account.lock().expect("no holder panics");
+    let mut sums: BTreeMap<i64, i64> = BTreeMap::new();
+    for one in &account.counted {
+        if format!("mtr_{}", one.name) == id && one.customer == *customer && (from..to).contains(&one.at) {
+            *sums.entry(from + (one.at - from) / width * width).or_default() += one.value;
+        }
+    }
+    // The latest first, a few at a time.
+    let most = asked.get("limit").and_then(|limit| limit.parse().ok()).unwrap_or(10_usize).min(100);
+    let after = asked.get("starting_after").and_then(|id| id.strip_prefix("mtrusg_")?.parse::<i64>().ok());
+    let rest: Vec<_> = sums.iter().rev().filter(|(at, _)| after.is_none_or(|after| **at < after)).collect();
+    let data: Vec<Value> = rest
+        .iter()
+        .take(most)
+        .map(|(at, sum)| {
+            json!({"id": format!("mtrusg_{at}"), "start_time": at, "end_time": **at + width,
+                "aggregated_value": **sum as f64})
+        })
+        .collect();
+    Json(json!({"object": "list", "has_more": rest.len() > most, "data": data})).into_response()
 }
 
 async fn session(State(account): State<Shared>, headers: HeaderMap) -> Response {

@@ -11,6 +11,7 @@ use std::path::Path;
 use rusqlite::{Connection, OptionalExtension as _, Row, TransactionBehavior, params};
 
 mod claimed;
+mod windows;
 
 pub(super) use super::entry::{Entry, State};
 use super::{
@@ -60,9 +61,13 @@ const TABLES: &str = "
     PRAGMA user_version = 1;
 ";
 
-/// What tokens have said. Later than the others, which say the same with it and without it: no form of its own.
-const CLAIMED: &str = "CREATE TABLE IF NOT EXISTS customers (
-    tenant TEXT PRIMARY KEY, customer TEXT NOT NULL) STRICT, WITHOUT ROWID";
+/// What came later than the form, which means the same with it and without it.
+const LATER: &str = "
+    -- What tokens have said.
+    CREATE TABLE IF NOT EXISTS customers (
+        tenant TEXT PRIMARY KEY, customer TEXT NOT NULL) STRICT, WITHOUT ROWID;
+    CREATE INDEX IF NOT EXISTS events_by_window ON events (window_from);
+";
 
 /// Why the book cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -114,7 +119,7 @@ impl Book {
             }
             later => return Err(BookError::Later(later)),
         }
-        connection.execute_batch(CLAIMED)?;
+        connection.execute_batch(LATER)?;
         Ok(Self { connection })
     }
 

@@ -16,6 +16,7 @@ mod plan;
 mod round;
 mod stripe;
 mod verdict;
+mod windows;
 
 use std::{
     io,
@@ -34,12 +35,13 @@ use tokio_util::sync::CancellationToken;
 use utoipa::ToSchema;
 
 pub(crate) use self::{
-    audit::Audit, book::BookError, measure::Measure, notice::NoticeFault, round::RoundError,
+    audit::Audit, book::BookError, measure::Measure, notice::NoticeFault, round::RoundError, windows::Width,
 };
 use self::{
     book::{Book, Entry},
     metrics::BillingMetrics,
     notice::Notice,
+    plan::next_round,
     round::{Planned, Rounds, now},
     stripe::Stripe,
 };
@@ -70,6 +72,8 @@ const SHOWN: u32 = 100;
 pub(crate) struct Billing {
     settings: Arc<BillingSettings>,
     folder: PathBuf,
+    /// For how many minutes the ledger knows minutes.
+    minutes_kept: i64,
     wake: Arc<Notify>,
     stop: CancellationToken,
     ended: Mutex<Option<mpsc::Receiver<()>>>,
@@ -141,7 +145,9 @@ impl Billing {
             done.send(()).ok();
         })?;
         let ended = Mutex::new(Some(ended));
-        Ok(Some(Arc::new(Self { settings, folder, wake, stop, ended })))
+        let kept = config.metering.as_ref().map_or(0, |metering| metering.minutes_kept.as_secs() / 60);
+        let minutes_kept = kept.cast_signed();
+        Ok(Some(Arc::new(Self { settings, folder, minutes_kept, wake, stop, ended })))
     }
 
     /// How billing does.
@@ -157,11 +163,17 @@ impl Billing {
         })
     }
 
-    /// Compares the ledger, the book and the other side.
-    pub(crate) async fn audit(&self) -> Result<Audit, RoundError> {
+    /// Compares the ledger, the book and the other side: in sum, and window by window if that is asked for.
+    pub(crate) async fn audit(&self, by: Option<Width>) -> Result<Audit, RoundError> {
         let mut stripe = client(&self.settings).map_err(|error| RoundError::Locked(error.to_string()))?;
-        let kept = audit::keep(&self.settings, &Book::open(&self.folder)?, &self.folder)?;
-        Ok(audit::compare(&self.settings, kept, &mut stripe).await)
+        let (settings, folder, minutes) =
+            (Arc::clone(&self.settings), self.folder.clone(), self.minutes_kept);
+        // Five weeks of many tenants take their time.
+        let kept = tokio::task::spawn_blocking(move || {
+            audit::keep(&settings, &Book::open(&folder)?, &folder, (by, minutes))
+        });
+        let kept = kept.await.map_err(|error| RoundError::Cut(error.to_string()))??;
+        audit::compare(&self.settings, kept, &self.folder, &mut stripe).await
     }
 
     /// Lets an event that was refused or is too old begin anew, and gives its name. `None`: there is none, or it was
@@ -310,7 +322,7 @@ impl Work {
         let mut pause = LOOK;
         if now() >= *next {
             match self.rounds.plan(&mut book, now())? {
-                Planned::All => *next = (now().div_euclid(every) + 1) * every,
+                Planned::All => *next = next_round(now(), every),
                 Planned::Waiting => pause = SEAL,
             }
         }

@@ -5,6 +5,9 @@ use sha2::{Digest as _, Sha256};
 
 use super::measure::{Amounts, Measure};
 
+/// Seconds after its end at which a window is over: see [`Window::is_over`].
+const OVER: i64 = 60;
+
 /// Some minutes since 1970, the last one excluded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Window {
@@ -25,6 +28,12 @@ impl Window {
     pub(crate) fn is_over(self, minute: i64) -> bool {
         minute > self.to
     }
+}
+
+/// When the next round is, by the time between two of them (seconds): at each multiple of it, and as much later as a
+/// window needs to be over. So what ended at the hour is billed by the round of that hour, and not by the next.
+pub(crate) fn next_round(now: i64, every: i64) -> i64 {
+    ((now - OVER).div_euclid(every) + 1) * every + OVER
 }
 
 /// One event that is to be sent, before anybody knows to whom.
@@ -100,6 +109,17 @@ mod tests {
         assert_eq!(at(180, 1), (180, 181));
         let hour = Window::at(120, 60);
         assert!(!hour.is_over(179) && !hour.is_over(180) && hour.is_over(181));
+    }
+
+    #[test]
+    fn a_round_finds_the_windows_over_that_end_with_it() {
+        let hour = 3600;
+        assert_eq!(next_round(7200 + 59, hour), 7200 + 60, "the one that ended a moment ago");
+        assert_eq!(next_round(7200 + 60, hour), 10_800 + 60);
+        assert_eq!(next_round(10_799, hour), 10_800 + 60);
+        assert!(Window { from: 120, to: 180 }.is_over(next_round(10_799, hour).div_euclid(60)));
+        assert_eq!(next_round(86_400 * 3 - 1, 86_400), 86_400 * 3 + 60);
+        assert_eq!(next_round(1000, 1), 1001);
     }
 
     #[test]

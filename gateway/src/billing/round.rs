@@ -61,6 +61,9 @@ pub(crate) enum RoundError {
     /// The map of customers.
     #[error(transparent)]
     Customers(#[from] CustomersError),
+    /// Whoever compared was cut short.
+    #[error("the comparison was cut short: {0}")]
+    Cut(String),
     /// The key is not good.
     #[error("the billing side does not accept the key: {0}")]
     Locked(String),

@@ -3,7 +3,7 @@
 //! `billing/meters/{id}/event_summaries`, `v2/billing/meter_event_session` and `v2/billing/meter_event_stream`.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     error::Error as _,
     io,
     time::{Duration, Instant, SystemTime},
@@ -16,6 +16,7 @@ use url::{Url, form_urlencoded};
 use super::{
     plan::Window,
     verdict::{Verdict, judge},
+    windows::Width,
 };
 use crate::{config::Secret, observe::timestamp, webhooks::retry_after};
 
@@ -49,7 +50,7 @@ pub(super) struct Sent<'a> {
 /// Why a question has no answer.
 #[derive(Debug, thiserror::Error)]
 #[error("the billing side does not answer: {0}")]
-pub(crate) struct Unanswered(String);
+pub(crate) struct Unanswered(pub(super) String);
 
 /// The API, by one key.
 #[derive(Debug)]
@@ -169,11 +170,47 @@ impl Stripe {
             .append_pair("start_time", &(window.from * 60).to_string())
             .append_pair("end_time", &(window.to * 60).to_string());
         let body = self.get(url).await?;
-        let all = list(&body);
-        // Sums are whole, as what was sent is; JSON writes them as fractions.
-        let sum =
-            |sum: &Value| sum.get("aggregated_value").and_then(Value::as_f64).unwrap_or(0.0).round() as i64;
-        Ok(all.iter().map(sum).sum())
+        Ok(list(&body).iter().map(sum).sum())
+    }
+
+    /// The same by windows of the clock, by the minute (since 1970) in which they begin; those in which nothing was counted
+    /// may be missing. Both ends of `window` must be ends of such windows.
+    pub(super) async fn counted_by(
+        &mut self,
+        name: &str,
+        customer: &str,
+        window: Window,
+        width: Width,
+    ) -> Result<BTreeMap<i64, i64>, Unanswered> {
+        let mut counted = BTreeMap::new();
+        if window.from >= window.to {
+            return Ok(counted);
+        }
+        let meter = self.meter(name).await?;
+        let mut last: Option<String> = None;
+        loop {
+            let mut url = at(&self.api, &format!("v1/billing/meters/{meter}/event_summaries"));
+            url.query_pairs_mut()
+                .append_pair("customer", customer)
+                .append_pair("start_time", &(window.from * 60).to_string())
+                .append_pair("end_time", &(window.to * 60).to_string())
+                .append_pair("value_grouping_window", width.text())
+                .append_pair("limit", "100");
+            if let Some(last) = &last {
+                url.query_pairs_mut().append_pair("starting_after", last);
+            }
+            let page = self.get(url).await?;
+            let all = list(&page);
+            for summary in all {
+                let begin = summary.get("start_time").and_then(Value::as_i64);
+                let begin = begin.ok_or_else(|| Unanswered("a sum has no start_time".to_owned()))?;
+                *counted.entry(begin.div_euclid(60)).or_insert(0) += sum(summary);
+            }
+            last = all.last().and_then(|one| one.get("id")).and_then(Value::as_str).map(str::to_owned);
+            if page.get("has_more") != Some(&Value::Bool(true)) || last.is_none() {
+                return Ok(counted);
+            }
+        }
     }
 
     async fn meter(&mut self, name: &str) -> Result<String, Unanswered> {
@@ -224,6 +261,11 @@ impl Stripe {
         }
         serde_json::from_slice(&body).map_err(|_| Unanswered("it is not JSON".to_owned()))
     }
+}
+
+/// What was counted. Sums are whole, as what was sent is; JSON writes them as fractions.
+fn sum(summary: &Value) -> i64 {
+    summary.get("aggregated_value").and_then(Value::as_f64).unwrap_or(0.0).round() as i64
 }
 
 /// What is in a page.

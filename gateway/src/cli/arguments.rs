@@ -202,6 +202,9 @@ pub(super) enum LogsTask {
 pub(super) enum UsageTask {
     /// Compare what was used, what was billed, and what the billing side has counted
     Verify {
+        /// Window by window as well: hour or day, of UTC. Names those that differ
+        #[arg(long, value_name = "WINDOW", value_parser = ["hour", "day"])]
+        by: Option<String>,
         #[command(flatten)]
         remote: Remote,
     },

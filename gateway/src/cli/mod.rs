@@ -115,9 +115,9 @@ fn act(
             let socket = socket(&wanted.remote, environment)?;
             in_runtime(logs::logs(&socket, &wanted, out))?.map(|()| ExitCode::SUCCESS)
         }
-        Command::Usage(UsageWanted { task: Some(UsageTask::Verify { remote }), .. }) => {
+        Command::Usage(UsageWanted { task: Some(UsageTask::Verify { by, remote }), .. }) => {
             let client = client::Client::new(&socket(&remote, environment)?);
-            in_runtime(verify::verify(&client, remote.json, out))?.map(|()| ExitCode::SUCCESS)
+            in_runtime(verify::verify(&client, by.as_deref(), remote.json, out))?.map(|()| ExitCode::SUCCESS)
         }
         Command::Usage(wanted) => {
             let socket = socket(&wanted.remote, environment)?;

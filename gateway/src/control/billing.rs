@@ -2,10 +2,16 @@
 
 use std::sync::Arc;
 
-use axum::{Json, body::Body, extract::State, http::HeaderMap, response::Response};
+use axum::{
+    Json,
+    body::Body,
+    extract::{Query, State, rejection::QueryRejection},
+    http::HeaderMap,
+    response::Response,
+};
 use par_proto::code::Code;
 use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
 
 use super::{
     ControlState,
@@ -13,7 +19,7 @@ use super::{
     body,
     refusal::Refusal,
 };
-use crate::billing::{Audit, Billing, BookError, NoticeError, NoticeFault, RoundError, Status};
+use crate::billing::{Audit, Billing, BookError, NoticeError, NoticeFault, RoundError, Status, Width};
 
 /// Largest notice: a hundred samples of what was refused have about 50 KiB.
 const LARGEST: usize = 256 << 10;
@@ -25,12 +31,31 @@ pub(super) async fn status(_: Viewer, State(state): State<Arc<ControlState>>) ->
     Ok(body::answer(&billing.status()?))
 }
 
+/// By which windows.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub(super) struct By {
+    /// `hour` or `day`, of UTC: those that differ are told as well.
+    by: Option<String>,
+}
+
 /// Compares what was used, what was billed and what the billing side has counted, over the last 35 days at most.
-#[utoipa::path(get, path = "/runtime/usage/verify", tag = "usage", responses(
-    (status = 200, body = Audit), (status = 404, description = "`not_found`: nothing is billed")
+#[utoipa::path(get, path = "/runtime/usage/verify", tag = "usage", params(By), responses(
+    (status = 200, body = Audit),
+    (status = 400, description = "`bad_request`: there are no such windows"),
+    (status = 404, description = "`not_found`: nothing is billed")
 ))]
-pub(super) async fn verify(_: Viewer, State(state): State<Arc<ControlState>>) -> Result<Response, Refusal> {
-    Ok(body::answer(&of(&state)?.audit().await?))
+pub(super) async fn verify(
+    _: Viewer,
+    State(state): State<Arc<ControlState>>,
+    asked: Result<Query<By>, QueryRejection>,
+) -> Result<Response, Refusal> {
+    let Query(By { by }) = asked.map_err(|error| Refusal::new(Code::BadRequest, error.body_text()))?;
+    let width = by.map(|by| {
+        Width::of(&by).ok_or_else(|| Refusal::new(Code::BadRequest, format!("by: {by:?} is not hour or day")))
+    });
+    Ok(body::answer(&of(&state)?.audit(width.transpose()?).await?))
 }
 
 /// Which event.

@@ -24,7 +24,7 @@
 //! | Log lines, access lines, metrics, no secrets | [`observation`] |
 //! | Levels changed while it runs, fewer lines under load, a reader that stalls | [`logs`] |
 //! | Every 5xx explains itself: stacks, tracebacks, output, queue | [`explained`] |
-//! | Traces: spans of requests, queues, workers, calls between agents and handlers; W3C context; gRPC and HTTP; a receiver that is away | [`traces`] |
+//! | Traces: spans of requests, queues, workers, calls between agents and handlers; W3C context; gRPC and HTTP, by TLS too; a receiver that is away or not trusted | [`traces`] |
 //! | Metrics pushed by OTLP with exemplars, to the daemon of StatsD, to DogStatsD by UDP and Unix socket; a receiver that is away | [`metrics_push`] |
 //! | Invalid JSON, content types, sizes, slow bodies, no body; unknown, private, disabled | [`bad_input`] |
 //! | Handlers that raise, exit, crash, hang, leak, write garbage: only their own call | [`faults`] |

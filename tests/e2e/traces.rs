@@ -1,6 +1,7 @@
 //! Traces, at a receiver of the official messages: what a request is made of, what is passed on, and that nobody waits.
 
 mod handlers;
+mod secure;
 mod surfaces;
 
 use reqwest::{Method, RequestBuilder};

@@ -12,7 +12,7 @@ use std::{
 use serde_json::Value;
 
 use super::{
-    ParBuilder,
+    Authority, Issued, ParBuilder,
     command::shared_cache,
     eventually, eventually_within,
     issuer::node,
@@ -26,6 +26,7 @@ pub(crate) struct Collector {
     pub(crate) grpc: u64,
     /// Where it takes HTTP.
     pub(crate) http: u64,
+    scheme: &'static str,
     log: Log,
     child: Child,
     /// Its end is the receiver's.
@@ -66,21 +67,32 @@ impl Collector {
 
     /// Turns away the first requests.
     pub(crate) async fn failing(times: u32) -> Self {
+        Self::told(&["--fail", &times.to_string()], "http").await
+    }
+
+    /// Takes everything by TLS with this certificate; from whom an authority has named, if one is given.
+    pub(crate) async fn secure(issued: &Issued, clients: Option<&Authority>) -> Self {
+        let text = |path: &Path| path.to_str().expect("a path of text").to_owned();
+        let (chain, key) = (text(&issued.chain), text(&issued.key));
+        let known = clients.map(|authority| text(&authority.certificate()));
+        let mut words = vec!["--certificate", &chain, "--key", &key];
+        words.extend(known.iter().flat_map(|known| ["--client-authority", known.as_str()]));
+        Self::told(&words, "https").await
+    }
+
+    async fn told(words: &[&str], scheme: &'static str) -> Self {
         let mut command = Command::new(tools().join("venv/bin/python3"));
-        command
-            .arg(repository().join("tests/harness/telemetry/receiver.py"))
-            .arg("--fail")
-            .arg(times.to_string());
+        command.arg(repository().join("tests/harness/telemetry/receiver.py")).args(words);
         let (child, stdin, log) = begin(command);
         let ports = first(&log, "the ports of the receiver").await;
         let port = |name: &str| ports[name].as_u64().expect("a port");
-        Self { grpc: port("grpc"), http: port("http"), log, child, _stdin: stdin }
+        Self { grpc: port("grpc"), http: port("http"), scheme, log, child, _stdin: stdin }
     }
 
     /// A `par` that sends to it by HTTP, often, and keeps every trace.
     pub(crate) fn told_by(&self, par: ParBuilder) -> ParBuilder {
         often(par)
-            .env("OTEL_EXPORTER_OTLP_ENDPOINT", format!("http://127.0.0.1:{}", self.http))
+            .env("OTEL_EXPORTER_OTLP_ENDPOINT", format!("{}://127.0.0.1:{}", self.scheme, self.http))
             .env("OTEL_TRACES_SAMPLER", "parentbased_always_on")
     }
 
@@ -88,7 +100,7 @@ impl Collector {
     pub(crate) fn told_by_grpc(&self, par: ParBuilder) -> ParBuilder {
         self.told_by(par)
             .env("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc")
-            .env("OTEL_EXPORTER_OTLP_ENDPOINT", format!("http://127.0.0.1:{}", self.grpc))
+            .env("OTEL_EXPORTER_OTLP_ENDPOINT", format!("{}://127.0.0.1:{}", self.scheme, self.grpc))
     }
 
     /// What came so far of `traces` or `metrics`, request by request.

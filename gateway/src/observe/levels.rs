@@ -21,16 +21,18 @@ use tracing_subscriber::{
 
 /// Crates that log what is no news to an operator, with the least level that is. pingora reports each connection that
 /// a client resets as an error of its own, which the access line already tells.
-const QUIET: &[(&str, Level)] = &[
-    ("aws", Level::WARN),
-    ("pingora", Level::ERROR),
-    ("h2", Level::ERROR),
-    ("hyper", Level::WARN),
-    ("mio", Level::WARN),
-    ("reqwest", Level::WARN),
-    ("rustls", Level::WARN),
-    ("tokio", Level::WARN),
-    ("tower", Level::WARN),
+const QUIET: &[(&str, LevelFilter)] = &[
+    ("aws", LevelFilter::WARN),
+    ("pingora", LevelFilter::ERROR),
+    ("h2", LevelFilter::ERROR),
+    ("hyper", LevelFilter::WARN),
+    ("mio", LevelFilter::WARN),
+    ("reqwest", LevelFilter::WARN),
+    ("rustls", LevelFilter::WARN),
+    // What is wrong with a certificate is told by whoever has asked, once and not at every try.
+    ("rustls_platform_verifier", LevelFilter::OFF),
+    ("tokio", LevelFilter::WARN),
+    ("tower", LevelFilter::WARN),
 ];
 
 /// Prefixes of the names of our own modules: the gateway's, and those of the other crates.
@@ -129,9 +131,9 @@ impl Rules {
     /// The filter of modules. With debug or trace the quiet ones may speak, but no more than INFO: below that they
     /// print whole requests, headers, cookies and bodies included. The others that are not ours likewise.
     pub(super) fn filter(&self) -> Targets {
-        let most = |least: Level| match self.level {
+        let most = |least: LevelFilter| match self.level {
             all if all > LevelFilter::INFO => LevelFilter::INFO,
-            all => all.min(LevelFilter::from_level(least)),
+            all => all.min(least),
         };
         let quiet = QUIET.iter().map(|(target, least)| (*target, most(*least)));
         let ours = OURS.map(|prefix| (prefix, self.level));

@@ -295,12 +295,13 @@ mod tests {
             tracing::warn!(target: "pingora_proxy::proxy_h1", "client went away");
             tracing::error!(target: "pingora_core", "cannot bind");
             tracing::info!(target: "hyper::proto", "hidden");
+            tracing::error!(target: "rustls_platform_verifier::verification", "told by whoever has asked");
             tracing::debug!(target: "pingora_proxy", "Request header: …, never shown");
             tracing::trace!(target: "aws_sigv4", "canonical request: …, never shown");
             tracing::info!("shown");
         };
         assert_eq!(logged(Level::INFO, noise).len(), 2);
         assert_eq!(logged(Level::ERROR, noise).len(), 1);
-        assert_eq!(logged(Level::TRACE, noise).len(), 5);
+        assert_eq!(logged(Level::TRACE, noise).len(), 6);
     }
 }

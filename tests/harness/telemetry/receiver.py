@@ -1,7 +1,8 @@
 """A receiver of OTLP, of the official messages: by gRPC and by HTTP, on free ports.
 
 The first line that it prints are its ports; then one line for each request that it takes, with what was in it. `--fail
-N` turns the first N requests away, as a receiver does that is full.
+N` turns the first N requests away, as a receiver does that is full. With `--certificate` and `--key` it speaks TLS, and
+with `--client-authority` it asks for a certificate.
 """
 
 from __future__ import annotations
@@ -9,10 +10,12 @@ from __future__ import annotations
 import argparse
 import gzip
 import json
+import ssl
 import sys
 import threading
 from concurrent import futures
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -124,8 +127,8 @@ SIGNALS = {
 }
 
 
-def take(signal: str, via: str, request: Any, headers: dict[str, str]) -> None:
-    say({"signal": signal, "via": via, "headers": headers, **SIGNALS[signal][2](request)})
+def take(signal: str, via: str, request: Any, headers: dict[str, str], peer: str) -> None:
+    say({"signal": signal, "via": via, "headers": headers, "peer": peer, **SIGNALS[signal][2](request)})
 
 
 class Servicer:
@@ -136,7 +139,8 @@ class Servicer:
         if fails():
             context.abort(grpc.StatusCode.UNAVAILABLE, "not now")
         headers = {key: text for key, text in context.invocation_metadata() if isinstance(text, str)}
-        take(self.signal, "grpc", request, headers)
+        named = context.auth_context().get("x509_common_name", [b""])
+        take(self.signal, "grpc", request, headers, named[0].decode())
         return SIGNALS[self.signal][1]()
 
 
@@ -155,8 +159,15 @@ class Handler(BaseHTTPRequestHandler):
         if self.headers["content-encoding"] == "gzip":
             body = gzip.decompress(body)
         headers = {key.lower(): text for key, text in self.headers.items()}
-        take(signal, "http", SIGNALS[signal][0].FromString(body), {**headers, "path": self.path})
+        message = SIGNALS[signal][0].FromString(body)
+        take(signal, "http", message, {**headers, "path": self.path}, self.peer())
         self.answer(200, SIGNALS[signal][1]().SerializeToString())
+
+    def peer(self) -> str:
+        shown = self.connection.getpeercert() if isinstance(self.connection, ssl.SSLSocket) else None
+        return dict(pair for pairs in (shown or {}).get("subject", ()) for pair in pairs).get(
+            "commonName", ""
+        )
 
     def answer(self, status: int, body: bytes) -> None:
         self.send_response(status)
@@ -169,17 +180,41 @@ class Handler(BaseHTTPRequestHandler):
         """Stdout is for what was taken."""
 
 
+class Web(ThreadingHTTPServer):
+    def handle_error(self, *_: Any) -> None:
+        """Whoever does not trust us breaks off."""
+
+
 def main() -> None:
     global _failing
     parser = argparse.ArgumentParser()
     parser.add_argument("--fail", type=int, default=0)
-    _failing = parser.parse_args().fail
+    for name in ("--certificate", "--key", "--client-authority"):
+        parser.add_argument(name, type=Path)
+    asked = parser.parse_args()
+    _failing = asked.fail
     server = grpc.server(futures.ThreadPoolExecutor(4))
     trace_service_pb2_grpc.add_TraceServiceServicer_to_server(Servicer("traces"), server)
     metrics_service_pb2_grpc.add_MetricsServiceServicer_to_server(Servicer("metrics"), server)
-    port = server.add_insecure_port("127.0.0.1:0")
+    http = Web(("127.0.0.1", 0), Handler)
+    if asked.certificate:
+        known = asked.client_authority
+        credentials = grpc.ssl_server_credentials(
+            [(asked.key.read_bytes(), asked.certificate.read_bytes())],
+            root_certificates=known.read_bytes() if known else None,
+            require_client_auth=bool(known),
+        )
+        port = server.add_secure_port("127.0.0.1:0", credentials)
+        tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        tls.load_cert_chain(asked.certificate, asked.key)
+        if known:
+            tls.verify_mode = ssl.CERT_REQUIRED
+            tls.load_verify_locations(known)
+        # By the thread of the connection, and not by the one that waits for others.
+        http.socket = tls.wrap_socket(http.socket, server_side=True, do_handshake_on_connect=False)
+    else:
+        port = server.add_insecure_port("127.0.0.1:0")
     server.start()
-    http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     threading.Thread(target=http.serve_forever, daemon=True).start()
     say({"grpc": port, "http": http.server_port})
     # Its end is that of whoever has started it.

@@ -24,7 +24,7 @@ use tonic::{
     transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity},
 };
 
-use super::backoff::Backoff;
+use super::{backoff::Backoff, causes::causes};
 use crate::config::telemetry::{Protocol, Receiver};
 
 /// Most of an answer that is read. It holds a count and a sentence.
@@ -255,7 +255,11 @@ fn turned_away(status: StatusCode, headers: &HeaderMap) -> Unsent {
 
 /// Which statuses of gRPC are (the same, "Failures"). Of a receiver that is full we do not know until when.
 fn unsent(status: &Status) -> Unsent {
-    let text = format!("it answered {:?}: {}", status.code(), status.message());
+    let text = match std::error::Error::source(status) {
+        // Nobody has answered: the code is our client's.
+        Some(cause) => causes("the request failed", cause),
+        None => format!("it answered {:?}: {}", status.code(), status.message()),
+    };
     match status.code() {
         Code::Cancelled
         | Code::DeadlineExceeded
@@ -286,13 +290,6 @@ fn share() -> f64 {
 
 /// What went wrong, without the address, whose path may be long.
 fn chain(error: &reqwest::Error) -> String {
-    let mut text =
-        if error.is_connect() { "nobody is there".to_owned() } else { "the request failed".to_owned() };
-    let mut cause = std::error::Error::source(error);
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
+    let what = if error.is_connect() { "nobody is there" } else { "the request failed" };
+    std::error::Error::source(error).map_or_else(|| what.to_owned(), |cause| causes(what, cause))
 }

@@ -5,6 +5,7 @@
 
 mod attribute;
 mod backoff;
+mod causes;
 mod line;
 mod metrics;
 mod spans;

@@ -87,9 +87,7 @@ impl Edge {
             }
         };
         let tenant = self.enter(session, ctx, &agent.id, Surface::Invoke).await?;
-        if let Some(trace) = &mut ctx.trace {
-            trace.admitted = Some(Instant::now());
-        }
+        trace::let_in(ctx);
         let Intake { input, wrapping, files } = self.take_in(session, ctx, &agent, kind, envelope).await?;
         let form = accept::form(&session.req_header().headers);
         let shape = Shape { form, envelope: envelope.then_some(&wrapping) };

@@ -13,6 +13,7 @@ use super::{
     invoke::{JSON, Success},
     refusal::Refusal,
     surface::Spot,
+    trace,
 };
 use crate::ui::{Answer, Content, Facts, File, Found, decide, navigates};
 
@@ -35,7 +36,8 @@ pub(super) struct Page {
 
 impl Edge {
     /// What a request for a file gets.
-    pub(super) async fn page(&self, session: &Session, ctx: &Ctx, spot: &Spot) -> Result<Page, Refusal> {
+    pub(super) async fn page(&self, session: &Session, ctx: &mut Ctx, spot: &Spot) -> Result<Page, Refusal> {
+        trace::let_in(ctx);
         let request = session.req_header();
         if !matches!(request.method, Method::GET | Method::HEAD) {
             let mut refusal = Refusal::new(Code::MethodNotAllowed, "files are only read");

@@ -41,6 +41,7 @@ use super::{
     refusal::Refusal,
     session,
     surface::Spot,
+    trace,
     upstream::{cleanse, mark, name_caller, strip},
 };
 use crate::meter::Surface;
@@ -143,6 +144,7 @@ impl Edge {
         let (is_long, answered) = (is_long(session), false);
         let (clock, sent) = (None, None);
         let session = named;
+        trace::let_in(ctx);
         ctx.rest =
             Some(Rest { mount, session, prefix, patience, is_long, clock, sent, answered, _guest: guest });
         Ok(())

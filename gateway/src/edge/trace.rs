@@ -1,7 +1,7 @@
 //! The trace of a request: taken up or begun when its head is here, told when the request is over, and passed on to
 //! whoever answers it.
 
-use std::{any::Any, sync::Arc};
+use std::{any::Any, sync::Arc, time::Instant};
 
 use bytes::{BufMut, BytesMut};
 use http::{HeaderMap, HeaderValue, Method, Version, header};
@@ -159,6 +159,13 @@ fn state(headers: &HeaderMap) -> Option<&str> {
     let mut values = headers.get_all(TRACESTATE).iter();
     let value = values.next().filter(|_| values.next().is_none())?;
     Some(value.to_str().ok()?).filter(|text| !text.is_empty() && is_tracestate(text.as_bytes()))
+}
+
+/// The request is let in: what comes now is no longer its admission.
+pub(super) fn let_in(ctx: &mut Ctx) {
+    if let Some(trace) = &mut ctx.trace {
+        trace.admitted = Some(Instant::now());
+    }
 }
 
 /// Names the trace to a surface: ours, the caller's, or none where the caller's is wrong.

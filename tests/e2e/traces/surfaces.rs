@@ -5,11 +5,83 @@ use serde_json::json;
 
 use super::{CALLER, TRACE, kept, within};
 use crate::harness::{
-    Answered, CLIENTS, Rpc, Streamed,
+    Answered, CLIENTS, Par, Rpc, Streamed, WebSocket,
     grpc::field,
     par,
     telemetry::{Collector, named},
+    websocket::CLOSE,
 };
+
+/// A trace of its own for each request, and the header that keeps it.
+fn trace(number: usize) -> (String, String) {
+    let trace = format!("{number:02x}7651916cd43dd8448eb211c80319c0");
+    let header = format!("00-{trace}-{CALLER}-01");
+    (trace, header)
+}
+
+/// Asks for something of a package and gives the name of the request's span.
+async fn asked(par: &Par, what: &str, traceparent: &str) -> &'static str {
+    let get = async |path: &str| {
+        let request = par.http.request(Method::GET, path).header("traceparent", traceparent);
+        assert_eq!(request.answer().await.status, 200, "{path}");
+    };
+    let [client, ..] = CLIENTS;
+    let rpc = async |call: Rpc| {
+        client.one(par, call.with("traceparent", traceparent)).await.ok();
+    };
+    match what {
+        "rest" => {
+            get("/agents/surfaces/api/ping").await;
+            "GET /agents/{id}/{path}"
+        }
+        "stream" => {
+            get("/agents/surfaces/api/events?count=3&seconds=0.01").await;
+            "GET /agents/{id}/{path}"
+        }
+        "websocket" => {
+            let line = format!("traceparent: {traceparent}\r\n");
+            let socket = WebSocket::open(par.port, "/agents/surfaces/api/ws", &line).await;
+            socket.expect("it is opened").send(CLOSE, &1000_u16.to_be_bytes()).await;
+            "GET /agents/{id}/{path}"
+        }
+        "page" => {
+            get("/agents/surfaces/ui/").await;
+            "GET /agents/{id}/ui/{path}"
+        }
+        "own service" => {
+            rpc(Rpc::unary("/example.own.Own/Say", field(1, "hello")).to("grpc-own")).await;
+            "example.own.Own/Say"
+        }
+        "action" => {
+            rpc(Rpc::unary("/pixell.agent.AgentService/Invoke", field(1, "echo")).to("surfaces")).await;
+            "pixell.agent.AgentService/Invoke"
+        }
+        "export" => {
+            rpc(Rpc::unary("/pixell.agent.AgentService/Invoke", field(1, "echo")).to("echo")).await;
+            "pixell.agent.AgentService/Invoke"
+        }
+        other => panic!("{other} is nothing that can be asked for"),
+    }
+}
+
+#[tokio::test]
+async fn every_way_to_a_package_tells_how_long_it_took_to_be_let_in() {
+    let collector = Collector::start().await;
+    let par = collector.told_by(par()).agent("surfaces").agent("grpc-own").agent("echo").start().await;
+    let ways = ["rest", "stream", "websocket", "page", "own service", "action", "export"];
+    for (number, way) in ways.into_iter().enumerate() {
+        let (trace, traceparent) = trace(number);
+        let name = asked(&par, way, &traceparent).await;
+        let spans = collector.trace(&trace, 2).await;
+        within(&spans, named(&spans, name), "admit");
+    }
+    // Who is not let in has no such span.
+    let (trace, traceparent) = trace(ways.len());
+    let request = par.http.request(Method::GET, "/agents/nobody/x").header("traceparent", traceparent);
+    request.answer().await.problem(404, "agent_not_found");
+    let spans = collector.trace(&trace, 1).await;
+    assert!(spans.iter().all(|span| span.text("name") != "admit"), "{spans:#?}");
+}
 
 #[tokio::test]
 async fn an_application_is_told_the_span_in_which_it_answers() {
@@ -23,7 +95,7 @@ async fn an_application_is_told_the_span_in_which_it_answers() {
     let asked =
         par.http.request(Method::GET, "/agents/surfaces/api/request").header("tracestate", "vendor=1");
     let answer = kept(asked, TRACE).answer().await.ok();
-    let spans = collector.trace(TRACE, 2).await;
+    let spans = collector.trace(TRACE, 3).await;
     let server = named(&spans, "GET /agents/{id}/{path}");
     let surface = within(&spans, server, "surface");
     assert_eq!((surface.text("kind"), server.text("parent")), ("CLIENT", CALLER));
@@ -51,7 +123,7 @@ async fn requests_of_grpc_are_told_as_such() {
     let [client, ..] = CLIENTS;
     let call = Rpc::unary("/example.own.Own/Say", field(1, "hello")).to("grpc-own");
     client.one(&par, call.with("traceparent", &format!("00-{TRACE}-{CALLER}-01"))).await.ok();
-    let spans = collector.trace(TRACE, 2).await;
+    let spans = collector.trace(TRACE, 3).await;
     let server = named(&spans, "example.own.Own/Say");
     within(&spans, server, "surface");
     for (name, wanted) in [

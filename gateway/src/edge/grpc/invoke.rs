@@ -141,6 +141,7 @@ impl Edge {
         Target::enabled(&agent)?;
         let deadline = self.soonest(session, Some(&agent), ctx.begin)?;
         let tenant = self.enter(session, ctx, &agent.id, Surface::Grpc).await?;
+        trace::let_in(ctx);
         let wrapping = Wrapping::default();
         let shape = Shape { form: Form::Whole, envelope: Some(&wrapping) };
         let run = Run {

@@ -10,7 +10,7 @@ use par_pool::{
 use par_proto::code::Code;
 use pingora_proxy::Session;
 
-use super::super::{Edge, admit::SESSION, ctx::Ctx, premises::Premises, refusal::Refusal};
+use super::super::{Edge, admit::SESSION, ctx::Ctx, premises::Premises, refusal::Refusal, trace};
 use crate::{auth::permit::Permit, meter::Surface};
 
 /// When it is worth asking again for a process that is not there.
@@ -85,6 +85,7 @@ impl Edge {
         let guest = self.pool.receive(&target.mount.generation, &tenant).map_err(|retry_after| {
             Refusal::new(Code::QueueFull, "as many calls run as this runtime takes").retry_after(retry_after)
         })?;
+        trace::let_in(ctx);
         Ok((permit, guest, tenant))
     }
 }

@@ -32,6 +32,7 @@ export const Kind = Object.freeze({
   FAILED: 72,
   CONSUMED: 73,
   SPANS: 74,
+  USED: 75,
 });
 
 /** What `par` may send on each of the two sockets. */

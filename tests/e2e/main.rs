@@ -58,7 +58,7 @@
 //! | Rates, calls at once, quotas by tenant and agent; what a refusal costs and tells | [`limits`] |
 //! | Tokens that agents report are paid for, however a call ends and whoever left | [`tokens`] |
 //! | What tenants have used is billed once each, to the customer that a file or their tokens name: lost answers, refusals, crashes, days that pass, notices; verification in sum and by the hour; rounds by the hour | [`billing`] |
-//! | What calls use is recorded once and summed up; own tenants, kept how long, damage, full disks, clocks that jump, `kill -9` | [`usage`] |
+//! | What calls use is recorded once and summed up; own tenants, kept how long, damage, full disks, clocks that jump, workers that die, `kill -9` | [`usage`] |
 //! | Turns and shares of tenants: nobody waits behind the backlog of another | [`fair_share`] |
 //! | SIGHUP: what changes at once, under load; one fault or one key for a restart keeps everything back | [`config_reload`] |
 //! | Limits, clocks and hygiene of connections; who the client is; which host | [`connections`] |

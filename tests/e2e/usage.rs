@@ -2,6 +2,7 @@
 //! the process, and little with the disk.
 
 mod clocks;
+mod deaths;
 mod disk;
 mod kills;
 

@@ -225,7 +225,7 @@ impl Generation {
                     return told(Outcome::Failed(payload), spent);
                 }
                 Reply::Cancelled { .. } => return told(Outcome::Deadline { started: true }, spent),
-                Reply::Died(death) => return told(Outcome::Crashed(death), spent),
+                Reply::Died { death, .. } => return told(Outcome::Crashed(death), spent),
                 Reply::Returned => {}
             }
         }

@@ -151,7 +151,7 @@ impl Generation {
             Some(Reply::Ended { meta, .. }) => Outcome::Ended { meta },
             Some(Reply::Failed { payload, .. }) => Outcome::Failed(payload),
             Some(Reply::Cancelled { .. }) => Outcome::Deadline { started: true },
-            Some(Reply::Died(death)) => Outcome::Crashed(death),
+            Some(Reply::Died { death, .. }) => Outcome::Crashed(death),
             Some(Reply::Returned) => Outcome::CrashLoop { retry_after: Duration::from_secs(1) },
         };
         Answer { outcome, queued: Duration::ZERO, spent, pid: primary.pid }

@@ -73,7 +73,7 @@ impl Ticket for CallTicket {
             Reply::Done { micros, .. } | Reply::Failed { micros, .. } | Reply::Ended { micros, .. } => {
                 slot.observe(*micros);
             }
-            Reply::Cancelled { .. } | Reply::Returned | Reply::Died(_) => {}
+            Reply::Cancelled { .. } | Reply::Returned | Reply::Died { .. } => {}
         }
         // The slot first: the next call of this worker should not wait for the former's caller.
         drop(slot);

@@ -23,6 +23,8 @@ pub(super) enum Arrival {
     Abandoned,
     /// Spans of the handler of a call.
     Spans(Bytes),
+    /// What a call has used so far: metadata of the frame.
+    Used(Bytes),
     /// What means nothing here.
     Nothing,
 }
@@ -43,6 +45,7 @@ pub(super) fn arrival(frame: Frame) -> Arrival {
         }
         Kind::Invoke => Arrival::Invoke(invoked(&header, &meta, payload)),
         Kind::Spans => Arrival::Spans(payload),
+        Kind::Used => Arrival::Used(meta),
         Kind::Consumed if header.flags & FLAG_ABANDONED != 0 => Arrival::Abandoned,
         Kind::Consumed => Arrival::Consumed(header.a),
         Kind::Call

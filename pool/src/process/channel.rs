@@ -13,14 +13,14 @@ use std::{
     },
 };
 
-use bytes::{Buf, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 use par_proto::frames::{Decoder, Frame, Header, JournalImage, Kind};
 use parking_lot::Mutex;
 use tokio::{io::AsyncReadExt, net::UnixStream, runtime::Handle, sync::oneshot};
 
 use super::{
     arrival::{Arrival, arrival, collect},
-    death::Death,
+    death::{Closed, Death},
     descriptors::read_journal,
     logs::CallName,
     mainline::Mainline,
@@ -38,6 +38,8 @@ const INBOX: usize = 64 * 1024;
 struct Shared<T> {
     out: Outbox,
     pending: Pending<T>,
+    /// What some of them have used so far; few ever tell.
+    used: Pending<Bytes>,
     /// How many of those run one after the other.
     in_turn: usize,
     /// Id and name of the call that ended last: what it printed may be read after its answer.
@@ -46,15 +48,6 @@ struct Shared<T> {
     open: bool,
     idle_socket: Option<StdUnixStream>,
     on_close: Option<oneshot::Sender<Closed>>,
-}
-
-/// Why the input and output task ended.
-#[derive(Debug)]
-pub(crate) enum Closed {
-    /// End of file or a socket error.
-    Ended,
-    /// What came was not a frame.
-    Garbage(String),
 }
 
 /// The channel to one worker.
@@ -82,6 +75,7 @@ impl<T: Ticket> Channel<T> {
             shared: Mutex::new(Shared {
                 out: Outbox::default(),
                 pending: Pending::default(),
+                used: Pending::default(),
                 in_turn: 0,
                 last: None,
                 next: 1,
@@ -221,15 +215,17 @@ impl<T: Ticket> Channel<T> {
         // A worker that is dead can be held to nothing.
         self.complete(image.frames, false).ok();
         self.nested.end_all();
-        let left = {
+        let (left, mut used) = {
             let mut shared = self.shared.lock();
             shared.open = false;
             shared.out.clear();
             shared.in_turn = 0;
-            std::mem::take(&mut shared.pending)
+            (std::mem::take(&mut shared.pending), std::mem::take(&mut shared.used))
         };
         for (id, ticket) in left {
-            ticket.end(if id <= image.started { Reply::Died(Arc::clone(death)) } else { Reply::Returned });
+            let meta = used.remove(&id).unwrap_or_default();
+            let died = || Reply::Died { death: Arc::clone(death), meta };
+            ticket.end(if id <= image.started { died() } else { Reply::Returned });
         }
     }
 
@@ -321,11 +317,20 @@ impl<T: Ticket> Channel<T> {
     fn take(&self, id: u64) -> Option<T> {
         let mut shared = self.shared.lock();
         let ticket = shared.pending.remove(&id)?;
+        shared.used.remove(&id);
         shared.in_turn -= usize::from(ticket.in_turn());
         shared.last = Some((id, ticket.name()));
         drop(shared);
         self.nested.end_with(id, Over::Left);
         Some(ticket)
+    }
+
+    /// Keeps what a call has used so far, unless its end has overtaken that.
+    fn note(&self, id: u64, used: Bytes) {
+        let mut shared = self.shared.lock();
+        if shared.pending.contains_key(&id) {
+            shared.used.insert(id, used);
+        }
     }
 
     /// Acts on what has come. Of a worker that is dead only answers and items count.
@@ -349,6 +354,7 @@ impl<T: Ticket> Channel<T> {
                         witness.spans(&told);
                     }
                 }
+                Arrival::Used(used) => self.note(id, used),
                 Arrival::Consumed(bytes) => self.nested.consumed(id, bytes),
                 Arrival::Abandoned => self.nested.abandon(id),
                 Arrival::Invoke(_) | Arrival::Nothing => {}

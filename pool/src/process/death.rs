@@ -29,6 +29,15 @@ pub enum Death {
     Retired,
 }
 
+/// Why what listens to a worker has ended.
+#[derive(Debug)]
+pub(crate) enum Closed {
+    /// End of file or a socket error.
+    Ended,
+    /// What came was not a frame.
+    Garbage(String),
+}
+
 impl Death {
     /// From a raw wait status.
     pub(crate) fn from_wait_status(status: i32) -> Self {

@@ -28,7 +28,8 @@ pub struct Spent {
     pub worker: Duration,
     /// Processor time; zero: not told.
     pub cpu: Duration,
-    /// Metadata of the last frame, which may say `usage` and `peak_rss_kb`.
+    /// Metadata of the last frame, which may say `usage` and `peak_rss_kb`; of a worker that died what it had told of the
+    /// call until then.
     pub meta: Bytes,
 }
 
@@ -108,7 +109,7 @@ impl Drop for Delivery {
         let spent = match &reply {
             // It never began.
             Reply::Returned => return,
-            Reply::Died(_) => Spent { worker: owed.sent.elapsed(), ..Spent::default() },
+            Reply::Died { .. } => Spent { worker: owed.sent.elapsed(), ..reply.spent() },
             Reply::Done { .. } | Reply::Failed { .. } | Reply::Ended { .. } | Reply::Cancelled { .. } => {
                 reply.spent()
             }
@@ -135,8 +136,9 @@ impl Reply {
             Self::Done { meta, .. }
             | Self::Failed { meta, .. }
             | Self::Ended { meta, .. }
-            | Self::Cancelled { meta, .. } => meta,
-            Self::Returned | Self::Died(_) => return None,
+            | Self::Cancelled { meta, .. }
+            | Self::Died { meta, .. } => meta,
+            Self::Returned => return None,
         };
         (!meta.is_empty()).then_some(&**meta)
     }
@@ -151,7 +153,8 @@ impl Reply {
             | Self::Cancelled { micros: worker, cpu, meta } => {
                 Spent { worker: micros(*worker), cpu: micros(*cpu), meta: meta.clone() }
             }
-            Self::Returned | Self::Died(_) => Spent::default(),
+            Self::Died { meta, .. } => Spent { meta: meta.clone(), ..Spent::default() },
+            Self::Returned => Spent::default(),
         }
     }
 }

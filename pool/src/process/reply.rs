@@ -123,7 +123,12 @@ pub enum Reply {
     /// It never started; it may be sent elsewhere.
     Returned,
     /// It had started when its worker died.
-    Died(Arc<Death>),
+    Died {
+        /// Why.
+        death: Arc<Death>,
+        /// Metadata of the last frame `USED`: what it had told until then.
+        meta: Bytes,
+    },
 }
 
 /// What a call leaves with its worker; ended exactly once, whatever happens.

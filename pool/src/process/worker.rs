@@ -16,9 +16,9 @@ use tokio::{io::AsyncReadExt, net::UnixStream, runtime::Handle, sync::oneshot};
 
 use super::{
     cage::Member,
-    channel::{Channel, Closed},
+    channel::Channel,
     control::{Becomes, ImportFailure, Ready},
-    death::Death,
+    death::{Closed, Death},
     descriptors::{self, Ours, Theirs},
     logs::{Origin, OutputSink},
     priority,

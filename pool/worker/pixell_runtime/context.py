@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Callable
 
 from pixell_runtime.credit import Credit
 from pixell_runtime.frames import Frame
-from pixell_runtime.spans import Span, Unkept, span
+from pixell_runtime.spans import Kept, Span, Unkept, span
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -97,6 +97,7 @@ class Call:
         "expired",
         "frame",
         "granted",
+        "reported",
         "spans",
         "streams",
         "task",
@@ -121,13 +122,15 @@ class Call:
         self.task: Any = None
         self.timer: Any = None
         self.usage: dict[str, dict[str, Any]] = {}
-        self.spans: list[dict[str, Any]] = []
+        #: Of which call its sums were told last, and when: monotonic nanoseconds.
+        self.reported = (0, 0)
+        self.spans = Kept()
 
 
 class Slot:
     """The one running call of a worker that serves one at a time. Cheaper than a context variable."""
 
-    __slots__ = ("cancelled", "credit", "frame", "spans", "usage")
+    __slots__ = ("cancelled", "credit", "frame", "reported", "spans", "usage")
 
     def __init__(self) -> None:
         self.frame: Frame | None = None
@@ -137,7 +140,8 @@ class Slot:
         #: The call that has sent items last, and what it may send them by.
         self.credit: tuple[int, Credit] = (0, Credit())
         self.usage: dict[str, dict[str, Any]] = {}
-        self.spans: list[dict[str, Any]] = []
+        self.reported = (0, 0)
+        self.spans = Kept()
 
 
 class Identity:

@@ -46,6 +46,7 @@ class Kind(enum.IntEnum):
     FAILED = 72
     CONSUMED = 73
     SPANS = 74
+    USED = 75
 
 
 #: What `par` may send on each of the two sockets. Answers come on the main socket where they were asked for there.
@@ -66,6 +67,7 @@ END = int(Kind.END)
 INVOKE = int(Kind.INVOKE)
 CONSUMED = int(Kind.CONSUMED)
 SPANS = int(Kind.SPANS)
+USED = int(Kind.USED)
 RETURNED = int(Kind.RETURNED)
 CANCELLED = int(Kind.CANCELLED)
 

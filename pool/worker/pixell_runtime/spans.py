@@ -1,7 +1,8 @@
 """Spans that a handler adds to the trace of its call.
 
-Enters: `span(name, attributes)` as a context manager, as deep as one likes. Leaves: those that are over, as one SPANS
-frame before the frame that ends the call. If the trace is not kept, nothing is made and nothing is sent.
+Enters: `span(name, attributes)` as a context manager, as deep as one likes. Leaves: those that are over, in SPANS frames
+before the frame that ends the call: with its end, or when the outermost of them has ended, since one whose parent is not
+over would be told without it. If the trace is not kept, nothing is made and nothing is sent.
 """
 
 from __future__ import annotations
@@ -32,8 +33,45 @@ MAX_TEXT = 4096
 #: Bytes of one frame.
 MAX_BYTES = 256 * 1024
 
+#: How long a call keeps what it could tell, in nanoseconds: spans that end one after the other travel together.
+APART = 10_000_000
+
 #: Whole numbers as receivers can hold them.
 _LONGEST = 1 << 63
+
+
+_channel: Channel | None = None
+
+
+def bind(channel: Channel) -> None:
+    """Where spans are told."""
+    global _channel
+    _channel = channel
+
+
+class Kept(list[dict[str, Any]]):
+    """Spans of one call that are over and not told yet."""
+
+    __slots__ = ("_call", "_count", "_last")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._call = 0
+        self._count = 0
+        self._last = 0
+
+    def has_room(self, call: int, now: int) -> bool:
+        """Whether one more of this call is taken; counts it."""
+        if self._call != call:
+            self._call, self._count, self._last = call, 0, now
+        self._count += 1
+        return self._count <= MAX_SPANS
+
+    def tell(self, now: int) -> None:
+        """Sends them, if enough time has passed since it did."""
+        if now - self._last >= APART and _channel is not None and not _channel.forked:
+            self._last = now
+            send(_channel, self._call, self)
 
 
 class Span:
@@ -52,9 +90,7 @@ class Span:
         "id",
     )
 
-    def __init__(
-        self, name: str, attributes: Mapping[str, Any] | None, frame: Frame, kept: list[dict[str, Any]]
-    ) -> None:
+    def __init__(self, name: str, attributes: Mapping[str, Any] | None, frame: Frame, kept: Kept) -> None:
         #: 16 hexadecimal digits.
         self.id = os.urandom(8).hex()
         self._name = str(name)[:MAX_TEXT]
@@ -93,7 +129,8 @@ class Span:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        took = time.monotonic_ns() - self._began
+        ended = time.monotonic_ns()
+        took = ended - self._began
         if self._token is not None:
             try:
                 _OPEN.reset(self._token)
@@ -101,7 +138,7 @@ class Span:
                 # It was opened in another context: a generator that is closed by somebody else.
                 _OPEN.set(self._parent)
             self._token = None
-        if len(self._kept) >= MAX_SPANS or not _runs(self._frame, self._kept):
+        if not _runs(self._frame, self._kept) or not self._kept.has_room(self._frame[2], self._began):
             return
         told: dict[str, Any] = {
             "id": self.id,
@@ -116,6 +153,8 @@ class Span:
         if error is not None and not isinstance(error, GeneratorExit):
             told["error"] = {"type": type(error).__qualname__, "message": _text(error)}
         self._kept.append(told)
+        if self._parent is None:
+            self._kept.tell(ended)
 
 
 class Unkept:
@@ -156,7 +195,7 @@ def around(parent: int) -> bytes:
     return opened.id.encode() if opened is not None and opened._frame[2] == parent else b""
 
 
-def send(channel: Channel, call: int, kept: list[dict[str, Any]]) -> None:
+def send(channel: Channel, call: int, kept: Kept) -> None:
     """Sends what a call has kept, as much as fits."""
     told = []
     size = 2
@@ -170,14 +209,14 @@ def send(channel: Channel, call: int, kept: list[dict[str, Any]]) -> None:
     channel.add(SPANS, 0, call, 0, b"", f"[{','.join(told)}]".encode())
 
 
-def _running() -> tuple[Frame | None, list[dict[str, Any]]]:
+def _running() -> tuple[Frame | None, Kept]:
     from pixell_runtime.context import CALL, SLOT
 
     call = CALL.get()
     return (SLOT.frame, SLOT.spans) if call is None else (call.frame, call.spans)
 
 
-def _runs(frame: Frame, kept: list[dict[str, Any]]) -> bool:
+def _runs(frame: Frame, kept: Kept) -> bool:
     """Whether the call of a span is not over: another one may use the same list by now."""
     from pixell_runtime.context import SLOT
 

@@ -18,7 +18,7 @@ import socket
 import sys
 from typing import Any, Callable, NamedTuple, NoReturn, Protocol
 
-from pixell_runtime import failures, runtime
+from pixell_runtime import failures, runtime, spans, usage
 from pixell_runtime.blocking import Blocking
 from pixell_runtime.calls import Calls
 from pixell_runtime.channel import Channel
@@ -96,6 +96,8 @@ def connect(descriptors: Descriptors, *others: socket.socket) -> tuple[Channel, 
     journal = Journal(descriptors.journal)
     os.close(descriptors.journal)
     channel = Channel(main, journal, (side, *others))
+    usage.bind(channel)
+    spans.bind(channel)
     calls = Calls(channel)
     runtime.bind(calls)
     monitor = Monitor(side, calls)

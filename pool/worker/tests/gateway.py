@@ -176,6 +176,8 @@ class WorkerEnd:
         self.pid = gateway.expect("forked")["pid"]
         self.decoder = Decoder()
         self.frames: deque[Frame] = deque()
+        #: What calls have used so far, beside what ends them.
+        self.used: list[Frame] = []
         self.last_call = 0
 
     def ready(self) -> dict[str, Any]:
@@ -216,8 +218,23 @@ class WorkerEnd:
         while not self.frames:
             data = self.main.recv(1 << 20)
             assert data, f"the worker ended: {self.errors()}"
-            self.decoder.feed(data, 0, self.frames.append)
+            self.decoder.feed(data, 0, self._sort)
         return self.frames.popleft()
+
+    def _sort(self, frame: Frame) -> None:
+        (self.used if frame[0] == Kind.USED else self.frames).append(frame)
+
+    def rest(self) -> list[Frame]:
+        """All frames up to the end of the stream, those of usage included."""
+        while data := self._last():
+            self.decoder.feed(data, 0, self._sort)
+        return [*self.frames, *self.used]
+
+    def _last(self) -> bytes:
+        try:
+            return self.main.recv(1 << 20)
+        except ConnectionResetError:
+            return b""
 
     def take(self, count: int) -> dict[int, Frame]:
         """That many endings, by call; each call ends once."""

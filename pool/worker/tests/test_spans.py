@@ -12,7 +12,7 @@ from pixell_runtime.spans import MAX_SPANS
 
 PARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 PLAIN = """
-import asyncio, threading, contextvars
+import asyncio, contextvars, os, threading, time
 from pixell_runtime import context, runtime
 
 def nested(n, context):
@@ -41,6 +41,13 @@ def threaded(_):
         thread.start()
         thread.join()
 
+def dies(_):
+    with context.span("took its time"):
+        with context.span("within"):
+            time.sleep(0.02)
+    with context.span("never over"):
+        os._exit(9)
+
 def calls(_):
     with context.span("asking") as span:
         runtime.call("other")
@@ -57,12 +64,13 @@ ASYNC = (
     .replace("def fails", "async def fails")
     .replace("def many", "async def many")
     .replace("def threaded", "async def threaded")
+    .replace("def dies", "async def dies")
     .replace("def calls", "async def calls")
     .replace("runtime.call(", "await runtime.acall(")
     .replace("def items", "async def items")
 )
-EXPORTS = ("nested", "fails", "many", "threaded", "calls", "items")
-NESTED, FAILS, MANY, THREADED, CALLS, ITEMS = range(6)
+EXPORTS = ("nested", "fails", "many", "threaded", "calls", "items", "dies")
+NESTED, FAILS, MANY, THREADED, CALLS, ITEMS, DIES = range(7)
 
 
 @pytest.fixture(params=["plain", "async", "threads"])
@@ -87,9 +95,17 @@ def traced(worker, number, value, *, flags=TRACED, export=0):
 
 
 def told(worker):
-    frame = worker.frame()
-    assert frame[0] == Kind.SPANS, frame
-    return {span["name"]: span for span in json.loads(frame[6])}
+    """All that come before the frame that ends the call, in however many frames."""
+    return {span["name"]: span for span in all_told(worker)}
+
+
+def all_told(worker):
+    spans = []
+    while (frame := worker.frame())[0] == Kind.SPANS:
+        spans += json.loads(frame[6])
+    worker.frames.appendleft(frame)
+    assert spans, frame
+    return spans
 
 
 def test_spans_lie_in_each_other_and_are_told_before_the_end(worker):
@@ -108,7 +124,7 @@ def test_a_call_whose_trace_is_not_kept_tells_nothing(worker):
     traced(worker, 1, 7, flags=0)
     assert worker.result() == ["", "", None]
     traced(worker, 2, 1)
-    assert worker.frame()[0] == Kind.SPANS, "of the second call alone"
+    assert set(told(worker)) == {"outer", "inner"}, "of the second call alone"
 
 
 def test_what_is_raised_is_told(worker):
@@ -128,6 +144,15 @@ def test_the_next_call_begins_anew(worker):
         traced(worker, number, 2, export=MANY)
         assert sorted(told(worker)) == ["s0", "s1"]
         assert worker.result() == 2
+
+
+def test_what_was_over_survives_the_worker(worker):
+    traced(worker, 1, None, export=DIES)
+    assert worker.status() == 9
+    frames = [*worker.rest(), *worker.journal_image()[1]]
+    spans = [span for frame in frames if frame[0] == Kind.SPANS for span in json.loads(frame[6])]
+    # Of what the one around it was to be nobody knows: it has no end.
+    assert [span["name"] for span in spans] == ["within", "took its time"]
 
 
 def test_threads_that_take_the_context_along_add_to_it(worker):
@@ -150,9 +175,7 @@ def test_a_call_of_another_agent_names_the_span_it_is_made_in(worker):
 
 def test_items_may_have_spans_of_their_own(worker):
     traced(worker, 1, 2, export=ITEMS)
-    frame = worker.frame()
-    assert frame[0] == Kind.SPANS
-    spans = json.loads(frame[6])
+    spans = all_told(worker)
     names = [span["name"] for span in spans]
     assert names == ["one of them", "one of them", "all of them"]
     assert {span.get("parent") for span in spans} == {spans[2]["id"], None}

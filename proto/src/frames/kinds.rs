@@ -42,6 +42,8 @@ pub enum Kind {
     Consumed = 73,
     /// Spans of the handler of a call whose trace is kept.
     Spans = 74,
+    /// What a call has used so far: counts if the worker dies with it.
+    Used = 75,
 }
 
 impl TryFrom<u8> for Kind {
@@ -67,6 +69,7 @@ impl TryFrom<u8> for Kind {
             72 => Self::Failed,
             73 => Self::Consumed,
             74 => Self::Spans,
+            75 => Self::Used,
             other => return Err(FrameError::UnknownKind(other)),
         })
     }

@@ -15,7 +15,7 @@ use std::{
 use arc_swap::ArcSwapOption;
 use parking_lot::{Condvar, Mutex};
 
-use super::{record::Record, segment::Segment};
+use super::{durability::Durability, record::Record, segment::Segment};
 
 /// How often a disk that was full is tried again.
 const AGAIN: Duration = Duration::from_secs(1);
@@ -36,6 +36,8 @@ pub(super) struct Journal {
     starved: AtomicBool,
     /// Records that found no room.
     lost: AtomicU64,
+    /// Tries to bring what was appended to the disk that have failed.
+    unsynced: AtomicU64,
     /// The last minute that somebody wants to be sealed, whether or not anything was recorded behind it.
     wanted: AtomicI64,
 }
@@ -59,6 +61,8 @@ pub(super) enum Turn {
     Recovered,
     /// What was appended could not be brought to the disk.
     Unsynced(io::Error),
+    /// It could, at last.
+    Synced,
 }
 
 /// What a segment is to this process.
@@ -87,6 +91,7 @@ impl Journal {
             failure: Mutex::new(None),
             starved: AtomicBool::new(false),
             lost: AtomicU64::new(0),
+            unsynced: AtomicU64::new(0),
             wanted: AtomicI64::new(i64::MIN),
         };
         journal.turn(None);
@@ -184,6 +189,11 @@ impl Journal {
         self.lost.load(Ordering::Relaxed)
     }
 
+    /// Tries to bring what was appended to the disk that have failed.
+    pub(super) fn unsynced(&self) -> u64 {
+        self.unsynced.load(Ordering::Relaxed)
+    }
+
     /// What the segment of a number is.
     pub(super) fn standing(&self, number: u64) -> Standing {
         let store = self.store.lock();
@@ -206,12 +216,12 @@ impl Journal {
     ) -> io::Result<thread::JoinHandle<()>> {
         let journal = Arc::clone(self);
         thread::Builder::new().name("par-usage-disk".to_owned()).spawn(move || {
-            let mut was_starved = false;
+            let (mut was_starved, mut durability) = (false, Durability::default());
             while journal.wait(interval) {
                 journal.refill(&mut was_starved, &told);
-                if let Err(error) = journal.sync() {
-                    told(Turn::Unsynced(error));
-                }
+                let synced = journal.sync();
+                journal.unsynced.fetch_add(u64::from(synced.is_err()), Ordering::Relaxed);
+                durability.after(synced).map(&told);
             }
             journal.sync().ok();
         })
@@ -248,12 +258,16 @@ impl Journal {
     /// Brings what was appended to the disk; those that are whole are then files like others.
     fn sync(&self) -> io::Result<()> {
         let live = self.store.lock().live.clone();
+        let mut synced = Ok(());
         for segment in live {
-            if segment.sync()? {
-                self.store.lock().live.retain(|kept| kept.number != segment.number);
+            match segment.sync() {
+                Ok(true) => self.store.lock().live.retain(|kept| kept.number != segment.number),
+                Ok(false) => {}
+                // The others may lie where the device is whole.
+                Err(error) => synced = synced.and(Err(error)),
             }
         }
-        Ok(())
+        synced
     }
 
     /// Ends the thread, which brings everything to the disk first.

@@ -96,6 +96,8 @@ impl<T: Fn(Told)> Adding<T> {
     fn round(&mut self) {
         let lost = self.journal.lost();
         self.metrics.lost.inc_by(lost.saturating_sub(self.metrics.lost.get()));
+        let unsynced = self.journal.unsynced();
+        self.metrics.unsynced.inc_by(unsynced.saturating_sub(self.metrics.unsynced.get()));
         let done = self.fold.round().and_then(|()| self.retention.sweep(&mut self.fold));
         self.tell(done.as_ref().err());
     }
@@ -136,8 +138,16 @@ fn tell_turn(turn: &Turn, on_full: OnFull) {
         }
         Turn::Recovered => tracing::info!(event = "usage_disk_recovered", "what calls use is recorded again"),
         Turn::Unsynced(error) => {
-            tracing::error!(event = "usage_not_synced", %error, "what calls use may not survive the loss of power");
+            tracing::error!(
+                event = "usage_not_synced",
+                %error,
+                "what calls use may not survive the loss of power; failures are counted in par_usage_sync_failures_total"
+            );
         }
+        Turn::Synced => tracing::info!(
+            event = "usage_synced",
+            "what calls use is brought to the disk again; what was not may be lost with the power"
+        ),
     }
 }
 

@@ -6,6 +6,7 @@ use prometheus::{IntCounter, IntCounterVec, Opts, Registry};
 #[derive(Debug, Clone)]
 pub(crate) struct MeterMetrics {
     pub(crate) lost: IntCounter,
+    pub(crate) unsynced: IntCounter,
     pub(crate) damaged: IntCounter,
     pub(crate) tokens: IntCounterVec,
 }
@@ -17,6 +18,10 @@ impl MeterMetrics {
             lost: IntCounter::new(
                 "par_usage_lost_total",
                 "Calls whose usage could not be recorded because the disk was full.",
+            )?,
+            unsynced: IntCounter::new(
+                "par_usage_sync_failures_total",
+                "Tries to bring recorded usage to the disk that have failed: it may not survive the loss of power.",
             )?,
             damaged: IntCounter::new(
                 "par_usage_damaged_bytes_total",
@@ -31,6 +36,7 @@ impl MeterMetrics {
             )?,
         };
         registry.register(Box::new(metrics.lost.clone()))?;
+        registry.register(Box::new(metrics.unsynced.clone()))?;
         registry.register(Box::new(metrics.damaged.clone()))?;
         registry.register(Box::new(metrics.tokens.clone()))?;
         Ok(metrics)

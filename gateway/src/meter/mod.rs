@@ -6,6 +6,7 @@
 
 mod clock;
 mod collector;
+mod durability;
 mod fold;
 mod journal;
 mod keeper;

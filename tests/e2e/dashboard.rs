@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 
 use crate::harness::{
-    Answered, Package, Par, ParBuilder, eventually, free_ports, par, scratch, shared_cache,
+    Answered, Client, Package, Par, ParBuilder, eventually, free_ports, par, scratch, shared_cache,
 };
 
 /// Where pictures of the pages are kept: beside the binary under test.
@@ -236,6 +236,81 @@ async fn changes_ask_first_and_can_be_made_with_the_keyboard_alone() {
     }
     assert_eq!(par.http.invoke("hello", &json!({})).await.ok(), "1.0.0");
     par.http.invoke("echo", &json!({})).await.problem(503, "agent_disabled");
+}
+
+#[tokio::test]
+async fn a_rollout_is_seen_step_by_step_and_taken_back() {
+    let scratch = scratch();
+    let version = |version: &str, pause: f64| {
+        let code = format!("import time\ntime.sleep({pause})\ndef run(input):\n    return '{version}'\n");
+        Package::with_main("hello", version, &code).apkg(scratch.path())
+    };
+    let par = par()
+        .production()
+        .source(version("1.0.0", 0.0))
+        .setting("packages.load_roots", json!([scratch.path()]))
+        .allow("access")
+        .allow("rolled_back")
+        .start()
+        .await;
+    let (operator, newer) = (par.operator(), json!({"path": version("1.1.0", 4.0)}));
+    let mut loading = None;
+    let seen = visit("rollout", par.port, &par.operator_token(), async |word: &str| match word {
+        // It takes its time, and somebody watches meanwhile.
+        "load" => {
+            let (operator, newer) = (operator.clone(), newer.clone());
+            loading =
+                Some(tokio::spawn(async move { operator.post("/runtime/packages/load", &newer).await }));
+        }
+        "undone" => assert_eq!(par.http.invoke("hello", &json!({})).await.ok(), "1.1.0"),
+        "disabled" => drop(par.http.invoke("hello", &json!({})).await.problem(503, "agent_disabled")),
+        other => panic!("nobody waits for {other}"),
+    })
+    .await;
+    assert_eq!(loading.expect("it was asked for").await.expect("no panic").status, 200);
+    let lists = seen["seen"].as_array().expect("lists");
+    assert!(seen["underWay"].as_u64() >= Some(1), "steps are seen while it is under way: {lists:?}");
+    assert!(lists[0].as_array().expect("steps").iter().all(|step| step != "switch"), "{lists:?}");
+    let text = |what: &str| seen[what].as_str().unwrap_or_default();
+    for word in ["live", "unpack", "template", "switch", "from hello@1.0.0 to hello@1.1.0", "receipt"] {
+        assert!(text("receipt").contains(word), "{word} in {}", text("receipt"));
+    }
+    assert!(text("asked").contains("Roll back hello?") && text("told").contains("hello@1.0.0"), "{seen}");
+    assert!(text("disabled").contains("Disable") && text("enabled").contains("Enable"), "{seen}");
+    assert_eq!(par.http.invoke("hello", &json!({})).await.ok(), "1.0.0");
+}
+
+#[tokio::test]
+async fn usage_is_shown_by_tenant_and_in_other_ways() {
+    let par = production().start().await;
+    for (number, calls) in [(7, 3), (8, 1)] {
+        let client = Client::from_address(par.port, std::net::IpAddr::from([127, 0, 0, number]));
+        for _ in 0..calls {
+            client.invoke("echo", &json!({})).await.ok();
+        }
+    }
+    let seen = look("usage", &par).await;
+    let rows: Vec<Vec<&str>> = seen["tenants"]
+        .as_str()
+        .expect("a table")
+        .lines()
+        .map(|line| line.split_whitespace().collect())
+        .collect();
+    for (tenant, calls) in [("127.0.0.7", "3"), ("127.0.0.8", "1")] {
+        assert!(rows.iter().any(|row| row.starts_with(&[tenant, calls])), "{tenant}: {rows:?}");
+    }
+    let agents = seen["agents"].as_str().unwrap_or_default();
+    assert!(agents.contains("echo") && !agents.contains("127.0.0.7"), "{agents}");
+}
+
+#[tokio::test]
+async fn a_page_that_is_open_for_a_day_keeps_ten_minutes() {
+    let par = production().start().await;
+    let seen = look("day", &par).await;
+    assert_eq!(seen["told"], 86_400, "{seen}");
+    // A day of lines has 40 MB as text alone.
+    assert!(seen["heap"].as_u64().is_some_and(|bytes| bytes < 24 << 20), "{seen}");
+    assert!(seen["nodes"].as_u64() < Some(3_000), "{seen}");
 }
 
 #[tokio::test]

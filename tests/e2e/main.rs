@@ -65,7 +65,7 @@
 //! | Smuggled requests, paths, injected headers, sizes, drips, floods of HTTP/2 | [`http_attacks`] |
 //! | Packages of other languages: JavaScript by our own worker with the promises of Python, loaders of somebody else | [`loaders`] |
 //! | Pages of packages in a real browser | [`browser`] |
-//! | The dashboard in a real browser: every view, changes that ask first, forms, tokens, accessibility, its policy | [`dashboard`] |
+//! | The dashboard in a real browser: every view, rollouts under way, changes that ask first, forms, tokens, the keyboard alone, accessibility, a day, its policy | [`dashboard`] |
 //! | REST surfaces: paths, prefixes, headers, streams both ways, aborts, deadlines, crashes, rollouts | [`rest`] |
 //! | Roles, limits and identity at surfaces; strangers learn no names | [`surfaces`] |
 //! | WebSockets of REST surfaces | [`websockets`] |

@@ -1,6 +1,6 @@
 // What a person does at the dashboard. Arguments: folder of the libraries, what to do, its facts as JSON. Prints JSON.
 import { createInterface } from "node:readline";
-import { close, firstPaint, judge, open, signIn, trouble, view } from "./page.mjs";
+import { close, firstPaint, judge, open, signIn, trouble, unreachable, view } from "./page.mjs";
 
 const [, , , deed, facts] = process.argv;
 const { url, token, pictures } = JSON.parse(facts);
@@ -39,6 +39,7 @@ const DEEDS = {
         await view(page, name);
         texts[name] = await page.locator("main").innerText();
         await judge(page, `${look}: ${name}`);
+        if (look === "narrow") await unreachable(page, `${look}: ${name}`);
         const sideways = await page.evaluate(() => document.documentElement.scrollWidth > document.documentElement.clientWidth);
         if (sideways) trouble.push(`${look}: ${name} scrolls sideways`);
         await shoot(page, `${name.toLowerCase().replace(" ", "-")}-${look}`);
@@ -126,6 +127,114 @@ const DEEDS = {
     }
     await page.getByRole("button", { name: "Enable echo@1.0.0/echo" }).waitFor();
     await close(opened, { texts });
+  },
+
+  /** Watches a rollout step by step, and goes back. */
+  async rollout() {
+    const opened = await open();
+    const { page } = opened;
+    await signIn(page, url, token);
+    await view(page, "Packages");
+    await page.getByRole("heading", { name: "Rollouts" }).waitFor();
+    await meanwhile("load");
+    const running = page.locator("details.receipt[open]", { hasText: "hello@1.1.0" });
+    await running.locator(".badge", { hasText: "running" }).waitFor();
+    const steps = () => running.locator(".step-name").allInnerTexts();
+    const seen = [];
+    // Without a click or a reload, more and more of them.
+    for (;;) {
+      const now = await steps();
+      if (now.length > (seen.at(-1)?.length ?? 0)) seen.push(now);
+      if ((await running.locator("summary .badge").innerText()) !== "running") break;
+      if (seen.length === 1 && now.length > 0) {
+        await judge(page, "a rollout under way");
+        await shoot(page, "rollout");
+      }
+      await page.waitForTimeout(50);
+    }
+    await running.locator("summary .badge", { hasText: "live" }).waitFor();
+    await page.waitForFunction(() => [...document.querySelectorAll("details.receipt[open] .step-name")].some((one) => one.textContent === "switch"));
+    const underWay = seen.length;
+    seen.push(await steps());
+    const receipt = await running.innerText();
+    const back = page.getByRole("button", { name: "Roll back hello", exact: true });
+    await back.click();
+    const asked = await page.getByRole("dialog").innerText();
+    await page.getByRole("dialog").getByRole("button", { name: "Cancel" }).click();
+    await page.getByRole("dialog").waitFor({ state: "detached" });
+    await meanwhile("undone");
+    await back.click();
+    await page.getByRole("dialog").getByRole("button", { name: "Roll back", exact: true }).click();
+    const told = await page.locator(".toast", { hasText: "serves again" }).innerText();
+    const row = page.getByRole("row", { name: /hello@1\.0\.0/ }).filter({ hasText: "active" });
+    await row.first().waitFor();
+    const flip = async (verb, became) => {
+      await page.getByRole("button", { name: `${verb} hello@1.0.0/default`, exact: true }).click();
+      const question = await page.getByRole("dialog").innerText();
+      await page.getByRole("dialog").getByRole("button", { name: verb, exact: true }).click();
+      await page.locator(".toast", { hasText: became }).waitFor();
+      return question;
+    };
+    const disabled = await flip("Disable", "is disabled");
+    await meanwhile("disabled");
+    const enabled = await flip("Enable", "is enabled");
+    await close(opened, { underWay, seen, receipt, asked, told, disabled, enabled });
+  },
+
+  /** Looks at what tenants have used, in other ways. */
+  async usage() {
+    const opened = await open();
+    const { page } = opened;
+    await signIn(page, url, token);
+    await view(page, "Usage");
+    const table = page.getByRole("region", { name: "Usage" });
+    await table.waitFor();
+    const tenants = await table.innerText();
+    const by = page.locator("select[data-change=by]");
+    await by.selectOption("agent");
+    await table.getByText("echo").first().waitFor();
+    const agents = await table.innerText();
+    await by.selectOption("hour");
+    await table.getByRole("columnheader", { name: "Hour" }).waitFor();
+    await judge(page, "usage by the hour");
+    await close(opened, { tenants, agents });
+  },
+
+  /** Is open for a day: all that the runtime says in one, as fast as the page takes it. */
+  async day() {
+    const opened = await open();
+    const { page } = opened;
+    const line = (at) => {
+      const point = { at, rate: at % 97, errors: { [`code_${at % 50}`]: 1 }, p50: 0.001, p95: 0.002, p99: 0.003, busy: 1, workers: 2, waiting: 0, oldest_ms: 0, in_flight: 1, tokens_in: 1, tokens_out: 1 };
+      const agent = { id: `agent-${at % 500}@1.0.0/run`, rate: 1, failed: 0, p50: 0.001, p95: 0.001, p99: 0.001, total: at };
+      return JSON.stringify({ point, status: "healthy", version: "1", uptime_seconds: at, agents: [agent], queues: [], rollouts: [], failures: 0, ended: 0, receipts: 0, log_dropped: 0 });
+    };
+    const DAY = 86_400;
+    const now = Math.floor(Date.now() / 1000);
+    let told = 0;
+    await page.route("**/dashboard/stream", async (route) => {
+      // Once for all; the next connection finds nobody.
+      if (told > 0) return route.abort();
+      told = DAY;
+      const lines = Array.from({ length: DAY }, (_, second) => line(now - DAY + second));
+      return route.fulfill({ contentType: "application/x-ndjson", body: `{"history":[]}\n${lines.join("\n")}\n` });
+    });
+    const tools = await page.context().newCDPSession(page);
+    await tools.send("HeapProfiler.enable");
+    const heap = async () => {
+      await tools.send("HeapProfiler.collectGarbage");
+      return (await tools.send("Runtime.getHeapUsage")).usedSize;
+    };
+    await page.goto(`${url}#usage`);
+    await page.getByLabel("Token").fill(token);
+    await page.getByRole("button", { name: "Sign in" }).click();
+    await page.getByRole("heading", { name: "Usage", level: 1 }).waitFor();
+    await page.waitForFunction(() => document.getElementById("state").textContent.includes("reconnecting"));
+    const after = await heap();
+    await view(page, "Overview");
+    await page.waitForFunction(() => document.querySelectorAll(".plot canvas").length >= 6);
+    const nodes = await page.evaluate(() => document.querySelectorAll("*").length);
+    await close(opened, { told, heap: after, nodes });
   },
 
   /** Calls agents from a form. */

@@ -43,6 +43,27 @@ export async function judge(page, where) {
   }
 }
 
+/** What can be used with a mouse and not be reached with the keyboard, in words. */
+export async function unreachable(page, where) {
+  const count = await page.evaluate(() => {
+    const usable = "a[href], button:enabled, input:enabled, select:enabled, textarea:enabled, summary, [tabindex='0']";
+    globalThis.unreached = new Set([...document.querySelectorAll(usable)].filter((one) => one.checkVisibility() && one.getClientRects().length > 0));
+    document.activeElement.blur();
+    return globalThis.unreached.size;
+  });
+  // Rows may come meanwhile, and the browser's own places count as well.
+  for (let presses = 0; presses < 2 * count + 20; presses += 1) {
+    await page.keyboard.press("Tab");
+    const left = await page.evaluate(() => {
+      globalThis.unreached.delete(document.activeElement);
+      return [...globalThis.unreached].filter((one) => one.isConnected).length;
+    });
+    if (left === 0) return;
+  }
+  const left = await page.evaluate(() => [...globalThis.unreached].filter((one) => one.isConnected).map((one) => one.outerHTML.slice(0, 120)));
+  trouble.push(...left.map((one) => `${where}: the keyboard does not reach ${one}`));
+}
+
 export async function signIn(page, url, token) {
   await page.goto(url);
   await page.getByLabel("Token").fill(token);

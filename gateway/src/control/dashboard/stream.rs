@@ -48,7 +48,7 @@ const AGENTS: usize = 50;
 pub(crate) struct Observatory {
     source: Source,
     line: watch::Sender<Bytes>,
-    points: Mutex<VecDeque<Box<RawValue>>>,
+    points: Mutex<Points>,
     is_open: AtomicBool,
 }
 
@@ -95,7 +95,7 @@ impl Observatory {
             tokio::spawn(Arc::clone(self).run(Arc::clone(state)));
         }
         let points = self.points.lock();
-        (json(&First { history: points.iter().map(|point| &**point).collect() }), line)
+        (json(&First { history: points.0.iter().map(|point| &**point).collect() }), line)
     }
 
     async fn run(self: Arc<Self>, state: Arc<ControlState>) {
@@ -159,11 +159,20 @@ impl Observatory {
         let mut bytes: Vec<u8> = json(&line).into();
         state.redactor.mask(&mut bytes);
         self.line.send_replace(bytes.into());
-        let mut points = self.points.lock();
-        if points.len() == HISTORY {
-            points.pop_front();
+        self.points.lock().push(point);
+    }
+}
+
+/// The last points: as many as [`HISTORY`], however long somebody watches.
+#[derive(Debug, Default)]
+struct Points(VecDeque<Box<RawValue>>);
+
+impl Points {
+    fn push(&mut self, point: Box<RawValue>) {
+        if self.0.len() == HISTORY {
+            self.0.pop_front();
         }
-        points.push_back(point);
+        self.0.push_back(point);
     }
 }
 
@@ -203,4 +212,20 @@ pub(in super::super) async fn figures(_: Viewer, State(state): State<Arc<Control
         }
     });
     ([(header::CONTENT_TYPE, "application/x-ndjson")], Body::from_stream(lines)).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_day_of_points_is_no_more_than_five_minutes_of_them() {
+        let mut points = Points::default();
+        for second in 0..86_400 {
+            points.push(serde_json::value::to_raw_value(&second).unwrap());
+        }
+        assert_eq!(points.0.len(), HISTORY);
+        assert_eq!(points.0.back().unwrap().get(), "86399");
+        assert!(points.0.capacity() <= 2 * HISTORY);
+    }
 }

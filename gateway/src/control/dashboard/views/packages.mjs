@@ -8,6 +8,9 @@ import { change } from "../dialog.mjs";
 
 const known = { packages: null, failed: [], rollouts: [], agents: [], error: null };
 
+/** Rollouts that were under way and are on no list yet, as they were seen last. */
+const watched = new Map();
+
 const TONES = { active: "good", beside: "", parked: "", draining: "warn", crash_loop: "bad", error: "bad", ready: "good", starting: "warn", disabled: "warn", lazy: "" };
 const OUTCOMES = { running: "warn", live: "good", failed: "bad", superseded: "", rolled_back: "warn" };
 
@@ -78,10 +81,14 @@ function receipt(one) {
       h("p", { class: "hint" }, "receipt ", h("code", {}, one.id))));
 }
 
+/** Those under way first. Figures and lists come at different times: a list that has the end of one is right, and one that
+ * is not on it yet stays where it was. */
 function rollouts() {
-  const running = new Map((live.now?.rollouts ?? []).map((one) => [one.id, one]));
-  const rest = known.rollouts.filter((one) => !running.has(one.id)).slice(0, 30);
-  const all = [...running.values(), ...rest];
+  const listed = new Map(known.rollouts.map((one) => [one.id, one]));
+  for (const one of live.now?.rollouts ?? []) watched.set(one.id, one);
+  for (const id of watched.keys()) if ((listed.get(id)?.outcome ?? "running") !== "running") watched.delete(id);
+  const rest = known.rollouts.filter((one) => !watched.has(one.id)).slice(0, 30);
+  const all = [...watched.values(), ...rest];
   return all.length === 0 ? empty("No rollouts yet") : h("div", { class: "receipts" }, all.map(receipt));
 }
 
@@ -99,8 +106,12 @@ export const packages = {
   title: "Packages",
   every: 3000,
   async load() {
+    const running = new Set((live.now?.rollouts ?? []).map((one) => one.id));
+    const over = [...watched.keys()].filter((id) => !running.has(id));
     const [listed, receipts, all] = await Promise.all([ask("GET", "packages"), ask("GET", "rollouts"), ask("GET", "agents")]);
     Object.assign(known, { packages: listed.packages, failed: listed.failed, rollouts: receipts.rollouts, agents: all.agents });
+    // Its end is on the list that was just read, or the runtime knows nothing of it any more.
+    for (const id of over) watched.delete(id);
   },
   render(place) {
     if (!known.packages) return show(place, heading("Packages"), empty("Loading"));

@@ -5,6 +5,7 @@ mod crash;
 mod customers;
 mod later;
 mod streams;
+mod tenants;
 mod windows;
 
 use std::{
@@ -45,15 +46,17 @@ impl<'a> Used<'a> {
 
 /// Writes usage of former minutes into the ledger of a `par` that does not run.
 fn write(data_dir: &Path, used: &[Used<'_>]) {
-    let ledger = Connection::open(data_dir.join("usage/ledger.db")).expect("the ledger");
+    let mut ledger = Connection::open(data_dir.join("usage/ledger.db")).expect("the ledger");
+    let transaction = ledger.transaction().expect("nobody else writes");
     for one in used {
-        ledger
+        transaction
             .execute(
                 "INSERT INTO usage VALUES (?1, ?2, 'a/b', '1.0.0', ?3, ?4, ?5, 0, 0, ?6, 0, 0, 0, 0, 0)",
                 params![minute() - one.ago, one.tenant, one.outcome, one.requests, one.tokens, one.worker_us],
             )
             .expect("a row");
     }
+    transaction.commit().expect("they are written");
 }
 
 /// A builder that bills at this port, every second, and the last three hours.

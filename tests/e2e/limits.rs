@@ -286,7 +286,7 @@ async fn a_refused_body_is_not_waited_for_and_a_small_one_keeps_the_connection()
 }
 
 /// One call on a connection of its own, from any address.
-async fn from(address: [u8; 4], to: SocketAddr) -> u16 {
+pub(super) async fn from(address: [u8; 4], to: SocketAddr) -> u16 {
     let socket = TcpSocket::new_v4().expect("a socket");
     socket.bind(SocketAddr::from((address, 0))).expect("an address of loopback");
     let mut stream = socket.connect(to).await.expect("a connection");
@@ -298,7 +298,7 @@ async fn from(address: [u8; 4], to: SocketAddr) -> u16 {
     status_of(&answer)
 }
 
-fn resident_bytes(pid: u32) -> u64 {
+pub(super) fn resident_bytes(pid: u32) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("a living process");
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("its memory");
     line.trim().trim_end_matches(" kB").trim().parse::<u64>().expect("a number") * 1024

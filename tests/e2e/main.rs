@@ -94,6 +94,21 @@
 //! | A worker that uses an id while it is taken | it is replaced | `agent_calls`: `broken` |
 //! | Code that forks, closes descriptors, replaces `sys.stdout`, starts threads that outlive the call, ends its process | at most its own call | `faults`: `what_a_handler_does_to_its_process_costs_no_other_call`, `faults`: `a_handler_that_exits_costs_only_its_own_call`, `python_agent`: `what_code_does_to_its_output_is_over_with_the_call`, `python_agent`: `code_that_ends_the_process_loses_its_session_and_says_so` |
 
+//! What metering, billing, traces and the dashboard are faced with:
+//!
+//! | bad input | what it gets | proven by |
+//! |---|---|---|
+//! | A full disk under the ledger | calls go on unrecorded, or are refused, loudly | `usage`: `disk`: `with_a_full_disk_calls_go_on_unrecorded_and_loudly`, `with_a_full_disk_calls_are_refused_if_asked_and_every_answer_is_recorded` |
+//! | A damaged ledger, a damaged end of the journal | set aside and built again; cut and told | `usage`: `disk`: `a_damaged_ledger_is_set_aside_loudly_and_built_again`, `a_damaged_tail_is_cut_and_told_and_the_rest_counts` |
+//! | A clock that jumps ahead or back | told once; nothing is lost or counted twice | `usage`: `clocks`: `a_clock_that_jumps_loses_nothing_and_counts_nothing_twice` |
+//! | A worker that dies in the middle of a call | its tokens count | `usage`: `deaths`: `what_a_call_had_told_before_its_worker_died_counts` |
+//! | A tenant without customer | its usage waits, and is told | `billing`: `a_tenant_that_is_nobodys_customer_waits_until_it_is`, `customers`: `a_tenant_is_billed_to_the_customer_that_its_token_names` |
+//! | A billing side that is away for two days | nothing is lost or billed twice; somebody is woken | `billing`: `later`: `two_days_without_the_billing_side_lose_nothing_and_wake_somebody` |
+//! | Names of metrics that collide | told at the start, and kept apart | `metrics_push`: `names_that_would_be_one_are_told_at_the_start_and_kept_apart` |
+//! | A receiver that is away, or that is not who it should be | nobody waits; what it misses is counted | `traces`: `a_receiver_that_is_away_holds_up_nobody_and_what_it_misses_is_counted`, `secure`: `a_receiver_whose_certificate_is_not_trusted_is_told_as_such_and_what_it_misses_is_counted` |
+//! | A dashboard that is open for a day | keeps ten minutes, here and there | `dashboard`: `a_page_that_is_open_for_a_day_keeps_ten_minutes`, `a_day_of_points_is_no_more_than_five_minutes_of_them` |
+//! | 10,000 tenants | are told apart in the ledger, billed once each, and no labels | `usage`: `tenants`: `ten_thousand_tenants_are_told_apart_in_the_ledger_and_not_in_metrics`, `billing`: `tenants`: `ten_thousand_tenants_are_billed_once_each`, `limits`: `ten_thousand_tenants_each_get_their_limit_and_little_memory` |
+
 #![expect(clippy::panic, clippy::indexing_slicing, reason = "a test fails by panicking, wherever it notices")]
 
 #[path = "../harness/mod.rs"]

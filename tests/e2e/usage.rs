@@ -5,6 +5,7 @@ mod clocks;
 mod deaths;
 mod disk;
 mod kills;
+mod tenants;
 
 use std::time::Duration;
 

@@ -28,6 +28,8 @@ NOT_BILLED = frozenset(
 )
 # Whoever gets one of these was let in, so that it is on record; the others may be, or not.
 RECORDED = frozenset({OK, "agent_error", "internal", "worker_crashed", "deadline_exceeded"})
+# Letters that tell which version is live.
+LIVE = frozenset({"package.mounted", "package.updated", "package.rolled_back"})
 # Descriptors and sockets that come and go by themselves: kept connections to S3 and the others.
 SLACK = 6
 
@@ -180,9 +182,22 @@ def releases(seen: Sequence[Seen], windows: Sequence[Window], good: frozenset[in
     return Finding("releases", "blue stays when green fails", text, _all(broken))
 
 
+def letters(seen: Sequence[Seen], told: Iterable[Mapping[str, Any]]) -> Finding:
+    """Of every release that has answered the receiver of webhooks is told that it is live, whatever was broken then."""
+    served = {each.release for each in seen if each.code == OK and each.release >= 0}
+    heard = [str(letter["data"].get("version")) for letter in told if letter["type"] in LIVE]
+    broken = [
+        f"release {number} has served, and nobody was told"
+        for number in sorted(served)
+        if not any(version.endswith(f".{number}") for version in heard)
+    ]
+    text = f"{len(heard)} letters about {len(served)} releases"
+    return Finding("letters", "who wants to know of releases is told", text, _all(broken))
+
+
 def recoveries(seen: Sequence[Seen], windows: Sequence[Window]) -> list[tuple[float, float, str]]:
     """Of each episode: when its last fault ended, how long failures were met after that, and what it was."""
-    failed = sorted(each.sent for each in seen if each.code not in ALWAYS[each.call.ask])
+    failed = [each for each in seen if each.code not in ALWAYS[each.call.ask]]
     found = []
     groups = together(windows)
     for place, group in enumerate(groups):
@@ -190,9 +205,10 @@ def recoveries(seen: Sequence[Seen], windows: Sequence[Window]) -> list[tuple[fl
         following = (
             min(window.begin for window in groups[place + 1]) if place + 1 < len(groups) else float("inf")
         )
-        late = [sent for sent in failed if end <= sent < following]
+        # What is out when the next one begins may have met that.
+        late = [each.sent for each in failed if end <= each.sent and each.received < following]
         names = " + ".join(sorted({str(window.kind) for window in group}))
-        found.append((end, late[-1] - end if late else 0.0, names))
+        found.append((end, max(late, default=end) - end, names))
     return found
 
 

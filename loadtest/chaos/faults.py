@@ -22,8 +22,8 @@ from .outcomes import Window
 from .plan import ENDS, RELEASES, Fault, Kind, Mode
 from .shelf import Shelf
 
-# Of PAR's address space beyond what it has: some buffers fit, a segment of records does not.
-ROOM_OF_PAR = 2 << 20
+# Of PAR's address space beyond what it has: what it has freed it may use again, and nothing else.
+ROOM_OF_PAR = 0
 # A worker may go on, but not take what `hungry` asks for.
 ROOM_OF_A_WORKER = 4 << 20
 # Descriptors that PAR may still open.

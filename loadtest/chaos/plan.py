@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -88,7 +88,7 @@ LASTS: dict[Kind, tuple[float, float]] = {
     **dict.fromkeys(RELEASES, (4.0, 6.0)),
 }
 # Backwards and forwards, in seconds; far less than tokens live.
-CLOCKS = (-5400, -600, -90, -5, 5, 90, 600, 5400)
+CLOCKS = (-5400, -600, -90, 90, 600, 5400)
 # How often each kind is in the deck; what is not named: once.
 TIMES = {Kind.RELEASE_GOOD: 3, Kind.WORKER_KILL: 2, Kind.PAR_KILL: 2, Kind.CLOCK: 2, Kind.S3: 2}
 
@@ -122,8 +122,12 @@ def plan(seed: int, seconds: float, without: Sequence[Kind] = ()) -> list[Fault]
     `without`: what this machine cannot do. Leaving something out changes the rest of the plan, so it is told with it.
     """
     dice = random.Random(seed)
-    early = _deck(dice, without)
-    late = _deck(dice, (*without, *ENDS_PAR))
+    kinds = [kind for kind in Kind if kind not in without]
+    if not kinds:
+        return []
+    early = _Deck(dice, kinds)
+    # Unless there is nothing else.
+    late = _Deck(dice, [kind for kind in kinds if kind not in ENDS_PAR] or kinds)
     faults: list[Fault] = []
     at = WARM_UP
     while True:
@@ -147,20 +151,35 @@ def episodes(faults: Sequence[Fault]) -> list[list[Fault]]:
     return found
 
 
-def _deck(dice: random.Random, without: Sequence[Kind]) -> Iterator[Kind]:
+class _Deck:
     """Every kind in turn, shuffled anew each time: a run of some minutes has all of them."""
-    cards = [kind for kind in Kind if kind not in without for _ in range(TIMES.get(kind, 1))]
-    while True:
-        dice.shuffle(cards)
-        yield from cards
+
+    def __init__(self, dice: random.Random, kinds: Sequence[Kind]) -> None:
+        self._dice = dice
+        self._cards = [kind for kind in kinds for _ in range(TIMES.get(kind, 1))]
+        self._pile: list[Kind] = []
+
+    def draw(self, beside: Sequence[Kind]) -> Kind | None:
+        """The first card that goes with these; None: no card does."""
+        for _ in range(2):
+            for place, kind in enumerate(self._pile):
+                if _fits(kind, beside):
+                    return self._pile.pop(place)
+            fresh = list(self._cards)
+            self._dice.shuffle(fresh)
+            self._pile += fresh
+        return None
 
 
-def _episode(dice: random.Random, deck: Iterator[Kind], at: float, number: int) -> list[Fault]:
+def _fits(kind: Kind, beside: Sequence[Kind]) -> bool:
+    """Two releases at once would be one: the index names the last."""
+    return kind not in beside and not (kind in RELEASES and set(beside) & set(RELEASES))
+
+
+def _episode(dice: random.Random, deck: _Deck, at: float, number: int) -> list[Fault]:
     kinds: list[Kind] = []
     for _ in range(dice.randint(1, MOST_AT_ONCE)):
-        kind = next(deck)
-        # Two releases at once are one: the index names the last.
-        if kind not in kinds and not (kind in RELEASES and set(kinds) & set(RELEASES)):
+        if kind := deck.draw(kinds):
             kinds.append(kind)
     return [_fault(dice, kind, at, number + place) for place, kind in enumerate(kinds)]
 

@@ -18,6 +18,7 @@ from bench.billing_side import KEY
 
 from . import checkers
 from .caller import Load, Tokens
+from .calls import Seen
 from .census import Census, adopt, bury, census, end, orphans
 from .checkers import Finding, Record
 from .clockwork import Clockwork, clockwork
@@ -197,7 +198,7 @@ async def _through(order: Order, faults: list[Fault], skipped: dict[Kind, str], 
         keeper.cancel()
         with suppress(asyncio.CancelledError):
             await keeper
-    records, summed = await _billed(stage)
+    records, summed = await _billed(stage, load.seen)
     left = _left(stage)
     seen = load.seen
     paid = {
@@ -214,6 +215,7 @@ async def _through(order: Order, faults: list[Fault], skipped: dict[Kind, str], 
         checkers.usage(seen, records),
         checkers.billing(records, summed, paid, around.billing.repeated),
         checkers.releases(seen, windows, stage.shelf.good(), stage.shelf.last_good.number),
+        checkers.letters(seen, around.letters.got),
         checkers.recovery(seen, windows),
         checkers.leaks(before, after, left),
         checkers.deaths(lives, windows, PANIC.findall(host.logs())),
@@ -282,9 +284,9 @@ async def _at_rest(stage: Stage, before: Census | None = None) -> Census:
         await asyncio.sleep(1.0)
 
 
-async def _billed(stage: Stage) -> tuple[list[Record], dict[str, int]]:
-    """End PAR, let it bill all that there is, and read what is on record."""
-    host, billing = stage.host, stage.ends.billing
+async def _billed(stage: Stage, seen: Sequence[Seen]) -> tuple[list[Record], dict[str, int]]:
+    """End PAR, let it bill and tell all that there is, and read what is on record."""
+    host, billing, letters = stage.host, stage.ends.billing, stage.ends.letters
     await host.stop()
     if stage.clockwork:
         stage.clockwork.set(AHEAD_SECONDS)
@@ -293,7 +295,9 @@ async def _billed(stage: Stage) -> tuple[list[Record], dict[str, int]]:
     records = _records(host)
     owed = sum(record.outcome not in checkers.NOT_BILLED for record in records)
     end_ = host.clock() + (BILLED_WITHIN_SECONDS if stage.clockwork else BILLED_LATER_SECONDS)
-    while billing.counted["par_requests"] < owed and host.clock() < end_:
+    while host.clock() < end_ and (
+        billing.counted["par_requests"] < owed or not checkers.letters(seen, letters.got).holds
+    ):
         await asyncio.sleep(0.5)
     # Whatever is billed twice comes now.
     await asyncio.sleep(2.0)

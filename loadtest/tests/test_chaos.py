@@ -72,6 +72,12 @@ def test_every_kind_of_fault_comes_in_ten_minutes_and_what_is_left_out_does_not(
         assert kinds == set(Kind) - {Kind.CLOCK, Kind.DISK_FULL}
 
 
+def test_a_plan_of_one_kind_has_it_once_at_a_time() -> None:
+    faults = plan(1, MINUTES, [kind for kind in Kind if kind is not Kind.PAR_KILL])
+    assert faults and all(len(group) == 1 for group in episodes(faults))
+    assert not plan(1, MINUTES, list(Kind))
+
+
 def test_each_episode_is_followed_by_time_to_recover_and_the_last_one_too() -> None:
     for seed in SEEDS:
         faults = plan(seed, MINUTES)
@@ -308,6 +314,15 @@ def test_a_release_that_is_said_to_be_bad_is() -> None:
         assert (Release(4, kind).content() == good.content()) == outside
 
 
+def test_a_release_of_which_nobody_is_told_is_noticed() -> None:
+    seen = [answered(call())]
+    live = {"type": "package.updated", "data": {"package": "moving", "version": "1.0.3"}}
+    assert checkers.letters(seen, [live]).holds
+    assert says(checkers.letters(seen, []), "release 3 has served, and nobody was told")
+    assert not checkers.letters(seen, [{**live, "type": "package.failed"}]).holds
+    assert not checkers.letters(seen, [{**live, "data": {"version": "1.0.13"}}]).holds
+
+
 def test_a_failure_long_after_the_last_fault_is_noticed() -> None:
     windows = [Window(Kind.WORKER_STOP, 1.0, 3.0), Window(Kind.PAR_KILL, 4.0, 4.0)]
     assert checkers.recovery([failed("queue_full", sent=8.9)], windows).holds
@@ -316,6 +331,7 @@ def test_a_failure_long_after_the_last_fault_is_noticed() -> None:
     # What the next episode does is its own.
     later = [*windows, Window(Kind.S3, 20.0, 21.0)]
     assert checkers.recovery([failed("queue_full", sent=20.5)], later).holds
+    assert checkers.recovery([failed("queue_full", sent=19.995)], later).holds
 
 
 def test_what_is_left_over_is_noticed() -> None:

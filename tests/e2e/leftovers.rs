@@ -16,9 +16,11 @@ fn descriptors(process: Process) -> usize {
     fs::read_dir(format!("/proc/{}/fd", process.pid)).expect("it runs").count()
 }
 
-/// Descriptors of the runtime, and its processes.
-fn held(par: &Par) -> (usize, usize) {
-    (descriptors(par.process()), par.process().descendants().len())
+/// Descriptors of the runtime, its processes, and directories of packages.
+fn held(par: &Par) -> (usize, usize, usize) {
+    let entries = |name: &str| fs::read_dir(par.data_dir().join(name)).expect("it is there").count();
+    let directories = entries("tmp") + entries("uploads");
+    (descriptors(par.process()), par.process().descendants().len(), directories)
 }
 
 /// Rolls out versions, each called this often, and expects that nothing is left of them.
@@ -48,19 +50,19 @@ async fn nothing_is_left(calls: usize) {
     for minor in 4..14 {
         roll(minor).await;
     }
-    eventually_within(PATIENCE, "descriptors and processes are as many as before", async || {
+    eventually_within(PATIENCE, "descriptors, processes and directories are as many as before", async || {
         let now = held(&par);
-        (now.0 <= before.0 + SLACK && now.1 <= before.1).then_some(())
+        (now.0 <= before.0 + SLACK && now.1 <= before.1 && now.2 <= before.2).then_some(())
     })
     .await;
 }
 
 #[tokio::test]
-async fn generations_that_were_called_leave_no_descriptor_and_no_process() {
+async fn generations_that_were_called_leave_no_descriptor_no_process_and_no_file() {
     nothing_is_left(3).await;
 }
 
 #[tokio::test]
-async fn generations_that_nobody_called_leave_no_descriptor_and_no_process() {
+async fn generations_that_nobody_called_leave_no_descriptor_no_process_and_no_file() {
     nothing_is_left(0).await;
 }

@@ -27,7 +27,9 @@ use super::{
 };
 use crate::{
     package::Installed,
-    process::{Cage, ExportFacts, Lane, Meter, OutputSink, SandboxLevel, Template, TemplateSettings},
+    process::{
+        Cage, ExportFacts, Lane, Lodging, Meter, OutputSink, SandboxLevel, Template, TemplateSettings,
+    },
 };
 
 /// Settings that all generations share.
@@ -78,6 +80,8 @@ pub struct Generation {
     pub(crate) template: tokio::sync::Mutex<Option<Arc<Template>>>,
     /// What its processes may take together.
     pub(crate) cage: Arc<Cage>,
+    /// Held for as long as its processes and calls may need their directories.
+    pub(crate) lodging: Lodging,
     /// Process id of the newest template.
     pub(crate) template_pid: AtomicU32,
     pub(crate) health: Mutex<Health>,

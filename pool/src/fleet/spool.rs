@@ -44,7 +44,7 @@ impl Generation {
     /// # Errors
     /// The operating system has no random numbers.
     pub fn spool(&self) -> io::Result<Spool> {
-        Spool::new(&self.settings.template.shield.uploads(&self.installed), self.settings.background.clone())
+        Spool::new(self.lodging.uploads(), self.settings.background.clone())
     }
 
     /// Moves files of a call to where this generation may read them, if they are not there: they may have been meant for
@@ -53,8 +53,7 @@ impl Generation {
     /// # Errors
     /// What the file system says.
     pub async fn adopt(&self, files: &Arc<Attached>) -> io::Result<Arc<Attached>> {
-        let place = self.settings.template.shield.uploads(&self.installed);
-        if files.directory().parent() == Some(&place) {
+        if files.directory().parent() == Some(self.lodging.uploads()) {
             Ok(Arc::clone(files))
         } else {
             self.spool()?.adopt(files).await

@@ -52,6 +52,7 @@ impl Generation {
         };
         let sandboxed = settings.template.shield.settings();
         let cage = Arc::new(Cage::new(installed.package.id.to_string(), sandboxed, policy.memory_mb));
+        let lodging = settings.template.shield.lodge(&installed, &settings.background);
         let mut template = started(&installed, preload, &settings, &cage).await?;
         let sandbox = template.sandbox().clone();
         tell(&installed, &sandbox, settings.template.shield.settings().mode);
@@ -108,6 +109,7 @@ impl Generation {
             template_pid: AtomicU32::new(template.pid()),
             template: tokio::sync::Mutex::new(Some(template)),
             cage,
+            lodging,
             health: Mutex::new(Health {
                 backoff: Backoff::default(),
                 last_error: None,

@@ -44,6 +44,7 @@ pub use nursery::nursery;
 pub use orphans::adopt_orphans;
 pub use primary::Primary;
 pub use reply::{CallFrame, Invoked, Item, Overrun, Reply, Ticket};
+pub(crate) use sandbox::Lodging;
 pub use sandbox::{Bounds, Roots, SandboxError, SandboxLevel, SandboxMode, SandboxSettings, Shield};
 pub use tail::Tail;
 pub(crate) use tail::begins_dump;

@@ -11,6 +11,7 @@ mod entry;
 mod filter;
 mod level;
 mod limits;
+mod lodging;
 mod own;
 mod paths;
 mod permissions;
@@ -20,6 +21,7 @@ mod settings;
 mod shield;
 
 pub use level::SandboxLevel;
+pub(crate) use lodging::Lodging;
 pub(crate) use own::Own;
 pub use permissions::SandboxError;
 pub use settings::{SandboxMode, SandboxSettings};

@@ -10,11 +10,14 @@ use std::{
     sync::Arc,
 };
 
+use tokio::runtime::Handle;
+
 use super::{
     super::cage::Mark,
     entry::{Entry, prepare_free},
     level::{Kernel, SandboxLevel},
     limits::Limits,
+    lodging::{Directories, Lodging, Lodgings},
     paths::{self, Access, Grant},
     permissions::{self, Places, SandboxError},
     rules::{self, Network},
@@ -69,6 +72,7 @@ pub struct Shield {
     /// Readable all the same: the worker's own code.
     shared: Vec<PathBuf>,
     roots: Roots,
+    lodgings: Lodgings,
 }
 
 /// What one package is let do on this host.
@@ -147,7 +151,7 @@ impl Shield {
         // What is not there yet is hidden under the name that it would have.
         let real = |path: &PathBuf| path.canonicalize().unwrap_or_else(|_| path.clone());
         let hidden = hidden.iter().chain(&settings.hidden).map(real).chain(paths::secrets()).collect();
-        Self { settings, hidden, shared, roots }
+        Self { settings, hidden, shared, roots, lodgings: Lodgings::default() }
     }
 
     /// What the operator decided.
@@ -184,9 +188,20 @@ impl Shield {
         }
     }
 
-    /// Where files that come with calls of a package are kept: it may read those whose names it is told.
-    pub(crate) fn uploads(&self, installed: &Installed) -> PathBuf {
-        self.roots.uploads.join(name(installed))
+    /// A share in the directories that a package's processes and calls have: they are removed with the last share.
+    pub(crate) fn lodge(&self, installed: &Installed, background: &Handle) -> Lodging {
+        let name = name(installed);
+        let directories = self.directories(&name);
+        self.lodgings.enter(name, directories, background.clone())
+    }
+
+    fn directories(&self, name: &str) -> Directories {
+        let Roots { temporary, uploads } = &self.roots;
+        Directories {
+            temporary: temporary.join(name),
+            sessions: temporary.join(format!("{name}-sessions")),
+            uploads: uploads.join(name),
+        }
     }
 
     fn bounds_of(
@@ -196,7 +211,7 @@ impl Shield {
         readable: &[PathBuf],
         name: &str,
     ) -> Result<Bounds, SandboxError> {
-        let (temporary, uploads) = (self.roots.temporary.join(name), self.roots.uploads.join(name));
+        let Directories { temporary, uploads, .. } = self.directories(name);
         fs::create_dir_all(&temporary)?;
         fs::create_dir_all(&uploads)?;
         let places = Places { root, temporary: &temporary, hidden: &self.hidden };
@@ -217,7 +232,7 @@ impl Shield {
     /// The same for a package whose sessions are isolated: beside its temporary directory, which all its other workers
     /// share.
     fn with_sessions(&self, bounds: Bounds, name: &str) -> Result<Bounds, SandboxError> {
-        let sessions = self.roots.temporary.join(format!("{name}-sessions"));
+        let Directories { sessions, .. } = self.directories(name);
         fs::create_dir_all(&sessions)?;
         Ok(Bounds { sessions: Some(sessions), ..bounds })
     }

@@ -11,16 +11,22 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering::Relaxed},
     },
+    time::Duration,
 };
 
 use bytes::Bytes;
-use tokio::runtime::Handle;
+use tokio::{runtime::Handle, task::spawn_blocking, time::sleep};
 
 use super::generation::Generation;
 
 /// Bytes that wait in memory before they are written. A hop to another thread costs some 30 µs, which is nothing beside
 /// writing as much; a call with small files makes one. Every upload under way may hold so much.
 const BATCH: usize = 256 << 10;
+
+/// Before each further try to remove files: a host that has no descriptor left, which removing needs, has some again
+/// soon, and where the disk is at fault somebody is told within two minutes.
+const PAUSES: [Duration; 4] =
+    [Duration::from_millis(200), Duration::from_secs(2), Duration::from_secs(20), Duration::from_secs(60)];
 
 /// Files of one call that is over when the last clone of its `Arc` is dropped.
 #[derive(Debug)]
@@ -67,14 +73,38 @@ impl Drop for Attached {
             return;
         }
         let directory = std::mem::take(&mut self.directory);
+        let background = self.background.clone();
         // What is not removed because the process ends is swept at the next start.
         self.background.spawn_blocking(move || {
-            if let Err(error) = fs::remove_dir_all(&directory)
-                && error.kind() != io::ErrorKind::NotFound
-            {
-                tracing::warn!(event = "upload_left", %error, path = %directory.display(), "files of a call could not be removed");
+            if remove(&directory).is_err() {
+                background.spawn(remove_later(directory));
             }
         });
+    }
+}
+
+fn remove(directory: &Path) -> io::Result<()> {
+    match fs::remove_dir_all(directory) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        other => other,
+    }
+}
+
+/// Tries again: nobody else comes back to these files as long as the package is there.
+async fn remove_later(directory: PathBuf) {
+    let mut last = None;
+    for pause in PAUSES {
+        sleep(pause).await;
+        let path = directory.clone();
+        match spawn_blocking(move || remove(&path)).await {
+            Ok(Ok(())) => return,
+            Ok(Err(error)) => last = Some(error),
+            // The process ends.
+            Err(_) => return,
+        }
+    }
+    if let Some(error) = last {
+        tracing::warn!(event = "upload_left", %error, path = %directory.display(), "files of a call could not be removed");
     }
 }
 
@@ -204,6 +234,20 @@ mod tests {
         assert_eq!(names(other.directory()).len(), 2);
         drop(other);
         until_empty(package.path()).await;
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_removed_at_once_is_removed_later() {
+        let package = tempfile::tempdir().unwrap();
+        let place = package.path().join("call");
+        fs::write(&place, "no directory").unwrap();
+        assert!(remove(&place).is_err());
+        let later = tokio::spawn(remove_later(place.clone()));
+        fs::remove_file(&place).unwrap();
+        fs::create_dir(&place).unwrap();
+        fs::write(place.join("0"), "x").unwrap();
+        later.await.unwrap();
+        assert!(names(package.path()).is_empty());
     }
 
     #[tokio::test]

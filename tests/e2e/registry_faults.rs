@@ -178,6 +178,26 @@ async fn a_registry_that_is_down_does_not_stop_a_restart_and_it_says_so() {
 }
 
 #[tokio::test]
+async fn what_served_before_a_restart_serves_after_it_if_the_new_version_is_bad() {
+    let folder = scratch();
+    let url = Index::of([&Package::saying("blue", "1.0.0", "still here")]).in_folder(folder.path());
+    let par = waiting(&url).allow("package_failed").start().await;
+    says(&par, "blue", "still here").await;
+    let stopped = par.stop().await;
+    let bad = Package::with_main("blue", "1.1.0", "raise RuntimeError('not today')\n");
+    Index::of([&bad]).in_folder(folder.path());
+    let par = stopped.start().await;
+    says(&par, "blue", "still here").await;
+    assert!(par.failure("blue-1.1.0.apkg").await.is_some(), "the new one is reported");
+    // And again: the bad one was never what served.
+    let par = par.restart().await;
+    says(&par, "blue", "still here").await;
+    Index::of([&Package::saying("blue", "1.2.0", "cured")]).in_folder(folder.path());
+    let par = par.restart().await;
+    says(&par, "blue", "cured").await;
+}
+
+#[tokio::test]
 async fn a_registry_that_is_down_at_the_first_start_leaves_a_runtime_that_is_ready() {
     let scratch = scratch();
     let web = HttpsServer::start(scratch.path()).await;

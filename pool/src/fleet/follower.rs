@@ -242,6 +242,10 @@ impl Pool {
                     let why = "it is being brought in".to_owned();
                     return Reloaded::of(&id, Reload::Held, Some(why));
                 };
+                if let Some(former) = self.former(&id.name, &wanted).await {
+                    // If it fails as well that is on record, and what is wanted is tried all the same.
+                    drop(self.roll_out(&former).await);
+                }
                 let loaded = self.roll_out(&wanted).await;
                 Reloaded::rolled(&wanted.source, Some(&id), loaded)
             }

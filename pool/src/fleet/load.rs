@@ -239,6 +239,21 @@ impl Pool {
         served
     }
 
+    /// At a start: what the index had named before, if it names something else by now and the store still has it. It
+    /// serves first, as it would have gone on serving without a restart: what is new may fail, or take its time.
+    pub(crate) async fn former(&self, name: &PackageName, wanted: &Wanted) -> Option<Wanted> {
+        let kept = {
+            let book = self.book.lock();
+            let kept =
+                book.state.indexed.get(name).filter(|_| !book.settled && book.active(name).is_none())?;
+            kept.bytes.clone()
+        };
+        let digest = kept.sha256.filter(|digest| Some(*digest) != wanted.source.sha256)?;
+        self.street.recall(digest).await?;
+        // Of one age: what is wanted is no older request than this one.
+        Some(Wanted { ticket: wanted.ticket, ..self.remembered(&kept, wanted.order, false)? })
+    }
+
     /// Whether every source of the start is mounted or has failed.
     pub fn is_settled(&self) -> bool {
         self.book.lock().settled

@@ -114,7 +114,7 @@ class Host:
                 if await asyncio.to_thread(self._health) == 200:
                     return
             await asyncio.sleep(0.1)
-        log = (self.home / f"log-{len(self.lives)}").read_text(errors="replace")
+        log = self.log(len(self.lives))
         raise NotReady(f"PAR is not ready after {READY_SECONDS:g} s:\n{log[-3000:]}")
 
     async def stop(self) -> None:
@@ -144,12 +144,9 @@ class Host:
             raise NotReady(f"par {' '.join(arguments)}: exit {done.returncode}: {done.stderr[-1000:]}")
         return done.stdout
 
-    def logs(self) -> str:
-        """All that its processes have written."""
-        return "".join(
-            file.read_text(errors="replace")
-            for file in sorted(self.home.glob("log-*"), key=lambda file: int(file.name[4:]))
-        )
+    def log(self, number: int) -> str:
+        """All that its process of this number has written."""
+        return (self.home / f"log-{number}").read_text(errors="replace")
 
     def _health(self) -> int:
         connection = http.client.HTTPConnection(HOST, self.port, timeout=2)

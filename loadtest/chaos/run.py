@@ -25,9 +25,9 @@ from .clockwork import Clockwork, clockwork
 from .disk import Disk, disk
 from .ends import OPERATOR, TENANTS, Ends, Signer, ends
 from .faults import Stage
-from .host import Host
+from .host import Host, Life
 from .outcomes import ALWAYS, Window
-from .plan import RECOVERY, Fault, Kind, plan
+from .plan import ENDS_PAR, RECOVERY, Fault, Kind, plan
 from .shelf import Shelf
 
 WARM_UP_SECONDS = 2.0
@@ -191,7 +191,7 @@ async def _through(order: Order, faults: list[Fault], skipped: dict[Kind, str], 
         if broken := [each for each in load.seen if each.code not in ALWAYS[each.call.ask]]:
             raise Unfit(f"{len(broken)} requests fail before anything is broken, the first: {broken[0]}")
         before = await _at_rest(stage)
-        await _broken(load, faults, order.seconds, stage)
+        left = await _broken(load, faults, order.seconds, stage)
         lives = list(host.lives)
         after = await _at_rest(stage, before)
     finally:
@@ -199,7 +199,7 @@ async def _through(order: Order, faults: list[Fault], skipped: dict[Kind, str], 
         with suppress(asyncio.CancelledError):
             await keeper
     records, summed = await _billed(stage, load.seen)
-    left = _left(stage)
+    left.update(_left(stage))
     seen = load.seen
     paid = {
         tenant: around.billing.by_customer[f"cus_{tenant}", "par_requests"]
@@ -217,8 +217,8 @@ async def _through(order: Order, faults: list[Fault], skipped: dict[Kind, str], 
         checkers.releases(seen, windows, stage.shelf.good(), stage.shelf.last_good.number),
         checkers.letters(seen, around.letters.got),
         checkers.recovery(seen, windows),
-        checkers.leaks(before, after, left),
-        checkers.deaths(lives, windows, PANIC.findall(host.logs())),
+        checkers.leaks(before, after, sorted(left)),
+        checkers.deaths(lives, windows, _panics(host)),
     ]
     codes: dict[str, int] = {}
     for each in seen:
@@ -247,14 +247,18 @@ async def _loaded(load: Load, seconds: float) -> None:
         await task
 
 
-async def _broken(load: Load, faults: Sequence[Fault], seconds: float, stage: Stage) -> None:
-    """Call all the time, and break what the plan says when it says so."""
+async def _broken(load: Load, faults: Sequence[Fault], seconds: float, stage: Stage) -> set[str]:
+    """Call all the time, and break what the plan says when it says so. Returns who has outlived his PAR by far."""
     begin = stage.host.clock()
+    left: set[str] = set()
 
     async def one(fault: Fault) -> None:
         await asyncio.sleep(max(0.0, begin + fault.at - stage.host.clock()))
         say(f"{stage.host.clock():7.2f} s  {fault.kind} {fault.detail}")
         await stage.apply(fault)
+        if fault.kind in ENDS_PAR:
+            await asyncio.sleep(RECOVERY)
+            left.update(_left(stage))
 
     async def all_of_them() -> None:
         async with asyncio.TaskGroup() as group:
@@ -270,6 +274,7 @@ async def _broken(load: Load, faults: Sequence[Fault], seconds: float, stage: St
         calls.cancel()
         with suppress(asyncio.CancelledError):
             await calls
+    return left
 
 
 async def _at_rest(stage: Stage, before: Census | None = None) -> Census:
@@ -318,6 +323,11 @@ def _left(stage: Stage) -> list[str]:
         with suppress(OSError):
             found.append(f"{pid}: {Path(f'/proc/{pid}/cmdline').read_text()[:200]!r}")
     return found
+
+
+def _panics(host: Host) -> list[tuple[Life, str]]:
+    """What its processes have died of, or nearly."""
+    return [(life, text) for at, life in enumerate(host.lives) for text in PANIC.findall(host.log(at))]
 
 
 async def _end(host: Host, _room: Disk, wheels: Clockwork | None) -> None:

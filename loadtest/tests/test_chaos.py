@@ -351,4 +351,7 @@ def test_an_end_that_nobody_has_asked_for_is_noticed() -> None:
     life = Life(17, 0.0, 4.1, -9)
     assert checkers.deaths([life], [Window(Kind.PAR_KILL, 4.0, 4.0)], []).holds
     assert says(checkers.deaths([life], [Window(Kind.WORKER_KILL, 4.0, 4.0)], []), "process 17 ended")
-    assert says(checkers.deaths([], [], ["panicked at main.rs"]), "panic")
+    panics = [(life, "panicked at main.rs")]
+    assert says(checkers.deaths([], [], panics), "panic")
+    assert checkers.deaths([], [Window(Kind.PAR_MEMORY, 3.0, 5.0)], panics).holds
+    assert not checkers.deaths([], [Window(Kind.PAR_MEMORY, 5.0, 6.0)], panics).holds

@@ -151,7 +151,7 @@ def _host(
             "download_idle_timeout": "2s",
         },
         "rollout": {"rollback_ttl": "2s", "parked": 1, "drain_timeout": "2s", "bake_window": "3s"},
-        "pool": {"import_timeout": "3s", "idle_ttl": "3s"},
+        "pool": {"import_timeout": "6s", "idle_ttl": "3s"},
         "limits": {"request_timeout": "3s", "max_concurrent": 1000},
         "metering": {"on_full": "refuse"},
         "billing": {

@@ -17,8 +17,8 @@ from .host import templates, workers
 PR_SET_CHILD_SUBREAPER = 36
 # What may grow below the data directory: it is bounded by keys of the configuration, and not by how much is going on.
 KEPT = frozenset({"usage", "packages", "environments", "worker", "installer", "kits"})
-# A name that each process draws anew.
-RANDOM = re.compile(r"(?<=^run/)[0-9a-f]{32}")
+# Names that each process draws anew, and those of versions.
+CHANGES = re.compile(r"(?<=^run/)[0-9a-f]{32}|(?<=@)[0-9.]+-[0-9a-f]{12}")
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,8 @@ class Census:
     others: int
     descriptors: int
     sockets: int
-    files: frozenset[str]
+    # Sorted; those of one package and of one process have the same names, whatever its version.
+    files: tuple[str, ...]
 
 
 def census(par: int, data: Path, temporary: Path) -> Census:
@@ -43,7 +44,7 @@ def census(par: int, data: Path, temporary: Path) -> Census:
         others=everyone - 1 - sum(served),
         descriptors=len(links),
         sockets=sum(link.startswith("socket:") for link in links),
-        files=frozenset(_files(data)) | frozenset(f"TMPDIR/{path}" for path in _files(temporary)),
+        files=tuple(sorted([*_files(data), *(f"TMPDIR/{path}" for path in _files(temporary))])),
     )
 
 
@@ -102,4 +103,4 @@ def _files(folder: Path) -> list[str]:
             folders[:] = [name for name in folders if name not in KEPT]
         found += [str(place / name) for name in names]
         found += [f"{place / name}/" for name in folders]
-    return [RANDOM.sub("*", name) for name in found]
+    return [CHANGES.sub("*", name) for name in found]

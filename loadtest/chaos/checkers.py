@@ -238,7 +238,8 @@ def leaks(before: Census, after: Census, orphans: Sequence[str]) -> Finding:
         was, now = getattr(before, what), getattr(after, what)
         if now > was + slack:
             broken.append(f"{what}: {was} before, {now} after")
-    broken += [f"file left: {name}" for name in sorted(after.files - before.files)]
+    more = Counter(after.files) - Counter(before.files)
+    broken += [f"file left: {name}" for name in sorted(more.elements())]
     text = (
         f"{after.templates} templates, {after.workers} workers, {after.descriptors} descriptors "
         f"({before.descriptors} before), {after.sockets} sockets ({before.sockets} before)"

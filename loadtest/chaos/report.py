@@ -59,7 +59,7 @@ def _data(about: dict[str, Any], outcome: Outcome) -> dict[str, Any]:
 
 
 def _census(counted: Any) -> dict[str, Any]:
-    return {**asdict(counted), "files": sorted(counted.files)}
+    return {**asdict(counted), "files": list(counted.files)}
 
 
 def _page(about: dict[str, Any], outcome: Outcome) -> str:

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 pub(crate) enum Exit {
     /// Done.
     Done,
-    /// The running `par` refused, or found a difference.
+    /// The running `par` refused, or a check found what should not be.
     Refused,
     /// The command line, the environment or the file is wrong.
     Configuration,

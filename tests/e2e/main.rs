@@ -53,6 +53,7 @@
 //! | Rollback by hand and by itself, pinned, parked, split traffic | [`rollback`] |
 //! | Versions side by side | [`versions`] |
 //! | Webhooks out: signed, in order, durable, dead letters | [`webhooks_out`] |
+//! | `par doctor`: each thing that can be wrong with a host or a configuration, broken for real | [`doctor`] |
 //! | Signals, delay, grace, second signal | [`lifecycle`] |
 //! | Sessions: state, order, whose they are, every way to end and that it is told once; restarts, rollouts, caps, memory | [`sessions`] |
 //! | Rates, calls at once, quotas by tenant and agent; what a refusal costs and tells | [`limits`] |
@@ -128,6 +129,7 @@ mod config_reload;
 mod connections;
 mod dashboard;
 mod discovery;
+mod doctor;
 mod environments;
 mod explained;
 mod fair_share;

@@ -239,6 +239,15 @@ pub(crate) enum NoticeError {
     Later(String),
 }
 
+/// Asks for every meter that is billed by, and does nothing: whether the key is good and the meters are there. How many.
+pub(crate) async fn look(settings: &BillingSettings) -> Result<usize, String> {
+    let mut stripe = client(settings).map_err(|error| error.to_string())?;
+    for (_, name) in &settings.names {
+        stripe.meter(name).await.map_err(|unanswered| unanswered.to_string())?;
+    }
+    Ok(settings.names.len())
+}
+
 fn client(settings: &BillingSettings) -> io::Result<Stripe> {
     Stripe::new(settings.key.clone(), settings.api_url.clone(), settings.stream_url.clone())
 }

@@ -213,7 +213,8 @@ impl Stripe {
         }
     }
 
-    async fn meter(&mut self, name: &str) -> Result<String, Unanswered> {
+    /// The id of the meter that counts events of a name.
+    pub(super) async fn meter(&mut self, name: &str) -> Result<String, Unanswered> {
         if let Some(id) = self.meters.get(name) {
             return Ok(id.clone());
         }

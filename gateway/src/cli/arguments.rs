@@ -30,6 +30,14 @@ pub(super) enum Command {
     Serve(Settings),
     /// Validate configuration and environment; tells all faults at once
     Check(Settings),
+    /// Look whether this host can do what the configuration asks of it; tells what to do where it cannot
+    Doctor {
+        #[command(flatten)]
+        settings: Settings,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
     /// Show what PAR understands of a package, without running it
     Inspect {
         /// A package file, a package directory or https://…

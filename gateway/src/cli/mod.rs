@@ -12,6 +12,7 @@ use clap::{CommandFactory as _, Parser, error::ErrorKind};
 mod arguments;
 mod check;
 mod client;
+mod doctor;
 mod inspect;
 mod levels;
 mod logs;
@@ -26,6 +27,7 @@ use arguments::{Arguments, Command, LogsTask, LogsWanted, UsageTask, UsageWanted
 use crate::{
     config::{Config, Environment},
     exit::Exit,
+    observe::colours,
 };
 
 /// Why a command did not do what was asked; the text is one line for people.
@@ -98,6 +100,9 @@ fn act(
         Command::Inspect { package, json } => {
             in_runtime(inspect::inspect(&package, json, environment, out))?.map(|()| ExitCode::SUCCESS)
         }
+        Command::Doctor { settings, json } => {
+            in_runtime(doctor::doctor(&settings.flags(), environment, json, out))?.map(|()| ExitCode::SUCCESS)
+        }
         Command::Nursery => Ok(par_pool::process::nursery()),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Arguments::command(), "par", out);
@@ -165,16 +170,20 @@ fn socket(remote: &arguments::Remote, environment: &Environment) -> Result<PathB
 fn in_runtime<T>(work: impl Future<Output = T>) -> Result<T, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| Failure::new(Exit::Failed, format!("no runtime: {error}")))?;
-    Ok(runtime.block_on(work))
+    let done = runtime.block_on(work);
+    // A name or a disk that does not answer must not hold up what is done.
+    runtime.shutdown_background();
+    Ok(done)
 }
 
 fn usage(error: &clap::Error, out: &mut dyn Write, err: &mut dyn Write) -> ExitCode {
-    let text = error.render().to_string();
+    let text = error.render();
+    let text = |paint: bool| if paint { text.ansi().to_string() } else { text.to_string() };
     if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
-        say(out, &text);
+        say(out, &text(colours::on_stdout()));
         return ExitCode::SUCCESS;
     }
-    say(err, &text);
+    say(err, &text(colours::on_stderr()));
     Exit::Configuration.into()
 }
 

@@ -70,6 +70,7 @@ use pingora_core::{
 use pingora_http::{RequestHeader, ResponseHeader};
 use pingora_proxy::{FailToProxy, ProxyHttp, Session};
 
+pub(crate) use connection::most_connections;
 pub(crate) use ctx::{InFlight, RequestIds};
 pub(crate) use door::{Door, Doors, Doorway};
 pub(crate) use exchange::Between;

@@ -56,6 +56,14 @@ pub(crate) fn folder(data_dir: &Path) -> PathBuf {
     data_dir.join(FOLDER)
 }
 
+/// Tries in a directory what recording needs of its file system: room that is promised, and memory that is a file's.
+///
+/// # Errors
+/// What the file system says.
+pub(crate) fn attempt(directory: &Path) -> io::Result<()> {
+    segment::Segment::prepare(directory, 0, 2 * segment::HEAD).map(drop)
+}
+
 /// Records calls.
 #[derive(Debug)]
 pub(crate) struct Meter {

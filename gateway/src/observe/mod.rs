@@ -1,6 +1,7 @@
 //! What is seen of the runtime from outside: log lines, the recent ones in memory, and metrics.
 
 mod adapters;
+pub(crate) mod colours;
 pub(crate) mod delivery;
 pub(crate) mod explained;
 pub(crate) mod figures;
@@ -9,7 +10,7 @@ pub(crate) mod levels;
 pub(crate) mod line;
 pub(crate) mod log;
 pub(crate) mod metrics;
-mod otlp;
+pub(crate) mod otlp;
 mod outlet;
 mod printed;
 pub(crate) mod recent;

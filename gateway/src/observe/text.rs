@@ -1,8 +1,8 @@
 //! Log lines for people: `12:00:01 INFO  ready            message  name=value`.
 
-use std::io::IsTerminal as _;
-
 use serde_json::{Map, Value};
+
+use super::colours;
 
 /// How lines look for people.
 #[derive(Debug, Clone, Copy)]
@@ -14,10 +14,9 @@ pub(crate) struct TextForm {
 const COMMON: &[&str] = &["ts", "level", "event", "agentAppId", "deploymentId", "details"];
 
 impl TextForm {
-    /// Colours on a terminal, unless `NO_COLOR` is set.
+    /// Colours if standard output wants them.
     pub(crate) fn of_stdout() -> Self {
-        let refused = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-        Self { colours: !refused && std::io::stdout().is_terminal() }
+        Self { colours: colours::on_stdout() }
     }
 
     /// Appends JSON lines in readable form. What is no JSON object is passed on as it is.

@@ -14,7 +14,6 @@ use std::{
 
 use sha2::{Digest as _, Sha256};
 
-pub use self::workshop::Confine;
 use self::{
     bytecode::Bytecode,
     interpreter::Interpreter,
@@ -23,6 +22,10 @@ use self::{
     resolution::{Question, Resolutions},
     shelf::Shelf,
     tool::Tools,
+};
+pub use self::{
+    survey::{Python, pythons},
+    workshop::Confine,
 };
 use super::{Kit, PackageSettings, PullError, PythonWanted, Step, Unpacked};
 
@@ -35,6 +38,7 @@ mod layer;
 mod requirements;
 mod resolution;
 mod shelf;
+mod survey;
 mod tool;
 mod venv;
 mod workshop;

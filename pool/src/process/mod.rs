@@ -50,5 +50,6 @@ pub use tail::Tail;
 pub(crate) use tail::begins_dump;
 pub use template::StartError;
 pub(crate) use template::{Template, TemplateSettings, kill_group};
+pub use usage::{available_memory, total_memory};
 pub use witness::Witness;
 pub(crate) use worker::{Watch, Worker};

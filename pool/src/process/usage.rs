@@ -47,12 +47,12 @@ pub(crate) fn own(pid: u32) -> Option<u64> {
 }
 
 /// Memory that could be used without swapping, in bytes.
-pub(crate) fn available_memory() -> Option<u64> {
+pub fn available_memory() -> Option<u64> {
     memory("MemAvailable:")
 }
 
 /// Memory of the machine, in bytes.
-pub(crate) fn total_memory() -> Option<u64> {
+pub fn total_memory() -> Option<u64> {
     memory("MemTotal:")
 }
 

@@ -54,6 +54,20 @@ pub(crate) struct IssuerSettings {
     pub(crate) ca: Option<Vec<u8>>,
 }
 
+impl IssuerSettings {
+    /// Where it is asked first: for its keys, if their place is configured, else for that place.
+    pub(crate) fn first_place(&self) -> Option<Url> {
+        self.jwks_uri.clone().or_else(|| source::discovery(&self.issuer))
+    }
+
+    /// Fetches its keys once. How many there are.
+    pub(crate) async fn ask(&self) -> Result<usize, WebFault> {
+        let web = Web::new(self.ca.as_deref())?;
+        let source = Source::new(web, self.issuer.clone(), self.jwks_uri.clone());
+        source.fetch().await.map(|(keys, _)| keys.len())
+    }
+}
+
 /// Proves tokens of one issuer.
 #[derive(Debug)]
 pub(crate) struct Issuer {

@@ -72,8 +72,7 @@ impl Source {
 
     async fn discover(&self) -> Result<Url, WebFault> {
         let fault = |text: &str| WebFault(format!("discovery: {text}"));
-        let place = format!("{}/.well-known/openid-configuration", self.issuer.trim_end_matches('/'));
-        let url: Url = place.parse().map_err(|_| fault("the issuer is not an address"))?;
+        let url = discovery(&self.issuer).ok_or_else(|| fault("the issuer is not an address"))?;
         if !is_askable(&url) {
             return Err(fault("the issuer is neither https nor on loopback"));
         }
@@ -92,6 +91,11 @@ impl Source {
         let keys = KeySet::parse(&answer.body).map_err(|text| fault(&text))?;
         Ok((keys, lifetime(&answer.headers, SystemTime::now())))
     }
+}
+
+/// Where an issuer says where its keys are.
+pub(super) fn discovery(issuer: &str) -> Option<Url> {
+    format!("{}/.well-known/openid-configuration", issuer.trim_end_matches('/')).parse().ok()
 }
 
 /// Where the keys are, as the issuer says at `url`. It must be exactly the one that was asked (§4.3): else

@@ -23,6 +23,11 @@ pub(super) fn room(wanted: usize) -> usize {
     fitting(wanted, got)
 }
 
+/// How many of `wanted` connections a process with our limits will have.
+pub(crate) fn most(wanted: usize) -> usize {
+    fitting(wanted, getrlimit(Resource::Nofile).maximum.map_or(usize::MAX, size))
+}
+
 fn size(limit: u64) -> usize {
     usize::try_from(limit).unwrap_or(usize::MAX)
 }

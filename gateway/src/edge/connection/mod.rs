@@ -20,6 +20,7 @@ use pingora_core::protocols::Stream;
 use pingora_proxy::Session;
 use prometheus::IntCounterVec;
 
+pub(crate) use descriptors::most as most_connections;
 pub(super) use frames::PREFACE;
 use gate::{End, Gate};
 use guarded::Guarded;

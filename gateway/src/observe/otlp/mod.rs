@@ -11,6 +11,6 @@ mod metrics;
 mod spans;
 
 pub(crate) use attribute::resource;
-pub(crate) use line::Line;
+pub(crate) use line::{Line, Parcel};
 pub(crate) use metrics::{Exemplars, OtlpPush};
 pub(crate) use spans::Batches;

@@ -78,9 +78,14 @@ impl Interpreters {
         };
         let mut found = self.ask(|name| name == USUAL || Some(name) == exact.as_deref()).await;
         if !interpreter::is_settled(&found, wanted) {
-            found = self.ask(|_| true).await;
+            found = self.all().await;
         }
         interpreter::choose(&found, wanted).map(|(interpreter, warning)| (interpreter.clone(), warning))
+    }
+
+    /// All usable ones.
+    pub(super) async fn all(&self) -> Vec<Interpreter> {
+        self.ask(|_| true).await
     }
 
     /// The usable ones of some names, at once, in order; the first of a minor counts.

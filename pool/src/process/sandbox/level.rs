@@ -68,6 +68,11 @@ pub struct SandboxLevel {
 }
 
 impl SandboxLevel {
+    /// What this host can do for a package whose workers are forked.
+    pub fn of_host() -> Self {
+        Self::of(Kernel::running(), true)
+    }
+
     /// `apart`: whether workers enter a domain of their own. Pure.
     pub(super) fn of(kernel: Kernel, apart: bool) -> Self {
         let missing_parts = PARTS.iter().filter(|(interface, _)| kernel.landlock < *interface);

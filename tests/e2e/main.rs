@@ -53,6 +53,7 @@
 //! | Rollback by hand and by itself, pinned, parked, split traffic | [`rollback`] |
 //! | Versions side by side | [`versions`] |
 //! | Webhooks out: signed, in order, durable, dead letters | [`webhooks_out`] |
+//! | Completions, pages of the manual, colours and progress for people, none of it in a pipe | [`terminal`] |
 //! | `par doctor`: each thing that can be wrong with a host or a configuration, broken for real | [`doctor`] |
 //! | Signals, delay, grace, second signal | [`lifecycle`] |
 //! | Sessions: state, order, whose they are, every way to end and that it is told once; restarts, rollouts, caps, memory | [`sessions`] |
@@ -177,6 +178,7 @@ mod store;
 mod streams;
 mod surfaces;
 mod survival;
+mod terminal;
 mod tls;
 mod tokens;
 mod traces;

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 
+use super::examples;
 use crate::config::{
     Flags,
     raw::{self, Setting},
@@ -16,6 +17,7 @@ use crate::config::{
     name = "par",
     version,
     about = "Pixell Agent Runtime: packages in, agents out",
+    after_help = examples::PAR,
     max_term_width = 100
 )]
 pub(super) struct Arguments {
@@ -27,10 +29,13 @@ pub(super) struct Arguments {
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
     /// Run packages
+    #[command(after_help = examples::SERVE)]
     Serve(Settings),
     /// Validate configuration and environment; tells all faults at once
+    #[command(after_help = examples::CHECK)]
     Check(Settings),
     /// Look whether this host can do what the configuration asks of it; tells what to do where it cannot
+    #[command(after_help = examples::DOCTOR)]
     Doctor {
         #[command(flatten)]
         settings: Settings,
@@ -39,6 +44,7 @@ pub(super) enum Command {
         json: bool,
     },
     /// Show what PAR understands of a package, without running it
+    #[command(after_help = examples::INSPECT)]
     Inspect {
         /// A package file, a package directory or https://…
         #[arg(value_name = "FILE")]
@@ -48,10 +54,13 @@ pub(super) enum Command {
         json: bool,
     },
     /// List the packages of a running par
+    #[command(after_help = examples::PACKAGES)]
     Packages(Remote),
     /// List the agents of a running par
+    #[command(after_help = examples::AGENTS)]
     Agents(Remote),
     /// Mount a package in a running par
+    #[command(after_help = examples::LOAD)]
     Load {
         /// A package file, a package directory or https://…; `#sha256=<hex>` may follow
         source: String,
@@ -65,6 +74,7 @@ pub(super) enum Command {
         remote: Remote,
     },
     /// Take a package out of a running par
+    #[command(after_help = examples::UNLOAD)]
     Unload {
         /// name@version
         package: String,
@@ -72,6 +82,7 @@ pub(super) enum Command {
         remote: Remote,
     },
     /// Look at all sources now and bring in what has changed
+    #[command(after_help = examples::RELOAD)]
     Reload {
         /// Only this package
         package: Option<String>,
@@ -82,6 +93,7 @@ pub(super) enum Command {
         remote: Remote,
     },
     /// Bring back the generation of a package that was replaced last
+    #[command(after_help = examples::ROLLBACK)]
     Rollback {
         /// Name of the package
         package: String,
@@ -89,6 +101,7 @@ pub(super) enum Command {
         remote: Remote,
     },
     /// Switch an agent on
+    #[command(after_help = examples::ENABLE)]
     Enable {
         /// Any id of the agent
         agent: String,
@@ -96,6 +109,7 @@ pub(super) enum Command {
         remote: Remote,
     },
     /// Switch an agent off
+    #[command(after_help = examples::DISABLE)]
     Disable {
         /// Any id of the agent
         agent: String,
@@ -103,16 +117,26 @@ pub(super) enum Command {
         remote: Remote,
     },
     /// Show recent log lines of a running par, or change what it logs
+    #[command(after_help = examples::LOGS)]
     Logs(LogsWanted),
     /// Show what was used, from a running par or from its data directory
+    #[command(after_help = examples::USAGE)]
     Usage(UsageWanted),
     /// Start workers of a loader; for `par` itself
     #[command(hide = true)]
     Nursery,
     /// Write a completion script for a shell
+    #[command(after_help = examples::COMPLETIONS)]
     Completions {
         /// The shell
         shell: Shell,
+    },
+    /// Write pages of the manual
+    #[command(after_help = examples::MAN)]
+    Man {
+        /// Where a page for each command is written; without it, the page of par itself is shown
+        #[arg(value_name = "DIRECTORY")]
+        directory: Option<PathBuf>,
     },
 }
 
@@ -188,6 +212,7 @@ pub(super) struct LogsWanted {
 #[derive(Debug, Subcommand)]
 pub(super) enum LogsTask {
     /// Show or change the level while par runs
+    #[command(after_help = examples::LEVEL)]
     Level {
         /// off, error, warn, info, debug, trace; default: as configured. Without it, levels are shown
         level: Option<String>,
@@ -209,6 +234,7 @@ pub(super) enum LogsTask {
 #[derive(Debug, Subcommand)]
 pub(super) enum UsageTask {
     /// Compare what was used, what was billed, and what the billing side has counted
+    #[command(after_help = examples::VERIFY)]
     Verify {
         /// Window by window as well: hour or day, of UTC. Names those that differ
         #[arg(long, value_name = "WINDOW", value_parser = ["hour", "day"])]

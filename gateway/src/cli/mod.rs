@@ -3,7 +3,7 @@
 use std::{
     ffi::OsString,
     io::{self, Write},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::ExitCode,
 };
 
@@ -13,6 +13,7 @@ mod arguments;
 mod check;
 mod client;
 mod doctor;
+mod examples;
 mod inspect;
 mod levels;
 mod logs;
@@ -108,6 +109,7 @@ fn act(
             clap_complete::generate(shell, &mut Arguments::command(), "par", out);
             Ok(ExitCode::SUCCESS)
         }
+        Command::Man { directory } => man(directory.as_deref(), out).map(|()| ExitCode::SUCCESS),
         Command::Logs(LogsWanted {
             task: Some(LogsTask::Level { level, target, lasts, reset, remote }),
             ..
@@ -150,6 +152,14 @@ fn act(
             manage(&remote, environment, manage::Task::Switch { agent, enabled: false }, out)
         }
     }
+}
+
+/// Pages of the manual: that of `par` itself, or all of them into a directory.
+fn man(directory: Option<&Path>, out: &mut dyn Write) -> Result<(), Failure> {
+    let command = Arguments::command();
+    let Some(directory) = directory else { return Ok(clap_mangen::Man::new(command).render(out)?) };
+    std::fs::create_dir_all(directory)?;
+    Ok(clap_mangen::generate_to(command, directory)?)
 }
 
 fn manage(

@@ -101,6 +101,30 @@ fn completions_are_written_for_shells() {
 }
 
 #[test]
+fn every_command_shows_how_it_is_used_and_every_example_is_understood() {
+    fn examples(command: &clap::Command, all: &mut Vec<String>) {
+        for below in command.get_subcommands().filter(|below| !below.is_hide_set()) {
+            examples(below, all);
+        }
+        let text = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+        let own: Vec<_> = text.lines().filter(|line| line.starts_with("  ")).map(str::to_owned).collect();
+        assert!(!own.is_empty(), "{} has no examples", command.get_name());
+        all.extend(own);
+    }
+    let mut all = Vec::new();
+    examples(&Arguments::command(), &mut all);
+    for example in all {
+        // As a shell would read them: variables before, what is said to people or other programs behind.
+        let words = example.split_whitespace().skip_while(|word| word.contains('='));
+        let words = words.take_while(|word| !["#", ">", "|"].contains(word));
+        let words: Vec<_> = words.map(|word| word.trim_matches('\'')).collect();
+        assert_eq!(words.first(), Some(&"par"), "{example}");
+        let understood = Arguments::try_parse_from(words);
+        assert!(understood.is_ok(), "{example}: {}", understood.unwrap_err());
+    }
+}
+
+#[test]
 fn a_par_that_does_not_run_is_said_so() {
     let root = tempfile::tempdir().unwrap();
     let data = root.path().display().to_string();

@@ -17,9 +17,10 @@ const EVERY: Duration = Duration::from_secs(2);
 pub(super) struct Display(Option<MultiProgress>);
 
 impl Display {
-    /// Bars if standard error is a terminal, else lines.
+    /// Bars if standard error is a terminal that can draw them, else lines.
     pub(super) fn detect() -> Self {
-        Self(std::io::stderr().is_terminal().then(MultiProgress::new))
+        let can_draw = std::env::var_os("TERM").is_none_or(|kind| kind != "dumb");
+        Self((can_draw && std::io::stderr().is_terminal()).then(MultiProgress::new))
     }
 }
 

@@ -1,6 +1,7 @@
 """Rules of the house that no linter knows.
 
-Short files, crates that look one way only, none that is banned, and tables of promises whose tests exist.
+Short files, crates that look one way only, none that is banned, tables of promises whose tests and files exist, and
+every command of the Makefile in the README.
 """
 
 from __future__ import annotations
@@ -23,7 +24,9 @@ MAY_NEED = {
 }
 # Tables whose last column names what shows a promise: modules of the end-to-end tests, tests (`…` for the rest of a
 # name), and files.
-PROMISES = ("SECURITY.md", "docs/requirements.md", "tests/e2e/main.rs")
+PROMISES = ("SECURITY.md", "docs/requirements.md", "docs/controls.md", "tests/e2e/main.rs")
+# Of these the column before the last names files of this checkout.
+PLACES = ("docs/controls.md",)
 
 
 def sources() -> list[Path]:
@@ -92,6 +95,24 @@ def unproven(table: str, text: str, modules: set[str], tests: str) -> Iterator[s
                 yield f"{table}: there is no test {name}"
 
 
+def misplaced(table: str, text: str) -> Iterator[str]:
+    """Yield one fault per name in the last column but one of a table that stands for no file."""
+    for row in re.findall(r"^\|(.+)\|$", text, re.MULTILINE):
+        for name in re.findall(r"`([^`]+)`", row.rpartition("|")[0].rpartition("|")[2]):
+            if not (CHECKOUT / name).exists():
+                yield f"{table}: there is no file {name}"
+
+
+def untold(makefile: str, readme: str) -> Iterator[str]:
+    """Yield one fault per command of the Makefile that the README's table does not have, and the other way round."""
+    offered = set(re.findall(r"^([a-z][a-z-]*):.*## ", makefile, re.MULTILINE))
+    told = set(re.findall(r"^\| `make ([a-z-]+)[^`]*` \|", readme, re.MULTILINE))
+    for name in sorted(offered - told):
+        yield f"README.md: the table of commands has no `make {name}`"
+    for name in sorted(told - offered):
+        yield f"README.md: there is no `make {name}`"
+
+
 def main() -> int:
     """0 if the house is in order."""
     rules, lock = (CHECKOUT / "deny.toml").read_text(), (CHECKOUT / "Cargo.lock").read_text()
@@ -99,6 +120,9 @@ def main() -> int:
     modules, tests = shown()
     for table in PROMISES:
         faults += unproven(table, (CHECKOUT / table).read_text(), modules, tests)
+    for table in PLACES:
+        faults += misplaced(table, (CHECKOUT / table).read_text())
+    faults += untold((CHECKOUT / "Makefile").read_text(), (CHECKOUT / "README.md").read_text())
     for fault in faults:
         print(f"house: {fault}", file=sys.stderr)
     return 1 if faults else 0

@@ -4,7 +4,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup tools run run-single dashboards-demo test lint fmt wheel bench bench-quick bench-calls bench-security bench-observe bench-rollout bench-rollout-quick load soak capacity chaos audit fuzz rootfs clean
+.PHONY: help setup tools run run-single dashboards-demo test docs lint fmt wheel bench bench-quick bench-calls bench-security bench-observe bench-rollout bench-rollout-quick load soak capacity chaos audit fuzz rootfs clean
 .PHONY: lint-format lint-rust lint-node lint-python lint-types lint-house
 
 CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/par
@@ -93,6 +93,10 @@ dashboards-demo: setup ## build, then serve examples under a gentle load and sho
 
 test: tools ## run every test: Rust, the real binary, the Python worker, real clients
 	@'$(PYTHON)' scripts/run_tests.py
+
+docs: setup ## write what of docs/ is made of the code
+	cargo build -p par-gateway
+	'$(CARGO_TARGET_DIR)/debug/par' config reference > docs/configuration.md
 
 # `make -k lint` tells all that is wrong at once.
 lint: lint-format lint-rust lint-node lint-python lint-types lint-house audit ## formatting, lints, types, rules of the house

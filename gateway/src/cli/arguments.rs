@@ -34,6 +34,12 @@ pub(super) enum Command {
     /// Validate configuration and environment; tells all faults at once
     #[command(after_help = examples::CHECK)]
     Check(Settings),
+    /// Show what can be configured
+    #[command(after_help = examples::CONFIG)]
+    Config {
+        #[command(subcommand)]
+        task: ConfigTask,
+    },
     /// Look whether this host can do what the configuration asks of it; tells what to do where it cannot
     #[command(after_help = examples::DOCTOR)]
     Doctor {
@@ -206,6 +212,14 @@ pub(super) struct LogsWanted {
     pub(super) follow: bool,
     #[command(flatten)]
     pub(super) remote: Remote,
+}
+
+/// What can be shown of the configuration.
+#[derive(Debug, Subcommand)]
+pub(super) enum ConfigTask {
+    /// Write the reference of all settings as Markdown: names, values, defaults, what they are for
+    #[command(after_help = examples::REFERENCE)]
+    Reference,
 }
 
 /// What can be done about lines besides reading them.

@@ -24,6 +24,16 @@ Examples:
   par check -c /etc/par.yaml      # exit 64 and every fault, with its key and where it came from
   PORT=0 par check";
 
+/// Of `par config`.
+pub(super) const CONFIG: &str = "\
+Examples:
+  par config reference";
+
+/// Of `par config reference`.
+pub(super) const REFERENCE: &str = "\
+Examples:
+  par config reference > configuration.md";
+
 /// Of `par doctor`.
 pub(super) const DOCTOR: &str = "\
 Examples:

@@ -23,7 +23,7 @@ mod table;
 mod usage;
 mod verify;
 
-use arguments::{Arguments, Command, LogsTask, LogsWanted, UsageTask, UsageWanted};
+use arguments::{Arguments, Command, ConfigTask, LogsTask, LogsWanted, UsageTask, UsageWanted};
 
 use crate::{
     config::{Config, Environment},
@@ -100,6 +100,10 @@ fn act(
         }
         Command::Inspect { package, json } => {
             in_runtime(inspect::inspect(&package, json, environment, out))?.map(|()| ExitCode::SUCCESS)
+        }
+        Command::Config { task: ConfigTask::Reference } => {
+            out.write_all(crate::config::reference(crate::live::is_live).as_bytes())?;
+            Ok(ExitCode::SUCCESS)
         }
         Command::Doctor { settings, json } => {
             in_runtime(doctor::doctor(&settings.flags(), environment, json, out))?.map(|()| ExitCode::SUCCESS)

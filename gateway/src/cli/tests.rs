@@ -125,6 +125,14 @@ fn every_command_shows_how_it_is_used_and_every_example_is_understood() {
 }
 
 #[test]
+fn the_reference_of_the_configuration_is_the_one_that_the_code_makes() {
+    let made = par(&["config", "reference"], &[]);
+    let kept = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/configuration.md"));
+    assert!(is(made.code, 0) && made.err.is_empty());
+    assert!(kept.unwrap() == made.out, "docs/configuration.md is stale: run `make docs`");
+}
+
+#[test]
 fn a_par_that_does_not_run_is_said_so() {
     let root = tempfile::tempdir().unwrap();
     let data = root.path().display().to_string();

@@ -32,6 +32,11 @@ pub(super) const LIVE: &[&Setting] = &[
     &raw::CACHED_TOKENS,
 ];
 
+/// Whether a key takes effect without a restart, as long as identity is neither switched on nor off.
+pub(crate) fn is_live(setting: &Setting) -> bool {
+    LIVE.contains(&setting)
+}
+
 /// Prefix of the keys that say who proves who calls.
 const IDENTITY: &str = "identity.";
 

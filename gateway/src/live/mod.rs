@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 
+pub(crate) use keys::is_live;
 pub(crate) use reload::Reloader;
 
 use crate::{auth::Identity, limit::Limiter, observe::sample::Sampler};

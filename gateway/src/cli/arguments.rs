@@ -128,9 +128,6 @@ pub(super) enum Command {
     /// Show what was used, from a running par or from its data directory
     #[command(after_help = examples::USAGE)]
     Usage(UsageWanted),
-    /// Start workers of a loader; for `par` itself
-    #[command(hide = true)]
-    Nursery,
     /// Write a completion script for a shell
     #[command(after_help = examples::COMPLETIONS)]
     Completions {

@@ -14,7 +14,7 @@ Exit codes: 0 done, 1 refused or a check failed, 64 configuration, 65 package, 6
 pub(super) const SERVE: &str = "\
 Examples:
   par serve --dev my-agent
-  par serve ./packages 'https://example.org/a-1.0.0.apkg#sha256=0000000000000000000000000000000000000000000000000000000000000000'
+  par serve ./packages 'https://example.org/a-1.0.0.apkg#sha256=9f86d081…'
   par serve -c /etc/par.yaml --port 8443 --tls self-signed
   REGISTRY_URL=s3://bucket/index.json TRUSTED_KEYS=/etc/par/keys.asc par serve";
 
@@ -63,7 +63,7 @@ Examples:
 pub(super) const LOAD: &str = "\
 Examples:
   par load my-agent-1.0.0.apkg
-  par load https://example.org/my-agent-1.0.0.apkg --sha256 0000000000000000000000000000000000000000000000000000000000000000
+  par load https://example.org/my-agent-1.0.0.apkg --sha256 9f86d081…
   par load my-agent --force       # other bytes under the same version";
 
 /// Of `par unload`.

@@ -3,11 +3,12 @@
 use std::{
     ffi::OsString,
     io::{self, Write},
-    path::{Path, PathBuf},
+    path::PathBuf,
     process::ExitCode,
 };
 
 use clap::{CommandFactory as _, Parser, error::ErrorKind};
+use par_pool::package::Loaders;
 
 mod arguments;
 mod check;
@@ -18,6 +19,7 @@ mod inspect;
 mod levels;
 mod logs;
 mod manage;
+mod manual;
 mod signature;
 mod table;
 mod usage;
@@ -57,6 +59,10 @@ impl From<io::Error> for Failure {
 /// Parses the command line of this process and does what it says.
 pub(crate) fn main() -> ExitCode {
     let begin = std::time::Instant::now();
+    // `par` starts itself like this for the workers of loaders. It is no command of people's: nobody is offered it.
+    if std::env::args_os().nth(1).is_some_and(|word| word == Loaders::NURSERY) {
+        return par_pool::process::nursery();
+    }
     let environment = Environment::of_process();
     let serve = |config| crate::app::serve(config, begin);
     dispatch(std::env::args_os(), &environment, serve, &mut io::stdout(), &mut io::stderr())
@@ -108,12 +114,14 @@ fn act(
         Command::Doctor { settings, json } => {
             in_runtime(doctor::doctor(&settings.flags(), environment, json, out))?.map(|()| ExitCode::SUCCESS)
         }
-        Command::Nursery => Ok(par_pool::process::nursery()),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Arguments::command(), "par", out);
             Ok(ExitCode::SUCCESS)
         }
-        Command::Man { directory } => man(directory.as_deref(), out).map(|()| ExitCode::SUCCESS),
+        Command::Man { directory } => {
+            manual::manual(Arguments::command(), directory.as_deref(), out)?;
+            Ok(ExitCode::SUCCESS)
+        }
         Command::Logs(LogsWanted {
             task: Some(LogsTask::Level { level, target, lasts, reset, remote }),
             ..
@@ -156,14 +164,6 @@ fn act(
             manage(&remote, environment, manage::Task::Switch { agent, enabled: false }, out)
         }
     }
-}
-
-/// Pages of the manual: that of `par` itself, or all of them into a directory.
-fn man(directory: Option<&Path>, out: &mut dyn Write) -> Result<(), Failure> {
-    let command = Arguments::command();
-    let Some(directory) = directory else { return Ok(clap_mangen::Man::new(command).render(out)?) };
-    std::fs::create_dir_all(directory)?;
-    Ok(clap_mangen::generate_to(command, directory)?)
 }
 
 fn manage(

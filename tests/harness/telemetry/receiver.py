@@ -54,6 +54,8 @@ def mapping(pairs: Any) -> dict[str, Any]:
 
 
 def spans(request: Any) -> dict[str, Any]:
+    if not request.resource_spans:
+        return {"spans": []}
     (whole,) = request.resource_spans
     (scoped,) = whole.scope_spans
     return {
@@ -98,6 +100,8 @@ def point(one: Any) -> dict[str, Any]:
 
 
 def metrics(request: Any) -> dict[str, Any]:
+    if not request.resource_metrics:
+        return {"metrics": {}}
     (whole,) = request.resource_metrics
     (scoped,) = whole.scope_metrics
     told = {}

@@ -194,7 +194,11 @@ fn values(setting: &'static Setting, default: &str) -> String {
             }
         }
     }
-    let one = if told.is_empty() { "text".to_owned() } else { told.join("; ") };
+    let one = match (told.is_empty(), default.starts_with('{')) {
+        (true, true) => "a mapping, in the file alone".to_owned(),
+        (true, false) => "text".to_owned(),
+        (false, _) => told.join("; "),
+    };
     if default.starts_with('[') && !one.starts_with("a list") { format!("a list, each: {one}") } else { one }
 }
 

@@ -54,7 +54,7 @@ def mapping(pairs: Any) -> dict[str, Any]:
 
 
 def spans(request: Any) -> dict[str, Any]:
-    if not request.resource_spans:
+    if not any(whole.scope_spans for whole in request.resource_spans):
         return {"spans": []}
     (whole,) = request.resource_spans
     (scoped,) = whole.scope_spans
@@ -100,7 +100,7 @@ def point(one: Any) -> dict[str, Any]:
 
 
 def metrics(request: Any) -> dict[str, Any]:
-    if not request.resource_metrics:
+    if not any(whole.scope_metrics for whole in request.resource_metrics):
         return {"metrics": {}}
     (whole,) = request.resource_metrics
     (scoped,) = whole.scope_metrics

@@ -3,8 +3,10 @@
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use futures_util::future::join_all;
-use opentelemetry_proto::tonic::collector::{
-    metrics::v1::ExportMetricsServiceRequest, trace::v1::ExportTraceServiceRequest,
+use opentelemetry_proto::tonic::{
+    collector::{metrics::v1::ExportMetricsServiceRequest, trace::v1::ExportTraceServiceRequest},
+    metrics::v1::ResourceMetrics,
+    trace::v1::ResourceSpans,
 };
 use par_pool::{
     package::{Document, PackageSettings, Remote},
@@ -22,7 +24,7 @@ use crate::{
         identity::AdapterSettings,
         telemetry::{Receiver, Sink, SinkAddress},
     },
-    observe::otlp::{Line, Parcel},
+    observe::otlp::{Line, Parcel, resource},
 };
 
 /// How long one is asked; what waits for all of them has a little more.
@@ -138,7 +140,7 @@ pub(super) async fn billing(config: Arc<Config>) -> Check {
     }
 }
 
-/// Sends everybody who wants telemetry a batch without anything in it.
+/// Sends everybody who wants telemetry a batch that says who we are and nothing else.
 pub(super) async fn telemetry(config: Arc<Config>) -> Vec<Check> {
     let telemetry = &config.telemetry;
     let traces = telemetry.traces.as_ref().map(|traces| &traces.receiver);
@@ -146,8 +148,12 @@ pub(super) async fn telemetry(config: Arc<Config>) -> Vec<Check> {
     if traces.is_none() && metrics.is_none() && telemetry.sinks.is_empty() {
         return vec![Check::skipped("telemetry", "nothing is pushed (OTEL_EXPORTER_OTLP_ENDPOINT)")];
     }
-    let spans = Parcel::Traces(ExportTraceServiceRequest::default());
-    let points = Parcel::Metrics(ExportMetricsServiceRequest::default());
+    // A message without a byte has no length on the wire, which not every receiver takes.
+    let ours = Some(resource(&telemetry.resource, "doctor"));
+    let spans = ResourceSpans { resource: ours.clone(), ..ResourceSpans::default() };
+    let points = ResourceMetrics { resource: ours, ..ResourceMetrics::default() };
+    let spans = Parcel::Traces(ExportTraceServiceRequest { resource_spans: vec![spans] });
+    let points = Parcel::Metrics(ExportMetricsServiceRequest { resource_metrics: vec![points] });
     let receivers = [("traces", traces, spans), ("metrics push", metrics, points)];
     let receivers = receivers.into_iter().filter_map(|(name, to, parcel)| Some((name, to?, parcel)));
     let receivers = join_all(receivers.map(async |(name, to, parcel)| taken(name, to, &parcel).await));

@@ -2,9 +2,7 @@
 
 use std::{
     fs, io,
-    net::TcpListener,
     os::unix::fs::PermissionsExt as _,
-    path::PathBuf,
     process::ExitCode,
     sync::Arc,
     time::{Duration, Instant, SystemTime},
@@ -38,8 +36,11 @@ use crate::{
         Explanations, LogSink, figures::Reading, log::Logging, metrics::EdgeMetrics, output, sample::Sampler,
         telemetry::Telemetry,
     },
+    ports::{self, Ports},
     route::{self, Layout},
-    single::{self, Boot, Container, Health, Reserved},
+    service_manager::ServiceManager,
+    single::{self, Boot, Container, Health},
+    sockets::{Given, Use},
     tls::{Gate, TlsMetrics},
     ui::Shelf,
     webhooks::{WebhookSettings, Webhooks},
@@ -50,6 +51,8 @@ const BACKGROUND_THREADS: usize = 2;
 
 /// Runs until the process is told to stop.
 pub(crate) fn serve(config: Config, begin: Instant) -> ExitCode {
+    // Before anything else opens a descriptor.
+    let given = Given::by_service_manager();
     let logging = match crate::observe::log::start(&config.log) {
         Ok(logging) => logging,
         Err(error) => {
@@ -63,7 +66,8 @@ pub(crate) fn serve(config: Config, begin: Instant) -> ExitCode {
     };
     let sink = logging.sink.clone();
     let failed = single::failed_boots(&config);
-    let code = match run(config, logging, begin) {
+    let run = |given: Given| run(config, given, logging, begin);
+    let code = match given.context("sockets that were given").and_then(run) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             let wait = failed.map(|failed| failed.count()).unwrap_or_default();
@@ -78,23 +82,17 @@ pub(crate) fn serve(config: Config, begin: Instant) -> ExitCode {
 }
 
 #[expect(clippy::too_many_lines, reason = "what is started, in its order: parts would need most of it")]
-fn run(config: Config, logging: Logging, begin: Instant) -> anyhow::Result<()> {
+fn run(mut config: Config, given: Given, logging: Logging, begin: Instant) -> anyhow::Result<()> {
+    let manager = ServiceManager::of_environment();
+    let mut given = given;
+    ports::follow(&mut config, &given);
     let config = Arc::new(config);
     // Whoever installs first wins; pingora would install the same.
     drop(rustls::crypto::ring::default_provider().install_default());
     announce(&config, begin);
     let _lock = claim(&config)?;
-    // pingora panics on a port that is taken; this says which.
-    for address in std::iter::once(config.http).chain(config.single.is_none().then_some(config.a2a)) {
-        drop(TcpListener::bind(address).with_context(|| format!("listening on {address}"))?);
-    }
-    let later = config.single.as_ref().map(|single| vec![config.a2a, single.ui]).unwrap_or_default();
-    let reserved = Reserved::bind(&later)
-        .map_err(|(address, error)| anyhow::Error::new(error).context(format!("reserving {address}")))?;
+    let Ports { http, metrics: metrics_port, a2a, ui, reserved } = Ports::open(&config, &mut given)?;
     let ((open_a2a, grpc_opens), (open_ui, page_opens)) = (oneshot::channel(), oneshot::channel());
-    let metrics_port =
-        TcpListener::bind(config.metrics).with_context(|| format!("listening on {}", config.metrics))?;
-    metrics_port.set_nonblocking(true)?;
 
     let background = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(BACKGROUND_THREADS)
@@ -173,9 +171,12 @@ fn run(config: Config, logging: Logging, begin: Instant) -> anyhow::Result<()> {
     });
     let (control, control_path) =
         inner::control(&config.data_dir.join("run")).context("the control socket")?;
-    let local =
-        inner::local(&config.socket).with_context(|| format!("listening on {}", config.socket.display()))?;
-    let metrics_port = tokio::net::TcpListener::from_std(metrics_port)?;
+    let local = given.take(Use::Local);
+    // What somebody else has made is somebody else's to take away.
+    let own_socket = local.is_none().then(|| config.socket.clone());
+    let local = inner::local(&config.socket, local);
+    let local = local.with_context(|| format!("listening on {}", config.socket.display()))?;
+    let metrics_port = tokio::net::TcpListener::from_std(metrics_port.into())?;
     background.spawn(serving("control", axum::serve(control, routes).into_future()));
     background.spawn(serving("metrics", axum::serve(metrics_port, metrics_routes(metrics)).into_future()));
 
@@ -190,6 +191,7 @@ fn run(config: Config, logging: Logging, begin: Instant) -> anyhow::Result<()> {
         levels: logging.levels.clone(),
         sink: logging.sink.clone(),
         left_out,
+        manager: manager.clone(),
     };
     background.spawn(reloader.obey(hangup));
     let current = Arc::clone(&live);
@@ -227,16 +229,18 @@ fn run(config: Config, logging: Logging, begin: Instant) -> anyhow::Result<()> {
     // One agent's ports accept when there is an agent.
     let grpc_opens = config.single.is_some().then_some(grpc_opens);
     let mut doorways = vec![
-        Doorway { door: Door::Http, address: config.http, opens: None },
-        Doorway { door: Door::Grpc, address: config.a2a, opens: grpc_opens },
+        Doorway { door: Door::Http, address: config.http, socket: Some(http), opens: None },
+        Doorway { door: Door::Grpc, address: config.a2a, socket: a2a, opens: grpc_opens },
     ];
     doorways.extend(config.single.as_ref().map(|single| {
         let (address, opens) = (single.ui, Some(page_opens));
-        Doorway { door: Door::Ui { port: address.port() }, address, opens }
+        Doorway { door: Door::Ui { port: address.port() }, address, socket: ui, opens }
     }));
     let doors = Doors { ports: doorways, local };
     let (server, started) = server(&edge, doors, config.threads, config.shutdown.grace, tls.as_ref());
     background.spawn(Arc::clone(&lifecycle).obey_signals());
+    let asked = Arc::clone(&lifecycle) as Arc<dyn crate::control::ShutdownSwitch>;
+    background.spawn(manager.clone().keep_told(asked, config.socket.clone()));
     let ends = Ends {
         pool: Arc::clone(&pool),
         in_flight,
@@ -246,7 +250,8 @@ fn run(config: Config, logging: Logging, begin: Instant) -> anyhow::Result<()> {
         webhooks,
         telemetry,
         sink: logging.sink,
-        leftovers: leftovers(&config, control_path),
+        manager: manager.clone(),
+        leftovers: own_socket.into_iter().chain([control_path]).collect(),
     };
     let end = Arc::clone(&lifecycle).end(config.shutdown, ends);
     background.spawn(end);
@@ -370,8 +375,4 @@ async fn serving(name: &'static str, server: impl Future<Output = io::Result<()>
     if let Err(error) = server.await {
         tracing::error!(event = "inner_server_failed", name, %error);
     }
-}
-
-fn leftovers(config: &Config, control: PathBuf) -> Vec<PathBuf> {
-    vec![config.socket.clone(), control]
 }

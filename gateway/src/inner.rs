@@ -3,6 +3,7 @@
 
 use std::{
     fs, io,
+    os::fd::OwnedFd,
     os::unix::{
         fs::{FileTypeExt as _, PermissionsExt as _},
         net::UnixListener as Bound,
@@ -35,8 +36,12 @@ pub(crate) fn control(run_dir: &Path) -> io::Result<(Guarded, PathBuf)> {
 }
 
 /// `PAR_SOCKET`, bound: whoever connects from now on is answered as soon as the edge is there. A socket that nobody
-/// answers is replaced.
-pub(crate) fn local(path: &Path) -> io::Result<Bound> {
+/// answers is replaced. One that was given is taken as it is: whoever has made it answers for where it is and who may
+/// connect.
+pub(crate) fn local(path: &Path, given: Option<OwnedFd>) -> io::Result<Bound> {
+    if let Some(given) = given {
+        return Ok(given.into());
+    }
     if let Some(directory) = path.parent() {
         fs::create_dir_all(directory)?;
     }
@@ -90,16 +95,16 @@ mod tests {
     fn a_socket_that_nobody_answers_is_replaced_and_nothing_else_is() {
         let root = tempfile::tempdir().unwrap();
         let path = root.path().join("deep/par.sock");
-        let first = local(&path).unwrap();
+        let first = local(&path, None).unwrap();
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
-        assert_eq!(local(&path).unwrap_err().kind(), io::ErrorKind::AddrInUse);
+        assert_eq!(local(&path, None).unwrap_err().kind(), io::ErrorKind::AddrInUse);
         drop(first);
-        let second = local(&path).unwrap();
+        let second = local(&path, None).unwrap();
         Connection::connect(&path).unwrap();
         drop(second);
         fs::remove_file(&path).unwrap();
         fs::write(&path, "somebody's text").unwrap();
-        assert_eq!(local(&path).unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+        assert_eq!(local(&path, None).unwrap_err().kind(), io::ErrorKind::AlreadyExists);
         assert_eq!(fs::read_to_string(&path).unwrap(), "somebody's text");
     }
 }

@@ -27,6 +27,7 @@ use crate::{
     live::Shared,
     meter::Meter,
     observe::{LogSink, telemetry::Telemetry},
+    service_manager::ServiceManager,
     webhooks::Webhooks,
 };
 
@@ -70,6 +71,8 @@ pub(crate) struct Ends {
     pub(crate) telemetry: Telemetry,
     /// The log.
     pub(crate) sink: LogSink,
+    /// Who is told that this ends.
+    pub(crate) manager: ServiceManager,
     /// Files that go.
     pub(crate) leftovers: Vec<std::path::PathBuf>,
 }
@@ -141,8 +144,10 @@ impl Lifecycle {
 
     /// Waits for the stop, then ends everything in order and exits: with 0, unless the start has failed.
     pub(crate) async fn end(self: Arc<Self>, shutdown: Shutdown, ends: Ends) {
-        let Ends { pool, in_flight, live, meter, billing, webhooks, telemetry, sink, leftovers } = ends;
+        let Ends { pool, in_flight, live, meter, billing, webhooks, telemetry, sink, manager, leftovers } =
+            ends;
         self.leaves().await;
+        manager.stopping();
         let exit = self.exit.load(Ordering::Relaxed);
         let delay = if exit == Exit::Done.number() { shutdown.delay } else { Duration::ZERO };
         tracing::info!(

@@ -56,6 +56,7 @@
 //! | Completions, pages of the manual, colours and progress for people, none of it in a pipe | [`terminal`] |
 //! | `par doctor`: each thing that can be wrong with a host or a configuration, broken for real | [`doctor`] |
 //! | Signals, delay, grace, second signal | [`lifecycle`] |
+//! | The service manager: sockets that were given, what it is told, signs of life; the units | [`service`] |
 //! | Sessions: state, order, whose they are, every way to end and that it is told once; restarts, rollouts, caps, memory | [`sessions`] |
 //! | Rates, calls at once, quotas by tenant and agent; what a refusal costs and tells | [`limits`] |
 //! | Tokens that agents report are paid for, however a call ends and whoever left | [`tokens`] |
@@ -170,6 +171,7 @@ mod sandbox;
 mod schemas;
 mod secrets;
 mod security;
+mod service;
 mod sessions;
 mod signatures;
 mod single;

@@ -1,6 +1,9 @@
 //! Which port a request came to, or whether to the local socket.
 
-use std::{net::SocketAddr, os::unix::net::UnixListener};
+use std::{
+    net::SocketAddr,
+    os::{fd::OwnedFd, unix::net::UnixListener},
+};
 
 use tokio::sync::oneshot;
 
@@ -36,6 +39,8 @@ pub(crate) struct Doorway {
     pub(crate) door: Door,
     /// Where it is.
     pub(crate) address: SocketAddr,
+    /// The socket that listens there; none: it is bound when the door opens.
+    pub(crate) socket: Option<OwnedFd>,
     /// Listens as soon as this is told; none: from the start.
     pub(crate) opens: Option<oneshot::Receiver<()>>,
 }

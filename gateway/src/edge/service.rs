@@ -1,14 +1,20 @@
 //! The pingora server around the edge: listeners, threads, and their registration as homes of channels.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    net::SocketAddr,
+    os::fd::{IntoRawFd as _, OwnedFd},
+    sync::Arc,
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use futures_util::future::{join, join_all};
 use par_pool::fleet::Pool;
+use parking_lot::Mutex;
 use pingora_core::{
     listeners::ListenerConfig,
     protocols::l4::stream::L4BufferSettings,
-    server::{ListenFds, Server, ShutdownWatch, configuration::ServerConf},
+    server::{Fds, ListenFds, Server, ShutdownWatch, configuration::ServerConf},
     services::{Service, listening::Service as Listening},
 };
 use tokio::sync::oneshot;
@@ -33,10 +39,12 @@ const NEIGHBOURS: usize = 1_024;
 struct Entrance {
     inner: Listening<EitherHttp>,
     opens: Option<oneshot::Receiver<()>>,
+    address: SocketAddr,
+    socket: Option<OwnedFd>,
 }
 
 impl Entrance {
-    async fn serve(&mut self, fds: Option<ListenFds>, mut shutdown: ShutdownWatch, listeners_per_fd: usize) {
+    async fn serve(&mut self, mut shutdown: ShutdownWatch, listeners_per_fd: usize) {
         if let Some(opens) = self.opens.take() {
             let opened = tokio::select! {
                 biased;
@@ -47,6 +55,12 @@ impl Entrance {
                 return;
             }
         }
+        // The framework takes a socket that is there by the address that it would bind.
+        let fds = self.socket.take().map(|socket| {
+            let mut fds = Fds::new();
+            fds.add(self.address.to_string(), socket.into_raw_fd());
+            Arc::new(Mutex::new(fds))
+        });
         self.inner.start_service(fds, shutdown, listeners_per_fd).await;
     }
 }
@@ -64,7 +78,7 @@ struct Homed {
 impl Service for Homed {
     async fn start_service(
         &mut self,
-        fds: Option<ListenFds>,
+        _: Option<ListenFds>,
         shutdown: ShutdownWatch,
         listeners_per_fd: usize,
     ) {
@@ -80,10 +94,8 @@ impl Service for Homed {
             // Nobody waiting means that the start was given up.
             started.send(()).ok();
         }
-        let serving = self
-            .entrances
-            .iter_mut()
-            .map(|entrance| entrance.serve(fds.clone(), shutdown.clone(), listeners_per_fd));
+        let serving =
+            self.entrances.iter_mut().map(|entrance| entrance.serve(shutdown.clone(), listeners_per_fd));
         let local = self.local.take();
         let local = async move {
             if let Some(local) = local {
@@ -130,13 +142,13 @@ pub(crate) fn server(
     let rules = Arc::clone(&edge.connections);
     let connections =
         Arc::new(Connections::new(rules, edge.limits.header_bytes, Arc::clone(&edge.ids), limited));
-    let entrance = |Doorway { door, address, opens }| {
+    let entrance = |Doorway { door, address, opens, socket }| {
         let edge = Edge { door, ..edge.clone() };
         let app = EitherHttp::new(&server.configuration, edge, Arc::clone(&connections), tls.cloned());
         let mut inner = Listening::new("edge".to_owned(), app);
         let buffers = L4BufferSettings::new(READ_BUFFER, WRITE_BUFFER);
         inner.add_listener(ListenerConfig::tcp(address.to_string()).l4_buffer(buffers));
-        Entrance { inner, opens }
+        Entrance { inner, opens, address, socket }
     };
     let entrances = doors.ports.into_iter().map(entrance).collect();
     let local = LocalDoor::new(doors.local, neighbours(&server.configuration, edge));

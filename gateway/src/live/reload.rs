@@ -18,6 +18,7 @@ use crate::{
         levels::{Levels, Rules},
         sample::Sampler,
     },
+    service_manager::ServiceManager,
 };
 
 /// Why nothing has changed.
@@ -47,13 +48,19 @@ pub(crate) struct Reloader {
     pub(crate) sink: LogSink,
     /// Access lines that were left out.
     pub(crate) left_out: IntCounter,
+    /// Who is told that this is done.
+    pub(crate) manager: ServiceManager,
 }
 
 impl Reloader {
     /// Obeys for ever. Signals that come while one is obeyed are one signal.
     pub(crate) async fn obey(mut self, mut hangup: Signal) {
         while hangup.recv().await.is_some() {
-            match self.reload().await {
+            self.manager.reloading();
+            let reloaded = self.reload().await;
+            // Also when nothing has changed: what was ready before still is.
+            self.manager.ready();
+            match reloaded {
                 Ok(changed) => tracing::info!(event = "config_reloaded", ?changed),
                 Err(kept) => {
                     tracing::error!(event = "config_not_reloaded", reason = %kept, "nothing has changed");

@@ -87,6 +87,12 @@ def _ray(binaries: Path, port: int) -> list[str]:
     return [str(binaries / "python"), "app.py", str(port)]
 
 
+RAY = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_AUTH_MODE": "disabled",
+    # The bench is run by uv; without this Ray would start its workers by it as well.
+    "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",
+}
 FASTAPI_HANDLERS = frozenset({"cpu", "sleep", "asleep"})
 
 PEERS = (
@@ -107,7 +113,7 @@ PEERS = (
         "ray_serve",
         "Ray Serve",
         _ray,
-        env={"RAY_USAGE_STATS_ENABLED": "0", "RAY_AUTH_MODE": "disabled", "RAY_DEDUP_LOGS": "0"},
+        env=RAY,
     ),
 )
 

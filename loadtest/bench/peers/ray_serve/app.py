@@ -20,6 +20,7 @@ class Echo:
 
 
 if __name__ == "__main__":
-    ray.init(include_dashboard=False, num_cpus=2, log_to_driver=False, object_store_memory=100 << 20)
+    store = 100 << 20
+    ray.init(include_dashboard=False, num_cpus=2, object_store_memory=store, _node_ip_address="127.0.0.1")
     serve.start(http_options={"host": "127.0.0.1", "port": int(sys.argv[1])})
     serve.run(Echo.bind(), route_prefix="/echo", blocking=True)

@@ -49,7 +49,7 @@ pub(super) async fn expect(session: &mut Session, limits: &Limits, limit: u64) -
     let length = session.req_header().headers.get(CONTENT_LENGTH);
     let declared = length.and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
     if declared.is_some_and(|length| length > limit) {
-        drain(session, limits).await;
+        Box::pin(drain(session, limits)).await;
         return Err(too_large(limit));
     }
     continue_100(session).await;
@@ -142,7 +142,7 @@ async fn continue_100(session: &mut Session) {
     if let ServerSession::H1(h1) = session.as_downstream_mut() {
         h1.set_close_on_response_before_downstream_finish(false);
         // A client that is gone is met again by the read that follows.
-        drop(h1.write_continue_response().await);
+        drop(Box::pin(h1.write_continue_response()).await);
         h1.set_close_on_response_before_downstream_finish(true);
     }
 }

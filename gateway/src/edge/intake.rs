@@ -49,7 +49,7 @@ impl Edge {
             Kind::Form(boundary) => {
                 let generation = &agent.mount.generation;
                 let Form { input, wrapping, files, size } =
-                    form::read(session, &self.limits, boundary, generation, envelope).await?;
+                    Box::pin(form::read(session, &self.limits, boundary, generation, envelope)).await?;
                 ctx.bytes_in = size;
                 Ok(Intake { input, wrapping, files })
             }

@@ -83,7 +83,7 @@ impl Edge {
         let kind = match intake::kind(session) {
             Ok(kind) => kind,
             Err(refusal) => {
-                return Err(if unread::drain(session).await { refusal } else { refusal.closing() });
+                return Err(if Box::pin(unread::drain(session)).await { refusal } else { refusal.closing() });
             }
         };
         let tenant = self.enter(session, ctx, &agent.id, Surface::Invoke).await?;
@@ -122,7 +122,7 @@ impl Edge {
             fit::input(&agent, &input, deadline).await?;
             if let Some(files) = &mut files {
                 // Sessions and rollouts may lead to another generation than the one they were sent to.
-                files.follow(&agent).await?;
+                Box::pin(files.follow(&agent)).await?;
             }
             let witness = trace::invoke(&mut ctx.trace);
             let mut call = Call {
@@ -143,7 +143,7 @@ impl Edge {
                 Some(form) => {
                     let (feed, items) = fleet::stream(form, deadline.saturating_duration_since(ctx.begin));
                     call.feed = Some(feed);
-                    match self.pass_on(session, ctx, (&agent, shape), call, items).await? {
+                    match Box::pin(self.pass_on(session, ctx, (&agent, shape), call, items)).await? {
                         Ok(Answered::Whole(success)) => {
                             return self.checked(agent, success, deadline).await;
                         }

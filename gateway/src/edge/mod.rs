@@ -169,16 +169,18 @@ impl ProxyHttp for Edge {
             .map_err(|flaw| Error::because(ErrorType::HTTPStatus(flaw.code().http()), "the head", flaw))
     }
 
+    // The framework asks for this future on the heap, anew for each request. What most calls do is in it; the rest has a
+    // place of its own there, so that a call does not pay for the room of a form, a stream or a page.
     async fn request_filter(&self, session: &mut Session, ctx: &mut Ctx) -> Result<bool> {
         if ctx.grpc.is_some() {
-            return self.grpc(session, ctx).await;
+            return Box::pin(self.grpc(session, ctx)).await;
         }
         if self.door == Door::Grpc {
-            self.refuse(session, ctx, grpc::only()).await?;
+            Box::pin(self.refuse(session, ctx, grpc::only())).await?;
             return Ok(true);
         }
         if self.cors.is_some() && cors::is_preflight(session.req_header()) {
-            self.preflight(session, ctx).await?;
+            Box::pin(self.preflight(session, ctx)).await?;
             return Ok(true);
         }
         if let Some(health) = self.ui_health(session) {
@@ -187,14 +189,14 @@ impl ProxyHttp for Edge {
         }
         if let Err(refusal) = self.identify(session, ctx).await {
             if refusal.code != Code::Unauthenticated || !self.is_open(session) {
-                self.refuse(session, ctx, refusal).await?;
+                Box::pin(self.refuse(session, ctx, refusal)).await?;
                 return Ok(true);
             }
             (ctx.decision, ctx.cause) = (Decision::Open, None);
         }
         let mut plan = self.plan(session, ctx);
         if matches!(&plan, Err(refusal) if refusal.code == Code::AgentNotFound)
-            && let Some(woken) = self.wake(session, ctx.begin).await
+            && let Some(woken) = Box::pin(self.wake(session, ctx.begin)).await
         {
             plan = match woken {
                 Ok(()) => self.plan(session, ctx),
@@ -207,13 +209,13 @@ impl ProxyHttp for Edge {
                 ctx.strip = strip;
                 return Ok(false);
             }
-            Ok(Plan::Rest(spot)) => match self.visit(session, ctx, spot).await {
+            Ok(Plan::Rest(spot)) => match Box::pin(self.visit(session, ctx, spot)).await {
                 Ok(()) => return Ok(false),
                 Err(refusal) => Err(refusal),
             },
-            Ok(Plan::Page(spot)) => match self.page(session, ctx, &spot).await {
+            Ok(Plan::Page(spot)) => match Box::pin(self.page(session, ctx, &spot)).await {
                 Ok(page) => {
-                    self.show(session, ctx, page).await?;
+                    Box::pin(self.show(session, ctx, page)).await?;
                     return Ok(true);
                 }
                 Err(refusal) => Err(refusal),
@@ -233,7 +235,7 @@ impl ProxyHttp for Edge {
         ctx.entry = None;
         match answered {
             Ok(success) => self.succeed(session, ctx, success).await?,
-            Err(refusal) => self.refuse(session, ctx, refusal).await?,
+            Err(refusal) => Box::pin(self.refuse(session, ctx, refusal)).await?,
         }
         Ok(true)
     }

@@ -41,7 +41,7 @@ impl Edge {
                     body = window.cut(body);
                     head
                 }
-                Err(refusal) => return self.refuse(session, ctx, refusal).await,
+                Err(refusal) => return Box::pin(self.refuse(session, ctx, refusal)).await,
             },
         };
         self.common(&mut head, ctx)?;
@@ -62,7 +62,7 @@ impl Edge {
         }
         if ctx.grpc.is_some() {
             ctx.record();
-            return self.refuse_grpc(session, ctx, &refusal).await;
+            return Box::pin(self.refuse_grpc(session, ctx, &refusal)).await;
         }
         let body = Bytes::from(self.document(session, ctx, &refusal));
         let mut head = ResponseHeader::build_no_case(refusal.code.http(), Some(HEADERS))?;

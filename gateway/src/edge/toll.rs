@@ -23,7 +23,7 @@ impl Edge {
     ) -> Result<Arc<str>, Refusal> {
         let tenant = Self::tenant(ctx);
         if let Err(refusal) = self.metered() {
-            return Err(if unread::drain(session).await { refusal } else { refusal.closing() });
+            return Err(if Box::pin(unread::drain(session)).await { refusal } else { refusal.closing() });
         }
         let limiter = self.live.load().limiter.clone();
         let Some(limiter) = limiter else {
@@ -41,7 +41,7 @@ impl Edge {
                 ctx.standing = Some(standing);
                 ctx.limited = Some(scope);
                 let refusal = Refusal::new(scope.code(), scope.detail()).retry_after(retry_after);
-                Err(if unread::drain(session).await { refusal } else { refusal.closing() })
+                Err(if Box::pin(unread::drain(session)).await { refusal } else { refusal.closing() })
             }
         }
     }

@@ -161,7 +161,7 @@ async fn prove(
         headers: &head.headers,
         request_id: &ctx.request_id,
     };
-    identity.identify(&evidence).await
+    Box::pin(identity.identify(&evidence)).await
 }
 
 /// RFC 6750 §3: a request without a token gets no error code, one with a wrong token hears that much and no more.

@@ -196,7 +196,7 @@ impl Generation {
                 None => timeout_at(call.deadline.into(), reply).await,
                 Some(feed) => {
                     feed.open(&worker.channel, id, Started { queued, pid: worker.pid });
-                    feed.within(call.deadline, reply).await
+                    Box::pin(feed.within(call.deadline, reply)).await
                 }
             };
             leave.armed = false;
@@ -244,7 +244,7 @@ impl Generation {
             return Err(Outcome::CrashLoop { retry_after });
         }
         if let Some(turn) = turn {
-            return self.hold_in_session(turn, lane, origin, again).await;
+            return Box::pin(self.hold_in_session(turn, lane, origin, again)).await;
         }
         match self.slots.acquire(lane, origin.tenant.as_ref(), again, origin.deadline) {
             Acquired::Now(slot) => Ok(Hold::Shared(slot)),

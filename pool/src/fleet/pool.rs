@@ -284,7 +284,7 @@ impl Pool {
         let mut call = call;
         let answer = match call.session.take() {
             None => generation.call(call).await,
-            Some(claim) => self.call_in_session(agent, call, claim).await,
+            Some(claim) => Box::pin(self.call_in_session(agent, call, claim)).await,
         };
         generation.totals.count(begin.elapsed(), answer.outcome.is_fault());
         self.answered.fetch_add(1, Ordering::Relaxed);

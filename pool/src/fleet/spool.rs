@@ -97,10 +97,9 @@ async fn remove_later(directory: PathBuf) {
         sleep(pause).await;
         let path = directory.clone();
         match spawn_blocking(move || remove(&path)).await {
-            Ok(Ok(())) => return,
             Ok(Err(error)) => last = Some(error),
-            // The process ends.
-            Err(_) => return,
+            // Done, or the process ends.
+            Ok(Ok(())) | Err(_) => return,
         }
     }
     if let Some(error) = last {

@@ -95,7 +95,6 @@ impl Generation {
             refusal(&error, Step::Serve)
         })?;
         installed.steps.push((Step::Serve, begin.elapsed()));
-        let (ending, _) = tokio::sync::watch::channel(false);
         let generation = Arc::new(Self {
             number,
             facts,
@@ -123,7 +122,7 @@ impl Generation {
             answered: AtomicU64::new(0),
             totals: Totals::default(),
             history: Mutex::default(),
-            ending,
+            ending: tokio::sync::watch::Sender::new(false),
             installed,
             settings,
         });

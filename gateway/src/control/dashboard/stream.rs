@@ -32,6 +32,10 @@ const PACE: Duration = Duration::from_secs(1);
 /// costs less than one percent of a core.
 const REST: u32 = 200;
 
+/// But no longer than this: on a machine that is busy with other things everything takes long, and a page that hears
+/// nothing for 15 s takes the stream for broken.
+const LONGEST: Duration = Duration::from_secs(5);
+
 /// Latencies are told over so many readings: those of one second would jump.
 const WINDOW: usize = 10;
 
@@ -116,7 +120,7 @@ impl Observatory {
                 readings.pop_front();
             }
             self.tell(&state, &readings);
-            pause = PACE.max(begin.elapsed() * REST).saturating_sub(begin.elapsed());
+            pause = rest(begin.elapsed());
         }
     }
 
@@ -161,6 +165,11 @@ impl Observatory {
         self.line.send_replace(bytes.into());
         self.points.lock().push(point);
     }
+}
+
+/// How long nothing is said after a line that took so long to make.
+fn rest(took: Duration) -> Duration {
+    (took * REST).clamp(PACE, LONGEST).saturating_sub(took)
 }
 
 /// The last points: as many as [`HISTORY`], however long somebody watches.
@@ -217,6 +226,15 @@ pub(in super::super) async fn figures(_: Viewer, State(state): State<Arc<Control
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_line_that_takes_long_is_followed_by_a_longer_pause_and_never_by_silence() {
+        let millis = Duration::from_millis;
+        assert_eq!(rest(millis(1)), millis(999));
+        assert_eq!(rest(millis(10)), millis(1990));
+        assert_eq!(rest(millis(400)), millis(4600));
+        assert_eq!(rest(Duration::from_secs(9)), Duration::ZERO);
+    }
 
     #[test]
     fn a_day_of_points_is_no_more_than_five_minutes_of_them() {

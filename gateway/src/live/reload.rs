@@ -26,7 +26,7 @@ use crate::{
 enum Kept {
     #[error("the configuration has faults:\n{0}")]
     Faults(#[from] Faults),
-    #[error("these keys need a restart or `par upgrade`: {}", .0.join(", "))]
+    #[error("these keys need a restart: {}", .0.join(", "))]
     Restart(Vec<&'static str>),
     #[error("identity: {0}")]
     Identity(#[from] ChainError),

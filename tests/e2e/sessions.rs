@@ -27,6 +27,10 @@ def count(input, context):
     if input.get('begin'):
         print('began', input['begin'], flush=True)
     time.sleep(input.get('sleep', 0))
+    if input.get('anew'):
+        # What a call that the worker reads only now would get.
+        from pixell_runtime.context import current
+        context = current()
     if context.session is None:
         return {'pid': os.getpid(), 'calls': len(CALLS), 'n': None, 'id': None}
     state = context.session.state

@@ -11,11 +11,14 @@ use super::{
 };
 use crate::process::Lane;
 
-/// A session's share of a worker, which is not reaped meanwhile. Dropping it gives the share back.
+/// A session's share of a worker, which is not reaped meanwhile. Dropping it gives the share back and has the worker
+/// forget the session; its calls hold it, too, since FORGET may overtake one that is on its way, and that one would begin
+/// the session anew.
 #[derive(Debug)]
 pub(crate) struct Bound {
     slots: Arc<Slots>,
     key: u64,
+    session: u64,
     pub(crate) worker: Seated,
 }
 
@@ -52,10 +55,11 @@ impl Drop for BoundPlace {
 }
 
 impl Slot {
-    /// Makes the slot's worker one that keeps a session more. `None`: it is gone.
-    pub(crate) fn bind(&self) -> Option<Bound> {
+    /// Makes the slot's worker one that keeps this session more. `None`: it is gone.
+    pub(crate) fn bind(&self, session: u64) -> Option<Bound> {
         self.slots.state.lock().seat(self.key)?.sessions += 1;
-        Some(Bound { slots: Arc::clone(&self.slots), key: self.key, worker: Arc::clone(&self.worker) })
+        let (slots, worker) = (Arc::clone(&self.slots), Arc::clone(&self.worker));
+        Some(Bound { slots, key: self.key, session, worker })
     }
 }
 
@@ -65,6 +69,8 @@ impl Drop for Bound {
             seat.sessions = seat.sessions.saturating_sub(1);
             seat.since = Instant::now();
         }
+        // One that is dead has forgotten already.
+        self.worker.channel.forget(self.session);
     }
 }
 

@@ -8,7 +8,7 @@ use std::{
 use tokio::time::timeout_at;
 
 use super::{
-    bound::BoundSlot,
+    bound::{Bound, BoundSlot},
     exchange::Origin,
     generation::Generation,
     lodging::{Home, SessionTurn},
@@ -34,7 +34,7 @@ pub(crate) enum Hold {
     /// A slot of the shared workers.
     Shared(Slot),
     /// A slot of the worker that keeps its session, and its turn there.
-    Bound { slot: Slot, _turn: Arc<SessionTurn> },
+    Bound { slot: Slot, _home: Arc<Bound>, _turn: Arc<SessionTurn> },
     /// The session's own worker, and its turn there.
     Own { worker: Seated, _running: Running, _turn: Arc<SessionTurn> },
 }
@@ -83,11 +83,13 @@ impl Generation {
                 }
                 (None, SessionMode::Isolated) => self.move_in_alone(turn, deadline).await?,
                 (Some(Home::Shared(bound)), _) => match bound.acquire(lane, again) {
-                    BoundSlot::Now(slot) => break Hold::Bound { slot, _turn: Arc::clone(turn) },
+                    BoundSlot::Now(slot) => {
+                        break Hold::Bound { slot, _home: bound, _turn: Arc::clone(turn) };
+                    }
                     BoundSlot::Queued(mut place) => {
                         match timeout_at(deadline.into(), &mut place.grant).await {
                             Ok(Ok(Granted::Slot(slot))) => {
-                                break Hold::Bound { slot, _turn: Arc::clone(turn) };
+                                break Hold::Bound { slot, _home: bound, _turn: Arc::clone(turn) };
                             }
                             Ok(Ok(Granted::Displaced | Granted::Late)) | Err(_) => {
                                 return Err(Outcome::QueueFull { retry_after: AGAIN });
@@ -123,7 +125,7 @@ impl Generation {
             Acquired::Queued(place) => self.granted(place, lane, origin).await?,
         };
         // A worker that is gone meanwhile: the next look finds another.
-        if let Some(bound) = slot.bind() {
+        if let Some(bound) = slot.bind(turn.visit.handle.number) {
             settle(turn, Home::Shared(Arc::new(bound)))?;
         }
         Ok(())

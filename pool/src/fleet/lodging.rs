@@ -193,14 +193,8 @@ impl Lodging {
 
     fn let_go(&self, home: &Home, ending: Ending) {
         match (home, ending) {
-            // A worker that is dead forgets by itself.
-            (Home::Shared(_), Ending::Lost(Loss::Crash | Loss::Oom | Loss::Shutdown)) => {}
-            (
-                Home::Shared(bound),
-                Ending::Idle | Ending::Aged | Ending::Lost(Loss::Evicted | Loss::Rollout),
-            ) => {
-                bound.worker.channel.forget(self.number);
-            }
+            // Its worker is told when the last call in it is over, too.
+            (Home::Shared(_), Ending::Idle | Ending::Aged | Ending::Lost(_)) => {}
             (Home::Own(worker), Ending::Lost(_)) => worker.kill(Death::Retired),
             (Home::Own(worker), Ending::Idle | Ending::Aged) => {
                 worker.retire();

@@ -119,6 +119,19 @@ async fn an_operator_ends_a_session() {
 }
 
 #[tokio::test]
+async fn a_call_that_runs_when_its_session_ends_has_its_state_to_the_end() {
+    let par = serving(&counting("1.0.0", "{mode: sticky}", "")).await;
+    count(&par.http, "s").await;
+    let http = par.http.clone();
+    let input = json!({"sleep": 1, "begin": "late", "anew": true});
+    let running = tokio::spawn(async move { call(&http, "s", &input).await });
+    par.wait_for_line("it runs", |line| line.event() == "agent_output" && line.mentions("began late")).await;
+    par.operator().delete("/runtime/sessions/s").await.ok();
+    assert_eq!(running.await.expect("a task").ok()["n"], 2, "it does not begin the session anew");
+    lost(&par.http, "s", "evicted").await;
+}
+
+#[tokio::test]
 async fn sessions_that_lived_when_par_went_down_are_told_so_after_its_restart() {
     for kill in [true, false] {
         let folder = crate::harness::scratch();

@@ -347,34 +347,34 @@ impl Generation {
         }
     }
 
-    /// After a deadline: the caller has its answer, the worker is dealt with in the background.
+    /// After a deadline: the caller gets his answer, the worker is dealt with in the background.
     fn expire(self: &Arc<Self>, worker: Arc<Worker<CallTicket>>, id: u64, lane: Lane) {
-        worker.channel.with_ticket(id, |ticket| ticket.leave(Over::Late));
+        // Its own calls have met the same deadline, and are answered: it may still end by itself.
+        let known = worker.channel.with_ticket(id, |ticket| {
+            ticket.leave(Over::Late);
+            (ticket.waits(), Arc::clone(&ticket.origin.request_id))
+        });
+        let (waits, request_id) = known.unwrap_or_default();
+        worker.channel.cancel(id, Over::Late);
+        if worker.channel.started() < id {
+            return;
+        }
+        let patience = match lane {
+            Lane::Sync if waits => CALLING_PATIENCE,
+            Lane::Sync => Duration::ZERO,
+            Lane::Async => ASYNC_PATIENCE,
+        };
+        if patience.is_zero() {
+            // Before its caller is answered: what he calls next must not meet the worker's end.
+            self.give_up(&worker);
+        }
         let generation = Arc::clone(self);
         self.settings.background.spawn(async move {
-            // Its own calls have met the same deadline, and are answered: it may still end by itself.
-            let known = worker
-                .channel
-                .with_ticket(id, |ticket| (ticket.waits(), Arc::clone(&ticket.origin.request_id)));
-            let (waits, request_id) = known.unwrap_or_default();
-            worker.channel.cancel(id, Over::Late);
-            if worker.channel.started() < id {
+            tokio::time::sleep(patience).await;
+            if worker.channel.with_ticket(id, |_| ()).is_none() && !patience.is_zero() {
                 return;
             }
-            let patience = match lane {
-                Lane::Sync if waits => CALLING_PATIENCE,
-                Lane::Sync => Duration::ZERO,
-                Lane::Async => ASYNC_PATIENCE,
-            };
-            if !patience.is_zero() {
-                tokio::time::sleep(patience).await;
-                if worker.channel.with_ticket(id, |_| ()).is_none() {
-                    return;
-                }
-            }
-            generation.slots.retire(worker.pid);
-            // A session of its own ends with it: its next call must not slip in while the stacks are written.
-            worker.condemn(Death::Timeout);
+            generation.give_up(&worker);
             worker.channel.recall();
             worker.dump_stacks();
             tracing::warn!(
@@ -389,5 +389,11 @@ impl Generation {
             tokio::time::sleep(DUMP_TIME).await;
             worker.kill(Death::Timeout);
         });
+    }
+
+    /// Has a worker that will be killed get no more calls, nor those of a session of its own.
+    fn give_up(&self, worker: &Worker<CallTicket>) {
+        self.slots.retire(worker.pid);
+        worker.condemn(Death::Timeout);
     }
 }

@@ -87,7 +87,7 @@ def write_named(
 
 
 def _markdown(name: str, preface: str, about: dict[str, Any], results: Sequence[Result]) -> str:
-    command = "make bench" if name == "bench" else f"make bench-{name}"
+    command = f"make {name}" if name in ("bench", "capacity") else f"make bench-{name}"
     facts = [f"{key} {about[key]}" for key in ("time", "cores", "cpu", "kernel", "par", "wrk", "oha")]
     parts = [f"# {name.capitalize()}", f"Written by `{command}`: " + " · ".join(facts) + ".", preface]
     if any(result.verdicts for result in results):

@@ -144,11 +144,11 @@ fmt: tools ## format everything
 	'$(PYTHON)' -m ruff check --fix --quiet . || true
 	'$(PYTHON)' -m ruff format --quiet .
 
-bench: setup ## measure side by side with peers (under 25 minutes after the build; BENCH='…')
+bench: setup ## measure side by side with peers (about an hour after the build; BENCH='…')
 	cargo build --release -p par-gateway
 	cd loadtest && uv run --quiet --no-project --python 3.11 python -m bench $(BENCH)
 
-bench-quick: ## the same in under 4 minutes: shows that it runs, proves nothing
+bench-quick: ## the same in some minutes: shows that it runs, proves nothing
 	@$(MAKE) --no-print-directory bench BENCH='--quick $(BENCH)'
 
 # Rows of `bench` that are about calls between agents, streams and what else belongs to calls.

@@ -53,7 +53,7 @@ def main() -> int:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="bench", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="one short round (under 4 minutes)")
+    parser.add_argument("--quick", action="store_true", help="one short round (some minutes)")
     parser.add_argument("--only", action="append", choices=list(ROWS), help="this row (repeatable)")
     parser.add_argument(
         "--peer",

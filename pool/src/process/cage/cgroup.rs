@@ -34,7 +34,7 @@ const DELEGATED: [&str; 2] = ["user.delegate", "trusted.delegate"];
 
 /// Where groups may be made; none: nothing was delegated.
 static BASE: LazyLock<Option<PathBuf>> = LazyLock::new(|| {
-    let base = own().and_then(|(own, is_root)| delegated(&own, is_root))?;
+    let base = own().and_then(|(own, depth)| delegated(&own, depth))?;
     forget_others(&base);
     tracing::info!(event = "cgroup", path = %base.display(), "packages are bounded by groups of their own");
     Some(base)
@@ -165,13 +165,13 @@ fn forget_others(base: &Path) {
     }
 }
 
-/// The directory of the group that this process is in, and whether it is the root of what it sees.
-fn own() -> Option<(PathBuf, bool)> {
+/// The directory of the group that this process is in, and how far it is below the root of what it sees.
+fn own() -> Option<(PathBuf, usize)> {
     place(&fs::read_to_string("/proc/self/cgroup").ok()?, &fs::read_to_string("/proc/self/mountinfo").ok()?)
 }
 
 /// From what proc(5) tells of groups and mounts. Pure.
-fn place(groups: &str, mounts: &str) -> Option<(PathBuf, bool)> {
+fn place(groups: &str, mounts: &str) -> Option<(PathBuf, usize)> {
     let group = Path::new(groups.lines().find_map(|line| line.strip_prefix("0::"))?);
     mounts.lines().find_map(|line| {
         let (mount, kind) = line.split_once(" - ")?;
@@ -181,15 +181,17 @@ fn place(groups: &str, mounts: &str) -> Option<(PathBuf, bool)> {
         let mut fields = mount.split(' ').skip(3);
         let (root, point) = (fields.next()?, fields.next()?);
         let below = group.strip_prefix(root).ok()?;
-        Some((Path::new(point).join(below), below.as_os_str().is_empty()))
+        Some((Path::new(point).join(below), below.components().count()))
     })
 }
 
 /// Where groups can be made, given the directory of the own one; goes into a group of its own where that is needed.
-fn delegated(own: &Path, is_root: bool) -> Option<PathBuf> {
-    // Where the service manager has put us beside the groups that we make (`DelegateSubgroup=`).
-    if let Some(parent) = own.parent()
-        && is_given(parent, false)
+fn delegated(own: &Path, depth: usize) -> Option<PathBuf> {
+    // Where the service manager has put us beside the groups that we make (`DelegateSubgroup=`), or we have, before this
+    // process became another binary. The root of a container has no more marks than when that was done.
+    let was_ours = own.file_name().is_some_and(|name| name == OWN);
+    if let Some(parent) = own.parent().filter(|_| depth > 0)
+        && is_given(parent, was_ours && depth == 1)
         && offers(parent, "cgroup.subtree_control")
     {
         return Some(parent.to_owned());
@@ -198,7 +200,7 @@ fn delegated(own: &Path, is_root: bool) -> Option<PathBuf> {
         let there = fs::read_to_string(own.join("cgroup.procs")).unwrap_or_default();
         there.split_ascii_whitespace().eq([std::process::id().to_string()])
     };
-    if !is_given(own, is_root) || !offers(own, "cgroup.controllers") || !is_alone() {
+    if !is_given(own, depth == 0) || !offers(own, "cgroup.controllers") || !is_alone() {
         return None;
     }
     move_down(own)
@@ -258,12 +260,12 @@ mod tests {
         let mounts = "25 1 0:22 / /sys rw - sysfs sysfs rw\n\
                       30 25 0:26 / /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory\n\
                       31 25 0:27 / /sys/fs/cgroup/unified rw,nosuid shared:4 - cgroup2 cgroup2 rw\n";
-        let at = |path: &str, is_root| Some((PathBuf::from(path), is_root));
-        assert_eq!(place(hybrid, mounts), at("/sys/fs/cgroup/unified/user.slice/par.service", false));
-        assert_eq!(place("0::/\n", mounts), at("/sys/fs/cgroup/unified/", true));
+        let at = |path: &str, depth: usize| Some((PathBuf::from(path), depth));
+        assert_eq!(place(hybrid, mounts), at("/sys/fs/cgroup/unified/user.slice/par.service", 2));
+        assert_eq!(place("0::/\n", mounts), at("/sys/fs/cgroup/unified/", 0));
         // A container that sees the host's names, and only its own group.
         let bound = "31 25 0:27 /docker/abc /sys/fs/cgroup ro - cgroup2 cgroup rw\n";
-        assert_eq!(place("0::/docker/abc/x\n", bound), at("/sys/fs/cgroup/x", false));
+        assert_eq!(place("0::/docker/abc/x\n", bound), at("/sys/fs/cgroup/x", 1));
         for (groups, mounts) in [("4:memory:/y\n", mounts), ("0::/\n", ""), ("0::/other\n", bound)] {
             assert_eq!(place(groups, mounts), None);
         }
@@ -290,10 +292,13 @@ mod tests {
         let group = pretended(enough, &me);
         // A pretended directory has no files that appear by themselves.
         fs::create_dir(group.path().join(OWN)).unwrap();
-        assert_eq!(delegated(group.path(), true), Some(group.path().to_owned()));
+        assert_eq!(delegated(group.path(), 0), Some(group.path().to_owned()));
         let read = |file: &str| fs::read_to_string(group.path().join(file)).unwrap();
         assert_eq!(read("cgroup.subtree_control"), "+memory +pids");
         assert_eq!(read("par/cgroup.procs"), me.trim());
+        // The same process has become another binary: it is below by now.
+        fs::write(group.path().join("cgroup.subtree_control"), "memory pids\n").unwrap();
+        assert_eq!(delegated(&group.path().join(OWN), 1), Some(group.path().to_owned()));
         for (controllers, processes) in [
             ("cpu memory\n", me.clone()),
             ("", me.clone()),
@@ -301,7 +306,7 @@ mod tests {
             (enough, String::new()),
         ] {
             let group = pretended(controllers, &processes);
-            assert_eq!(delegated(group.path(), true), None, "{controllers} {processes}");
+            assert_eq!(delegated(group.path(), 0), None, "{controllers} {processes}");
             assert!(!group.path().join(OWN).exists());
         }
     }

@@ -1,8 +1,8 @@
 //! `par serve`: a checked configuration in, a process that runs until it is told to stop.
 
 use std::{
-    fs, io,
-    os::unix::fs::PermissionsExt as _,
+    io,
+    path::Path,
     process::ExitCode,
     sync::Arc,
     time::{Duration, Instant, SystemTime},
@@ -13,7 +13,6 @@ use arc_swap::ArcSwap;
 use par_pool::fleet::{ObituarySink, Pool, PoolSettings, ReloadRequest};
 use pingora_core::server::RunArgs;
 use prometheus::Registry;
-use rustix::fs::{FlockOperation, flock};
 use tokio::{
     signal::unix::{SignalKind, signal},
     sync::oneshot,
@@ -22,13 +21,14 @@ use tokio::{
 use crate::{
     auth::{Accounts, AuthMetrics, Identity, adapters, operator::OperatorToken},
     billing::Billing,
+    claim::claim,
     config::{BillingSettings, Config},
     control::{ControlState, Hook, Notice, Observatory, Verifier, router},
-    edge::{Between, Door, Doors, Doorway, Edge, InFlight, RequestIds, server},
+    edge::{Between, Door, Doors, Doorway, Edge, InFlight, Opening, RequestIds, server},
     exit::Exit,
     gathering::{gathering, metrics_routes, metrics_text},
     host, inner,
-    lifecycle::{Ends, Lifecycle},
+    lifecycle::{Ends, Leftovers, Lifecycle},
     limit::Limiter,
     live::{Live, Reloader},
     meter::{Collector, Meter},
@@ -43,16 +43,21 @@ use crate::{
     sockets::{Given, Use},
     tls::{Gate, TlsMetrics},
     ui::Shelf,
+    upgrade::{self, Fallback, Kept, Upgrade},
     webhooks::{WebhookSettings, Webhooks},
 };
 
 /// Threads for everything that is not a call: packages, supervisors, management.
 const BACKGROUND_THREADS: usize = 2;
 
+/// The last of the log, of the ledger and of letters is written in far less, and then the process is another one.
+const LAST_OF_ALL: Duration = Duration::from_secs(60);
+
 /// Runs until the process is told to stop.
 pub(crate) fn serve(config: Config, begin: Instant) -> ExitCode {
     // Before anything else opens a descriptor.
-    let given = Given::by_service_manager();
+    let given = Given::by_former_self()
+        .and_then(|kept| if kept.names().is_empty() { Given::by_service_manager() } else { Ok(kept) });
     let logging = match crate::observe::log::start(&config.log) {
         Ok(logging) => logging,
         Err(error) => {
@@ -66,10 +71,15 @@ pub(crate) fn serve(config: Config, begin: Instant) -> ExitCode {
     };
     let sink = logging.sink.clone();
     let failed = single::failed_boots(&config);
-    let run = |given: Given| run(config, given, logging, begin);
+    let mut fallback = Fallback::default();
+    let run = |mut given: Given| {
+        fallback = Fallback::of(&mut given);
+        run(config, given, fallback.clone(), logging, begin)
+    };
     let code = match given.context("sockets that were given").and_then(run) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
+            fallback.take(&format!("{error:#}"), Some(&sink));
             let wait = failed.map(|failed| failed.count()).unwrap_or_default();
             tracing::error!(event = "start_failed", wait_seconds = wait.as_secs_f64(), "{error:#}");
             // Nobody has taken over the signals: they end the process at once.
@@ -81,17 +91,31 @@ pub(crate) fn serve(config: Config, begin: Instant) -> ExitCode {
     code
 }
 
+/// The same in a place of its own, where it reaches nobody; it ends as soon as it answers.
+pub(crate) fn rehearse(config: Config, place: &Path, begin: Instant) -> ExitCode {
+    let config = upgrade::adapted(config, place);
+    upgrade::watch(&config);
+    serve(config, begin)
+}
+
 #[expect(clippy::too_many_lines, reason = "what is started, in its order: parts would need most of it")]
-fn run(mut config: Config, given: Given, logging: Logging, begin: Instant) -> anyhow::Result<()> {
+fn run(
+    mut config: Config,
+    mut given: Given,
+    fallback: Fallback,
+    logging: Logging,
+    begin: Instant,
+) -> anyhow::Result<()> {
     let manager = ServiceManager::of_environment();
-    let mut given = given;
+    let is_kept = given.is_kept();
+    let kept = Kept::new(is_kept, fallback.clone());
     ports::follow(&mut config, &given);
     let config = Arc::new(config);
     // Whoever installs first wins; pingora would install the same.
     drop(rustls::crypto::ring::default_provider().install_default());
     announce(&config, begin);
     let _lock = claim(&config)?;
-    let Ports { http, metrics: metrics_port, a2a, ui, reserved } = Ports::open(&config, &mut given)?;
+    let ports = Ports::open(&config, &mut given)?;
     let ((open_a2a, grpc_opens), (open_ui, page_opens)) = (oneshot::channel(), oneshot::channel());
 
     let background = tokio::runtime::Builder::new_multi_thread()
@@ -151,6 +175,17 @@ fn run(mut config: Config, given: Given, logging: Logging, begin: Instant) -> an
             lifecycle.promise(move || pool.is_settled());
         }
     }
+    let local = given.take(Use::Local);
+    // What somebody else has made is somebody else's to take away.
+    let own_socket = (local.is_none() || given.owns_file()).then(|| config.socket.clone());
+    let local = inner::local(&config.socket, local);
+    let local = local.with_context(|| format!("listening on {}", config.socket.display()))?;
+    let in_flight = InFlight::default();
+    let listening = ports.each().chain([(Use::Local, &local as _)]);
+    let runs = (in_flight.clone(), config.shutdown.grace);
+    let upgrade = Upgrade::of_process(listening, own_socket.is_some(), &config.data_dir, runs);
+    let upgrade = Arc::new(upgrade.context("keeping sockets for a successor")?);
+    let Ports { http, metrics: metrics_port, a2a, ui } = ports;
     let routes = router(ControlState {
         container: container.clone(),
         pool: Arc::new(Arc::clone(&pool)),
@@ -164,6 +199,7 @@ fn run(mut config: Config, given: Given, logging: Logging, begin: Instant) -> an
         observatory,
         lifecycle: Arc::clone(&lifecycle) as Arc<dyn crate::control::ShutdownSwitch>,
         metrics: Arc::clone(&metrics),
+        upgrade: Some(Arc::clone(&upgrade)),
         hook: Arc::new(hook(&config, &pool)?),
         webhooks: webhooks.clone(),
         billing: billing.clone(),
@@ -171,14 +207,11 @@ fn run(mut config: Config, given: Given, logging: Logging, begin: Instant) -> an
     });
     let (control, control_path) =
         inner::control(&config.data_dir.join("run")).context("the control socket")?;
-    let local = given.take(Use::Local);
-    // What somebody else has made is somebody else's to take away.
-    let own_socket = local.is_none().then(|| config.socket.clone());
-    let local = inner::local(&config.socket, local);
-    let local = local.with_context(|| format!("listening on {}", config.socket.display()))?;
     let metrics_port = tokio::net::TcpListener::from_std(metrics_port.into())?;
-    background.spawn(serving("control", axum::serve(control, routes).into_future()));
-    background.spawn(serving("metrics", axum::serve(metrics_port, metrics_routes(metrics)).into_future()));
+    background.spawn(inner::serving("control", axum::serve(control, routes).into_future()));
+    let metrics_server = axum::serve(metrics_port, metrics_routes(metrics))
+        .with_graceful_shutdown(upgrade.begun().cancelled_owned());
+    background.spawn(inner::serving("metrics", metrics_server.into_future()));
 
     let limiter =
         Limiter::start(&config.allowances, config.quotas_file()).context("the quotas of the day")?;
@@ -196,7 +229,6 @@ fn run(mut config: Config, given: Given, logging: Logging, begin: Instant) -> an
     background.spawn(reloader.obey(hangup));
     let current = Arc::clone(&live);
     background.spawn(Limiter::keep(move || current.load().limiter.clone()));
-    let in_flight = InFlight::default();
     let edge = Edge {
         pool: Arc::clone(&pool),
         limits: config.limits,
@@ -227,20 +259,22 @@ fn run(mut config: Config, given: Given, logging: Logging, begin: Instant) -> an
     pool.connect_by(Arc::new(Between(edge.clone())));
     pool.charge_by(Arc::new(Collector::new(Arc::clone(&live), meter.clone())));
     // One agent's ports accept when there is an agent.
-    let grpc_opens = config.single.is_some().then_some(grpc_opens);
+    let grpc_opens = if config.single.is_some() { Opening::Told(grpc_opens) } else { kept.opening() };
     let mut doorways = vec![
-        Doorway { door: Door::Http, address: config.http, socket: Some(http), opens: None },
+        Doorway { door: Door::Http, address: config.http, socket: http, opens: kept.opening() },
         Doorway { door: Door::Grpc, address: config.a2a, socket: a2a, opens: grpc_opens },
     ];
-    doorways.extend(config.single.as_ref().map(|single| {
-        let (address, opens) = (single.ui, Some(page_opens));
-        Doorway { door: Door::Ui { port: address.port() }, address, socket: ui, opens }
+    doorways.extend(config.single.as_ref().zip(ui).map(|(single, socket)| {
+        let (address, opens) = (single.ui, Opening::Told(page_opens));
+        Doorway { door: Door::Ui { port: address.port() }, address, socket, opens }
     }));
-    let doors = Doors { ports: doorways, local };
+    let local_opens = kept.opening();
+    let doors = Doors { ports: doorways, local, local_opens, leaves_local: upgrade.begun() };
     let (server, started) = server(&edge, doors, config.threads, config.shutdown.grace, tls.as_ref());
     background.spawn(Arc::clone(&lifecycle).obey_signals());
     let asked = Arc::clone(&lifecycle) as Arc<dyn crate::control::ShutdownSwitch>;
-    background.spawn(manager.clone().keep_told(asked, config.socket.clone()));
+    background.spawn(manager.clone().keep_told(asked, config.socket.clone(), is_kept));
+    background.spawn(kept.clone().open_in_time());
     let ends = Ends {
         pool: Arc::clone(&pool),
         in_flight,
@@ -251,22 +285,27 @@ fn run(mut config: Config, given: Given, logging: Logging, begin: Instant) -> an
         telemetry,
         sink: logging.sink,
         manager: manager.clone(),
-        leftovers: own_socket.into_iter().chain([control_path]).collect(),
+        leftovers: Leftovers { control: control_path, local: own_socket },
+        upgrade: Arc::clone(&upgrade),
+        fallback,
     };
     let end = Arc::clone(&lifecycle).end(config.shutdown, ends);
     background.spawn(end);
     match container {
         Some(container) => {
             let (config, lifecycle) = (Arc::clone(&config), Arc::clone(&lifecycle));
-            let boot = Boot { config, pool, container, lifecycle, reserved, open_a2a, open_ui, begin };
+            let boot = Boot { config, pool, container, lifecycle, open_a2a, open_ui, kept, begin };
             background.spawn(boot.run(started));
         }
-        None => drop(background.spawn(host::boot(Arc::clone(&config), pool, tls, operator, started))),
+        None => {
+            let course = (kept, Arc::clone(&lifecycle));
+            drop(background.spawn(host::boot(Arc::clone(&config), pool, tls, operator, course, started)));
+        }
     }
     drop(entered);
     server.run(RunArgs { shutdown_signal: lifecycle.signal() });
     // The lifecycle ends the process; pingora is through first only if the grace is over.
-    std::thread::sleep(Duration::from_secs(1));
+    std::thread::sleep(if upgrade.chosen().is_some() { LAST_OF_ALL } else { Duration::from_secs(1) });
     Ok(())
 }
 
@@ -299,21 +338,6 @@ fn layout(config: &Config) -> Layout {
         root: single.root_routes,
         multiplexed: single.multiplexed,
     })
-}
-
-/// Makes the data directory ours: two processes on one would overwrite each other's state.
-fn claim(config: &Config) -> anyhow::Result<fs::File> {
-    let directory = &config.data_dir;
-    fs::create_dir_all(directory).with_context(|| format!("making {}", directory.display()))?;
-    fs::set_permissions(directory, fs::Permissions::from_mode(0o700))?;
-    let file = fs::File::create(directory.join("lock"))?;
-    flock(&file, FlockOperation::NonBlockingLockExclusive)
-        .map_err(io::Error::from)
-        .with_context(|| format!("another par uses {}", directory.display()))?;
-    match fs::remove_dir_all(directory.join("run")) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error.into()),
-        Ok(()) | Err(_) => Ok(file),
-    }
 }
 
 /// What proves who calls, if identity is on.
@@ -369,10 +393,4 @@ fn tls(config: &Config, registry: &Registry) -> anyhow::Result<Option<Arc<Gate>>
     let gate = Arc::new(gate);
     tokio::spawn(Arc::clone(&gate).follow());
     Ok(Some(gate))
-}
-
-async fn serving(name: &'static str, server: impl Future<Output = io::Result<()>>) {
-    if let Err(error) = server.await {
-        tracing::error!(event = "inner_server_failed", name, %error);
-    }
 }

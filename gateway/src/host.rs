@@ -9,7 +9,10 @@ use std::{
 use par_pool::fleet::Pool;
 use tokio::sync::oneshot;
 
-use crate::{auth::operator::OperatorToken, config::Config, tls::Gate, watch};
+use crate::{
+    auth::operator::OperatorToken, config::Config, control::ShutdownSwitch as _, exit::Exit,
+    lifecycle::Lifecycle, tls::Gate, upgrade::Kept, watch,
+};
 
 /// Mounts the sources of the start once the edge answers.
 pub(crate) async fn boot(
@@ -17,6 +20,7 @@ pub(crate) async fn boot(
     pool: Arc<Pool>,
     tls: Option<Arc<Gate>>,
     operator: OperatorToken,
+    (kept, lifecycle): (Kept, Arc<Lifecycle>),
     started: oneshot::Receiver<()>,
 ) {
     if started.await.is_err() {
@@ -25,6 +29,13 @@ pub(crate) async fn boot(
     let begin = Instant::now();
     // Failures are told, kept and tried again; they stop nothing here.
     drop(pool.boot(config.sources.clone(), config.lazy.clone()).await);
+    if kept.has_way_back() && pool.agents().is_empty() && !pool.failures().is_empty() {
+        // What this process was before has served; this one serves nobody. The end leads back.
+        lifecycle.fail(Exit::Package);
+        lifecycle.begin();
+        return;
+    }
+    kept.serves();
     let (agents, failed) = (pool.agents(), pool.failures().len());
     let (options, origin) =
         tls.map_or_else(|| ("", format!("http://{}", config.http)), |tls| tls.curl(config.http));

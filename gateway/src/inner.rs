@@ -14,11 +14,7 @@ use std::{
 use axum::serve::Listener;
 use tokio::net::{UnixListener, UnixStream, unix::SocketAddr};
 
-use crate::auth::neighbour;
-
-/// Connections that may wait to be accepted: the standard library's 128 is less than a burst of one program's threads,
-/// and whoever does not fit in is refused at once.
-const BACKLOG: i32 = 4_096;
+use crate::{auth::neighbour, sockets::BACKLOG};
 
 /// A listener that drops connections of others than ourselves.
 #[derive(Debug)]
@@ -57,10 +53,18 @@ pub(crate) fn local(path: &Path, given: Option<OwnedFd>) -> io::Result<Bound> {
         Err(error) => return Err(error),
     }
     let listener = Bound::bind(path)?;
+    // Whoever does not fit into the queue of a Unix socket is refused at once.
     rustix::net::listen(&listener, BACKLOG)?;
     fs::set_permissions(path, fs::Permissions::from_mode(0o600))?;
     listener.set_nonblocking(true)?;
     Ok(listener)
+}
+
+/// Runs a server of ours to its end, which is told if it should not have come.
+pub(crate) async fn serving(name: &'static str, server: impl Future<Output = io::Result<()>>) {
+    if let Err(error) = server.await {
+        tracing::error!(event = "inner_server_failed", name, %error);
+    }
 }
 
 impl Listener for Guarded {

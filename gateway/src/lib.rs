@@ -10,6 +10,7 @@ mod a2a;
 mod app;
 mod auth;
 mod billing;
+mod claim;
 mod cli;
 mod config;
 mod control;
@@ -31,6 +32,7 @@ mod single;
 mod sockets;
 mod tls;
 mod ui;
+mod upgrade;
 mod watch;
 mod webhooks;
 

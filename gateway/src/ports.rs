@@ -1,12 +1,12 @@
 //! The ports of this process: those that were given, and those that are bound here.
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 
 use anyhow::Context as _;
 
 use crate::{
     config::Config,
-    single::Reserved,
+    single,
     sockets::{self, Given, Use},
 };
 
@@ -17,12 +17,10 @@ pub(crate) struct Ports {
     pub(crate) http: OwnedFd,
     /// Metrics.
     pub(crate) metrics: OwnedFd,
-    /// gRPC; none: it is reserved, and bound when there is an agent.
-    pub(crate) a2a: Option<OwnedFd>,
+    /// gRPC; in single mode nobody listens yet unless it was given.
+    pub(crate) a2a: OwnedFd,
     /// The UI of single mode, likewise.
     pub(crate) ui: Option<OwnedFd>,
-    /// What is kept from others until then.
-    pub(crate) reserved: Reserved,
 }
 
 impl Ports {
@@ -35,19 +33,23 @@ impl Ports {
             sockets::port(given, place, address).with_context(|| format!("listening on {address}"))
         };
         let (http, metrics) = (port(Use::Http, config.http)?, port(Use::Metrics, config.metrics)?);
-        // One agent's ports listen when there is an agent, unless somebody has them listen already.
-        let (a2a, ui) = match &config.single {
-            None => (Some(port(Use::A2a, config.a2a)?), None),
-            Some(_) => (given.take(Use::A2a), given.take(Use::Ui)),
+        let Some(single) = &config.single else {
+            return Ok(Self { http, metrics, a2a: port(Use::A2a, config.a2a)?, ui: None });
         };
-        let later = config
-            .single
-            .iter()
-            .flat_map(|single| [a2a.is_none().then_some(config.a2a), ui.is_none().then_some(single.ui)]);
-        let later: Vec<_> = later.flatten().collect();
-        let reserved = Reserved::bind(&later)
-            .map_err(|(address, error)| anyhow::Error::new(error).context(format!("reserving {address}")))?;
-        Ok(Self { http, metrics, a2a, ui, reserved })
+        // One agent's ports listen when there is an agent, unless somebody has them listen already.
+        let mut later = |place, address| match given.take(place) {
+            Some(socket) => Ok(socket),
+            None => single::reserved(address).with_context(|| format!("reserving {address}")),
+        };
+        let (a2a, ui) = (later(Use::A2a, config.a2a)?, later(Use::Ui, single.ui)?);
+        Ok(Self { http, metrics, a2a, ui: Some(ui) })
+    }
+
+    /// All of them, by their use.
+    pub(crate) fn each(&self) -> impl Iterator<Item = (Use, &dyn AsFd)> {
+        let there: [(Use, &dyn AsFd); 3] =
+            [(Use::Http, &self.http), (Use::Metrics, &self.metrics), (Use::A2a, &self.a2a)];
+        there.into_iter().chain(self.ui.iter().map(|ui| (Use::Ui, ui as &dyn AsFd)))
     }
 }
 

@@ -10,7 +10,7 @@ use std::{
     },
     path::{Path, PathBuf},
     sync::Arc,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use rustix::time::{ClockId, clock_gettime};
@@ -88,19 +88,31 @@ impl ServiceManager {
 
     /// Tells when the runtime is ready, and from then on, if that is wanted, that it lives: as long as a request at
     /// `socket` is answered, so that a runtime that accepts nothing any more is not taken for one that does.
-    pub(crate) async fn keep_told(self, runtime: Arc<dyn ShutdownSwitch>, socket: PathBuf) {
+    /// A start is watched by it only if it began in another binary, whose service goes on (`is_watched`); while one
+    /// takes over from the other nobody is answered, and signs of life come without that.
+    pub(crate) async fn keep_told(self, runtime: Arc<dyn ShutdownSwitch>, socket: PathBuf, is_watched: bool) {
         let Some(line) = self.0.clone() else { return };
+        // Twice in its time, as sd_watchdog_enabled(3) asks.
+        let beat = line.watchdog.map(|watchdog| watchdog / 2);
+        let mut told: Option<Instant> = None;
         while runtime.ready() == Readiness::Starting {
+            if is_watched && beat.is_some_and(|beat| told.is_none_or(|told| told.elapsed() >= beat)) {
+                self.tell(format_args!("WATCHDOG=1"));
+                told = Some(Instant::now());
+            }
             sleep(LOOK).await;
         }
         if runtime.ready() == Readiness::Ready {
             self.ready();
         }
         let Some(watchdog) = line.watchdog else { return };
-        // Twice in its time, as sd_watchdog_enabled(3) asks.
         let mut beat = interval(watchdog / 2);
         loop {
             beat.tick().await;
+            if runtime.ready() == Readiness::Leaving {
+                self.tell(format_args!("WATCHDOG=1"));
+                continue;
+            }
             match timeout(watchdog / 2, lives(&socket)).await {
                 Ok(Ok(())) => self.tell(format_args!("WATCHDOG=1")),
                 Ok(Err(error)) => {

@@ -23,6 +23,20 @@ const FIRST: RawFd = 3;
 /// Most descriptors that are looked at: there are five names.
 const MOST: RawFd = 16;
 
+/// Connections that may wait to be accepted, as far as the kernel allows (`net.core.somaxconn`, 4096 since Linux 5.4). The
+/// standard library's 128 is less than a burst; a load balancer that comes with all its connections at once fits in.
+pub(crate) const BACKLOG: i32 = 4_096;
+
+/// The variable that names the sockets which a process has kept for what it becomes: its number, then names and
+/// descriptors.
+pub(crate) const HANDED: &str = "PAR_HANDED";
+
+/// The name, beside those of sockets, of the program that it was.
+pub(crate) const FORMER: &str = "former";
+
+/// Ends that variable if this process has made the file of the local socket.
+pub(crate) const OWNS_FILE: &str = ";own_file";
+
 /// What a socket is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Use {
@@ -96,7 +110,14 @@ pub(crate) enum GivenError {
 
 /// Sockets that were given, by their use. Those that nobody takes are closed when this is dropped.
 #[derive(Debug, Default)]
-pub(crate) struct Given(BTreeMap<Use, OwnedFd>);
+pub(crate) struct Given {
+    sockets: BTreeMap<Use, OwnedFd>,
+    /// Whether the file of the local socket is ours to take away.
+    owns_file: bool,
+    /// The program that this process was when it kept them.
+    former: Option<OwnedFd>,
+    is_kept: bool,
+}
 
 impl Given {
     /// Those that the service manager says it has given to this process. To be called once, before anything is started:
@@ -115,29 +136,70 @@ impl Given {
                 return Err(GivenError::Twice(place.name()));
             }
         }
-        Ok(Self(given))
+        Ok(Self { sockets: given, ..Self::default() })
+    }
+
+    /// Those that this process has kept for itself when it became what it is.
+    ///
+    /// # Errors
+    /// They are not what they were said to be.
+    pub(crate) fn by_former_self() -> Result<Self, GivenError> {
+        let handed = env::var(HANDED).unwrap_or_default();
+        let Some(Handed { sockets, former }) = handed_to(std::process::id(), &handed) else {
+            return Ok(Self::default());
+        };
+        let former = former.map(adopted);
+        if let Some(former) = &former {
+            fcntl_setfd(former, FdFlags::CLOEXEC)
+                .map_err(|error| GivenError::Unusable { name: FORMER, source: error.into() })?;
+        }
+        let sockets = sockets
+            .into_iter()
+            .map(|(place, descriptor)| Ok((place, listening(place, adopted(descriptor))?)));
+        let sockets = sockets.collect::<Result<_, _>>()?;
+        Ok(Self { sockets, owns_file: handed.ends_with(OWNS_FILE), former, is_kept: true })
+    }
+
+    /// Whether this process has kept them for itself: then connections have been waiting since it was another one.
+    pub(crate) const fn is_kept(&self) -> bool {
+        self.is_kept
+    }
+
+    /// Takes out the program that this process was.
+    pub(crate) fn former(&mut self) -> Option<OwnedFd> {
+        self.former.take()
+    }
+
+    /// One more descriptor for each socket.
+    pub(crate) fn copies(&self) -> io::Result<BTreeMap<Use, OwnedFd>> {
+        self.sockets.iter().map(|(place, socket)| Ok((*place, socket.try_clone()?))).collect()
     }
 
     /// Takes the socket for a use out.
     pub(crate) fn take(&mut self, place: Use) -> Option<OwnedFd> {
-        self.0.remove(&place)
+        self.sockets.remove(&place)
     }
 
     /// The address of the one for a use; none: it was not given, or has none.
     pub(crate) fn address(&self, place: Use) -> Option<SocketAddr> {
-        let named = net::getsockname(self.0.get(&place)?).ok()?;
+        let named = net::getsockname(self.sockets.get(&place)?).ok()?;
         SocketAddr::try_from(named).ok()
     }
 
     /// The file of the one for a use; none: it was not given, or has none.
     pub(crate) fn path(&self, place: Use) -> Option<PathBuf> {
-        let named = UnixListener::from(self.0.get(&place)?.try_clone().ok()?).local_addr().ok()?;
+        let named = UnixListener::from(self.sockets.get(&place)?.try_clone().ok()?).local_addr().ok()?;
         named.as_pathname().map(Path::to_path_buf)
+    }
+
+    /// Whether the file of the local socket is ours to take away: this process has made it when it was another one.
+    pub(crate) const fn owns_file(&self) -> bool {
+        self.owns_file
     }
 
     /// What there is, for people.
     pub(crate) fn names(&self) -> Vec<&'static str> {
-        self.0.keys().map(|place| place.name()).collect()
+        self.sockets.keys().map(|place| place.name()).collect()
     }
 }
 
@@ -148,7 +210,11 @@ impl Given {
 pub(crate) fn port(given: &mut Given, place: Use, address: SocketAddr) -> io::Result<OwnedFd> {
     let socket = match given.take(place) {
         Some(socket) => socket,
-        None => OwnedFd::from(TcpListener::bind(address)?),
+        None => {
+            let socket = OwnedFd::from(TcpListener::bind(address)?);
+            net::listen(&socket, BACKLOG)?;
+            socket
+        }
     };
     ioctl_fionbio(&socket, true)?;
     Ok(socket)
@@ -182,10 +248,41 @@ fn names_of(
     uses.collect()
 }
 
+/// Descriptors that this process has kept for itself.
+#[derive(Debug, PartialEq, Eq)]
+struct Handed {
+    sockets: BTreeMap<Use, RawFd>,
+    former: Option<RawFd>,
+}
+
+/// What was kept, if this process has kept it: each use once, with its descriptor. Pure.
+fn handed_to(own: u32, handed: &str) -> Option<Handed> {
+    let (pid, kept) = handed.split_once(';')?;
+    if pid != own.to_string() {
+        return None;
+    }
+    let named = kept.split(';').filter_map(|text| {
+        let (name, descriptor) = text.split_once('=')?;
+        Some((name, descriptor.parse().ok().filter(|descriptor| *descriptor >= FIRST)?))
+    });
+    let mut handed = Handed { sockets: BTreeMap::new(), former: None };
+    for (name, descriptor) in named {
+        match Use::of(name) {
+            Some(place) => {
+                handed.sockets.insert(place, descriptor);
+            }
+            None if name == FORMER => handed.former = Some(descriptor),
+            // A newer version may keep more.
+            None => {}
+        }
+    }
+    Some(handed)
+}
+
 #[expect(unsafe_code, reason = "a descriptor that was inherited is a number until it is owned")]
 fn adopted(descriptor: RawFd) -> OwnedFd {
-    // SAFETY: the service manager has opened it for this process, says so by our own number, and nothing here has
-    // taken it: this is asked once, before anything else opens or closes descriptors.
+    // SAFETY: the service manager, or this process before it became what it is, has opened it for us, says so by our own
+    // number, and nothing here has taken it: this is asked once, before anything else opens or closes descriptors.
     unsafe { OwnedFd::from_raw_fd(descriptor) }
 }
 
@@ -233,6 +330,14 @@ mod tests {
         for place in Use::ALL {
             assert_eq!(Use::of(place.name()), Some(place));
         }
+    }
+
+    #[test]
+    fn sockets_that_were_kept_belong_to_the_process_that_has_kept_them() {
+        let kept = handed_to(7, "7;http=12;local=9;htp=3;metrics=x;a2a=1;former=8;own_file");
+        let sockets = BTreeMap::from([(Use::Http, 12), (Use::Local, 9)]);
+        assert_eq!(kept, Some(Handed { sockets, former: Some(8) }));
+        assert_eq!((handed_to(8, "7;http=12"), handed_to(7, "")), (None, None));
     }
 
     #[test]

@@ -56,6 +56,7 @@
 //! | Completions, pages of the manual, colours and progress for people, none of it in a pipe | [`terminal`] |
 //! | `par doctor`: each thing that can be wrong with a host or a configuration, broken for real | [`doctor`] |
 //! | Signals, delay, grace, second signal | [`lifecycle`] |
+//! | `par upgrade`: under load, with calls and streams that run, refused binaries, ways back, `kill -9`, one agent | [`upgrade`] |
 //! | The service manager: sockets that were given, what it is told, signs of life; the units | [`service`] |
 //! | Sessions: state, order, whose they are, every way to end and that it is told once; restarts, rollouts, caps, memory | [`sessions`] |
 //! | Rates, calls at once, quotas by tenant and agent; what a refusal costs and tells | [`limits`] |
@@ -185,6 +186,7 @@ mod tls;
 mod tokens;
 mod traces;
 mod ui;
+mod upgrade;
 mod usage;
 mod versions;
 mod web;

@@ -139,6 +139,24 @@ async fn sockets_that_were_given_are_answered_and_nothing_else_is_bound() {
 }
 
 #[tokio::test]
+async fn an_upgrade_is_a_reload_to_the_service_manager_and_keeps_its_sockets() {
+    let folder = scratch();
+    let manager = Manager::new(folder.path());
+    let [http, metrics, ..] = free_ports();
+    let par = par().production().agent("echo").env("NOTIFY_SOCKET", manager.place.to_string_lossy());
+    let par = given(par, &format!("http={http},metrics={metrics}")).start().await;
+    assert_eq!(manager.next("it is ready").await, "READY=1");
+    let done = par.cli(&["upgrade"]).await;
+    assert_eq!(done.code, 0, "{done:?}");
+    let told = manager.next("it is on its way").await;
+    assert!(told.starts_with("RELOADING=1"), "{told}");
+    assert_eq!(manager.next("it is ready again").await, "READY=1");
+    assert!(par.process().alive(), "the service manager knows the process by its number");
+    assert_eq!(Client::new(http).invoke("echo", &json!(1)).await.ok(), json!(1));
+    assert_eq!(Client::new(metrics).get("/metrics").await.status, 200);
+}
+
+#[tokio::test]
 async fn a_connection_that_came_before_the_start_is_answered() {
     let [http, metrics, ..] = free_ports();
     let folder = scratch();

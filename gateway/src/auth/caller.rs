@@ -113,6 +113,11 @@ impl Caller {
         Arc::clone(&LOCAL)
     }
 
+    /// Whether the connection was the proof.
+    pub(crate) const fn is_local(&self) -> bool {
+        self.is_local
+    }
+
     fn made(
         subject: &str,
         tenant: &str,

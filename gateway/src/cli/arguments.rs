@@ -122,6 +122,18 @@ pub(super) enum Command {
         #[command(flatten)]
         remote: Remote,
     },
+    /// Have a running par become another binary, without refusing a connection
+    #[command(after_help = examples::UPGRADE)]
+    Upgrade {
+        /// The binary; default: the file that it was started from, which may be another one by now
+        #[arg(long, value_name = "PATH")]
+        binary: Option<PathBuf>,
+        /// How long to wait until it is ready
+        #[arg(long = "timeout", value_name = "TIME", default_value = "5m")]
+        patience: String,
+        #[command(flatten)]
+        remote: Remote,
+    },
     /// Show recent log lines of a running par, or change what it logs
     #[command(after_help = examples::LOGS)]
     Logs(LogsWanted),

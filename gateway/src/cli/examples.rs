@@ -92,6 +92,13 @@ pub(super) const DISABLE: &str = "\
 Examples:
   par disable my-agent/greet      # its calls are answered 503 agent_disabled, also after a restart";
 
+/// Of `par upgrade`.
+pub(super) const UPGRADE: &str = "\
+Examples:
+  par upgrade                     # the file it was started from was replaced, or its configuration
+  par upgrade --binary /opt/par/0.2.0/par
+  par upgrade --json              # {\"former\", \"version\", \"seconds\"}";
+
 /// Of `par logs`.
 pub(super) const LOGS: &str = "\
 Examples:

@@ -22,6 +22,7 @@ mod manage;
 mod manual;
 mod signature;
 mod table;
+mod upgrade;
 mod usage;
 mod verify;
 
@@ -31,6 +32,7 @@ use crate::{
     config::{Config, Environment},
     exit::Exit,
     observe::colours,
+    upgrade::REHEARSAL,
 };
 
 /// Why a command did not do what was asked; the text is one line for people.
@@ -63,9 +65,24 @@ pub(crate) fn main() -> ExitCode {
     if std::env::args_os().nth(1).is_some_and(|word| word == Loaders::NURSERY) {
         return par_pool::process::nursery();
     }
+    if std::env::args_os().nth(1).is_some_and(|word| word == REHEARSAL) {
+        return rehearse(begin);
+    }
     let environment = Environment::of_process();
     let serve = |config| crate::app::serve(config, begin);
     dispatch(std::env::args_os(), &environment, serve, &mut io::stdout(), &mut io::stderr())
+}
+
+/// Starts beside a `par` that asks whether this binary would serve, and goes with it.
+fn rehearse(begin: std::time::Instant) -> ExitCode {
+    // Where the kernel refuses, the rehearsal ends by its own clock.
+    rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL)).ok();
+    let mut words = std::env::args_os();
+    let program = words.next();
+    let place = words.by_ref().nth(1).unwrap_or_default();
+    let serve = |config| crate::app::rehearse(config, std::path::Path::new(&place), begin);
+    let arguments = program.into_iter().chain(words);
+    dispatch(arguments, &Environment::of_process(), serve, &mut io::stdout(), &mut io::stderr())
 }
 
 fn dispatch(
@@ -99,7 +116,12 @@ fn act(
     match command {
         Command::Serve(settings) => match Config::load(&settings.flags(), environment) {
             Ok(config) => Ok(serve(config)),
-            Err(faults) => Err(check::failure(&faults)),
+            Err(faults) => {
+                let failure = check::failure(&faults);
+                // It was valid a moment ago, when this process was another one.
+                crate::upgrade::come_back(&failure.text);
+                Err(failure)
+            }
         },
         Command::Check(settings) => {
             check::check(&settings.flags(), environment, out).map(|()| ExitCode::SUCCESS)
@@ -142,6 +164,13 @@ fn act(
             let socket = socket(&wanted.remote, environment)?;
             let data_dir = crate::config::data_dir(&wanted.remote.flags(), environment);
             in_runtime(usage::usage((&socket, &data_dir), &wanted, out))?.map(|()| ExitCode::SUCCESS)
+        }
+        Command::Upgrade { binary, patience, remote } => {
+            let patience = crate::config::time(&patience)
+                .map_err(|problem| Failure::new(Exit::Configuration, format!("--timeout: {problem}")))?;
+            let socket = socket(&remote, environment)?;
+            in_runtime(upgrade::upgrade(&socket, binary, patience, remote.json, out))?
+                .map(|()| ExitCode::SUCCESS)
         }
         Command::Packages(remote) => manage(&remote, environment, manage::Task::Packages, out),
         Command::Agents(remote) => manage(&remote, environment, manage::Task::Agents, out),

@@ -307,6 +307,11 @@ pub(crate) fn signatures(flags: &Flags, environment: &Environment) -> Result<Sig
     check::signatures(flags, environment)
 }
 
+/// A time as settings are written: `500ms`, `90`, `10m`.
+pub(crate) fn time(text: &str) -> Result<Duration, String> {
+    parse::time(text)
+}
+
 /// A time as settings are written, in whole seconds: `90`, `90s`, `10m`, `1h`.
 pub(crate) fn seconds(text: &str) -> Result<u64, String> {
     parse::time(text).map(|time| time.as_secs())

@@ -40,11 +40,12 @@ pub(super) struct Health {
 }
 
 fn health(state: &ControlState, timestamp: serde_json::Value) -> Response {
-    let (ok, status, code) = match state.lifecycle.ready() {
-        Readiness::Ready => (true, "healthy", StatusCode::OK),
-        Readiness::Starting => (false, "starting", StatusCode::SERVICE_UNAVAILABLE),
-        Readiness::Stopping => (false, "stopping", StatusCode::SERVICE_UNAVAILABLE),
+    let readiness = state.lifecycle.ready();
+    let (ok, code) = match readiness {
+        Readiness::Ready | Readiness::Leaving => (true, StatusCode::OK),
+        Readiness::Starting | Readiness::Stopping => (false, StatusCode::SERVICE_UNAVAILABLE),
     };
+    let status = readiness.text();
     let surfaces = match &state.container {
         None => BTreeMap::from([("rest", ok)]),
         Some(container) => {

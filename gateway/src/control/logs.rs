@@ -15,7 +15,7 @@ use serde_json::value::RawValue;
 use tokio::{sync::broadcast::error::RecvError, time::timeout};
 use utoipa::{IntoParams, ToSchema};
 
-use super::{ControlState, Readiness, asker::Viewer, body, refusal::Refusal};
+use super::{ControlState, asker::Viewer, body, refusal::Refusal};
 use crate::observe::recent::Filter;
 
 /// How often a quiet stream looks whether the runtime stops: a follower must not hold up its end for longer.
@@ -95,7 +95,7 @@ fn stream(state: Arc<ControlState>, filter: Filter) -> Response {
                         Bytes::from(note)
                     }
                     Ok(Err(RecvError::Closed)) => return None,
-                    Err(_) if state.lifecycle.ready() == Readiness::Stopping => return None,
+                    Err(_) if state.lifecycle.ready().ends_streams() => return None,
                     Err(_) => continue,
                 };
                 if !batch.is_empty() {

@@ -33,6 +33,7 @@ mod runtime;
 mod sessions;
 mod single;
 mod unread;
+mod upgrade;
 mod upload;
 mod usage;
 mod webhook;
@@ -55,6 +56,7 @@ use crate::{
     config::Config,
     observe::{Explanations, RecentLines, Redactor, levels::Levels},
     single::Container,
+    upgrade::Upgrade,
     webhooks::Webhooks,
 };
 
@@ -65,14 +67,37 @@ pub(crate) enum Readiness {
     Starting,
     /// Every source is mounted or has failed.
     Ready,
+    /// Calls are taken, and another binary is about to take them over.
+    Leaving,
     /// Calls are drained.
     Stopping,
+}
+
+impl Readiness {
+    /// What people are told.
+    pub(super) const fn text(self) -> &'static str {
+        match self {
+            Self::Starting => "starting",
+            Self::Ready | Self::Leaving => "healthy",
+            Self::Stopping => "stopping",
+        }
+    }
+
+    /// Whether streams that would go on for ever have to end.
+    pub(super) const fn ends_streams(self) -> bool {
+        match self {
+            Self::Starting | Self::Ready => false,
+            Self::Leaving | Self::Stopping => true,
+        }
+    }
 }
 
 /// The life of the process, as the management side sees and ends it.
 pub(crate) trait ShutdownSwitch: Send + Sync {
     /// Begins the graceful stop; once is enough, more often is harmless.
     fn begin(&self);
+    /// Begins the end in favour of a successor that keeps the sockets; nothing if an end has begun already.
+    fn succeed(&self);
     /// Whether calls are taken now.
     fn ready(&self) -> Readiness;
 }
@@ -102,6 +127,8 @@ pub(crate) struct ControlState {
     pub(crate) observatory: Arc<Observatory>,
     /// The life of the process.
     pub(crate) lifecycle: Arc<dyn ShutdownSwitch>,
+    /// What it can become; none: it stays what it is.
+    pub(crate) upgrade: Option<Arc<Upgrade>>,
     /// Prometheus text of everything.
     pub(crate) metrics: Arc<dyn Fn() -> String + Send + Sync>,
     /// Who may say that the registry has changed, and what happens then.
@@ -154,6 +181,7 @@ pub(crate) fn router(state: ControlState) -> Router {
         .route("/runtime/workers", get(errors::workers))
         .route("/runtime/webhooks/deliveries", get(deliveries::deliveries))
         .route("/runtime/shutdown", post(runtime::shutdown))
+        .route("/runtime/upgrade", post(upgrade::upgrade))
         .route("/runtime/openapi.json", get(openapi::document))
         .route("/metrics", get(runtime::metrics))
         .route("/runtime/usage/billing", get(billing::status))

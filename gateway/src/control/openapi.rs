@@ -17,7 +17,7 @@ use utoipa::{
 
 use super::{
     agents, asker::Caller, billing, body, dashboard, deliveries, errors, health, levels, load, logs,
-    packages, reload, rollouts, runtime, sessions, single, upload, usage, webhook,
+    packages, reload, rollouts, runtime, sessions, single, upgrade, upload, usage, webhook,
 };
 use crate::problem::PROBLEM_JSON;
 
@@ -27,7 +27,7 @@ use crate::problem::PROBLEM_JSON;
         below `/runtime`. Every error is a problem document (RFC 9457) with a `code`."),
     paths(
         health::ready_in_milliseconds, health::ready, health::live, single::meta, single::a2a, single::ui,
-        runtime::info, runtime::metrics, runtime::shutdown,
+        runtime::info, runtime::metrics, runtime::shutdown, upgrade::upgrade,
         packages::list, packages::unload, load::load, upload::upload,
         rollouts::list, rollouts::one, rollouts::rollback, rollouts::traffic, reload::reload, webhook::registry,
         sessions::list, sessions::end,
@@ -189,6 +189,7 @@ mod tests {
             ("get", "/runtime/workers"),
             ("get", "/runtime/webhooks/deliveries"),
             ("post", "/runtime/shutdown"),
+            ("post", "/runtime/upgrade"),
             ("get", "/runtime/openapi.json"),
             ("get", "/metrics"),
         ] {

@@ -11,7 +11,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::{
-    ControlState, Readiness,
+    ControlState,
     asker::{Caller, Operator, Viewer},
     body,
 };
@@ -40,6 +40,9 @@ pub(super) struct Info {
     total_invocations: u64,
     /// Calls that run or wait.
     in_flight: usize,
+    /// Why the last upgrade that was begun has not become one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    upgrade_failed: Option<String>,
 }
 
 /// `GET /runtime/info`
@@ -50,16 +53,13 @@ pub(super) async fn info(_: Caller, State(state): State<Arc<ControlState>>) -> R
         mode: if state.config.single.is_some() { "single" } else { "host" },
         dev: state.config.dev,
         start_time: timestamp::text(state.started),
-        status: match state.lifecycle.ready() {
-            Readiness::Starting => "starting",
-            Readiness::Ready => "healthy",
-            Readiness::Stopping => "stopping",
-        },
+        status: state.lifecycle.ready().text(),
         packages_loaded: state.pool.packages().len(),
         agents_mounted: state.pool.agents().len(),
         packages_failed: state.pool.failures().len(),
         total_invocations: state.pool.answered(),
         in_flight: state.pool.in_flight(),
+        upgrade_failed: state.upgrade.as_ref().and_then(|upgrade| upgrade.failed()),
     })
 }
 

@@ -1,4 +1,4 @@
-//! Rollouts as tests of the routes and of the command line know them.
+//! Rollouts, and the life of a process, as tests of the routes and of the command line know them.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -8,9 +8,11 @@ use par_pool::fleet::{
     SessionStatus, SwitchError,
 };
 use par_proto::ids::{PackageName, Version};
+use parking_lot::Mutex;
 use serde_json::json;
 
 use super::{
+    Readiness, ShutdownSwitch,
     fleet::{Rollouts, Sessions},
     webhook::{Hook, Verifier},
 };
@@ -75,4 +77,21 @@ impl Sessions for Scripted {
 /// A hook that nobody has a secret for.
 pub(crate) fn hook() -> Arc<Hook> {
     Arc::new(Hook::new(Verifier::new(&[]).unwrap(), Arc::new(drop)))
+}
+
+/// A process whose life is as it was told last.
+pub(super) struct Life(pub(super) Mutex<Readiness>);
+
+impl ShutdownSwitch for Life {
+    fn begin(&self) {
+        *self.0.lock() = Readiness::Stopping;
+    }
+
+    fn succeed(&self) {
+        *self.0.lock() = Readiness::Leaving;
+    }
+
+    fn ready(&self) -> Readiness {
+        *self.0.lock()
+    }
 }

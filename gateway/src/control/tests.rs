@@ -22,7 +22,7 @@ use parking_lot::Mutex;
 use serde_json::{Value, json};
 use tower::ServiceExt as _;
 
-use super::*;
+use super::{scripted::Life, *};
 use crate::{
     auth::Role,
     config::{Environment, Flags},
@@ -146,18 +146,6 @@ impl Fleet for Script {
     }
 }
 
-struct Life(Mutex<Readiness>);
-
-impl ShutdownSwitch for Life {
-    fn begin(&self) {
-        *self.0.lock() = Readiness::Stopping;
-    }
-
-    fn ready(&self) -> Readiness {
-        *self.0.lock()
-    }
-}
-
 struct Bench {
     fleet: Arc<Script>,
     life: Arc<Life>,
@@ -187,6 +175,7 @@ fn bench(dev: bool) -> Bench {
         levels: Levels::new(Rules::new(tracing::Level::INFO), None),
         observatory: Observatory::new(Arc::new(Reading::default)),
         lifecycle: Arc::clone(&life) as Arc<dyn ShutdownSwitch>,
+        upgrade: None,
         metrics: Arc::new(|| "par_build_info 1\n".to_owned()),
         webhooks: None,
         billing: None,
@@ -294,6 +283,7 @@ async fn health_follows_the_life_of_the_process() {
     for (readiness, code, status) in [
         (Readiness::Starting, 503, "starting"),
         (Readiness::Ready, 200, "healthy"),
+        (Readiness::Leaving, 200, "healthy"),
         (Readiness::Stopping, 503, "stopping"),
     ] {
         *bench.life.0.lock() = readiness;

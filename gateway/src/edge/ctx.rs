@@ -3,7 +3,7 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicU64, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -19,6 +19,7 @@ use super::{
     client::Client,
     front::Front,
     grpc::Exchange,
+    in_flight::{Flight, InFlight},
     premises::Premises,
     rest::Rest,
     who::Decision,
@@ -72,32 +73,12 @@ pub(crate) struct Ctx {
     pub(super) charge: Option<Charge>,
     /// What is particular to gRPC; none: the request is none of it.
     pub(crate) grpc: Option<Exchange>,
-    _flight: Flight,
-}
-
-/// Requests that are being answered; kept by the edge, read by the shutdown.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct InFlight(Arc<AtomicUsize>);
-
-impl InFlight {
-    /// How many.
-    pub(crate) fn count(&self) -> usize {
-        self.0.load(Ordering::Relaxed)
-    }
-}
-
-#[derive(Debug)]
-struct Flight(InFlight);
-
-impl Drop for Flight {
-    fn drop(&mut self) {
-        self.0.0.fetch_sub(1, Ordering::Relaxed);
-    }
+    /// Its place among all that are being answered.
+    pub(super) flight: Flight,
 }
 
 impl Ctx {
     pub(crate) fn new(in_flight: &InFlight) -> Self {
-        in_flight.0.fetch_add(1, Ordering::Relaxed);
         Self {
             begin: Instant::now(),
             request_id: Arc::from(""),
@@ -126,7 +107,7 @@ impl Ctx {
             entry: None,
             charge: None,
             grpc: None,
-            _flight: Flight(in_flight.clone()),
+            flight: in_flight.enter(),
         }
     }
 

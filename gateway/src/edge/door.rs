@@ -6,6 +6,7 @@ use std::{
 };
 
 use tokio::sync::oneshot;
+use tokio_util::sync::CancellationToken;
 
 /// The ports and the socket that the edge answers on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,6 +31,10 @@ pub(crate) struct Doors {
     pub(crate) ports: Vec<Doorway>,
     /// `PAR_SOCKET`, bound and non-blocking.
     pub(crate) local: UnixListener,
+    /// When that one opens.
+    pub(crate) local_opens: Opening,
+    /// Who connects there from then on is left to a successor.
+    pub(crate) leaves_local: CancellationToken,
 }
 
 /// A port that the edge listens on.
@@ -39,8 +44,34 @@ pub(crate) struct Doorway {
     pub(crate) door: Door,
     /// Where it is.
     pub(crate) address: SocketAddr,
-    /// The socket that listens there; none: it is bound when the door opens.
-    pub(crate) socket: Option<OwnedFd>,
-    /// Listens as soon as this is told; none: from the start.
-    pub(crate) opens: Option<oneshot::Receiver<()>>,
+    /// The socket that listens there, or is bound to it and will listen when the door opens.
+    pub(crate) socket: OwnedFd,
+    /// When it opens.
+    pub(crate) opens: Opening,
+}
+
+/// When a door opens.
+#[derive(Debug)]
+pub(crate) enum Opening {
+    /// From the start.
+    AtOnce,
+    /// Listens as soon as this is told, and refuses connections until then; never if it is dropped.
+    Told(oneshot::Receiver<()>),
+    /// Listens already, for the process that this one was before. Connections wait in the kernel's queue until this says
+    /// that there is something to answer.
+    Kept(CancellationToken),
+}
+
+impl Opening {
+    /// Waits for it. False: it never opens.
+    pub(super) async fn opened(self) -> bool {
+        match self {
+            Self::AtOnce => true,
+            Self::Told(told) => told.await.is_ok(),
+            Self::Kept(settled) => {
+                settled.cancelled().await;
+                true
+            }
+        }
+    }
 }

@@ -19,8 +19,9 @@ use tokio::{
     net::{UnixListener, UnixStream},
     sync::watch,
 };
+use tokio_util::sync::CancellationToken;
 
-use super::protocol::EitherHttp;
+use super::{Opening, protocol::EitherHttp};
 use crate::auth::neighbour;
 use gathered::Gathered;
 
@@ -30,18 +31,27 @@ const AGAIN: Duration = Duration::from_millis(50);
 /// The listener and what answers behind it.
 pub(super) struct LocalDoor {
     listener: Bound,
+    opens: Opening,
+    leaves: CancellationToken,
     app: Arc<EitherHttp>,
 }
 
 impl LocalDoor {
-    /// Opens with [`serve`](Self::serve).
-    pub(super) fn new(listener: Bound, app: EitherHttp) -> Self {
-        Self { listener, app: Arc::new(app) }
+    /// Opens and is left as told, once it is [served](Self::serve).
+    pub(super) fn new(
+        listener: Bound,
+        (opens, leaves): (Opening, CancellationToken),
+        app: EitherHttp,
+    ) -> Self {
+        Self { listener, opens, leaves, app: Arc::new(app) }
     }
 
-    /// Answers for ever.
+    /// Answers until whoever connects is left to a successor: mostly for ever.
     pub(super) async fn serve(self) {
-        let Self { listener, app } = self;
+        let Self { listener, opens, leaves, app } = self;
+        if !opens.opened().await {
+            return;
+        }
         let listener = match UnixListener::from_std(listener) {
             Ok(listener) => listener,
             Err(error) => {
@@ -51,7 +61,12 @@ impl LocalDoor {
         };
         let (_open, shutdown) = watch::channel(false);
         loop {
-            let accepted = match listener.accept().await {
+            let accepted = tokio::select! {
+                biased;
+                () = leaves.cancelled() => return,
+                accepted = listener.accept() => accepted,
+            };
+            let accepted = match accepted {
                 Ok((stream, _)) => stream.into_std(),
                 Err(error) => Err(error),
             };

@@ -26,6 +26,7 @@ mod front;
 pub(crate) mod fuzzing;
 mod grpc;
 mod hygiene;
+mod in_flight;
 mod intake;
 mod invoke;
 mod local;
@@ -71,9 +72,11 @@ use pingora_http::{RequestHeader, ResponseHeader};
 use pingora_proxy::{FailToProxy, ProxyHttp, Session};
 
 pub(crate) use connection::most_connections;
-pub(crate) use ctx::{InFlight, RequestIds};
-pub(crate) use door::{Door, Doors, Doorway};
+pub(crate) use ctx::RequestIds;
+pub(crate) use door::{Door, Doors, Doorway, Opening};
 pub(crate) use exchange::Between;
+pub(crate) use in_flight::{Earlier, InFlight};
+pub(crate) use protocol::FIRST_WORD;
 pub(crate) use service::server;
 
 use crate::{
@@ -205,6 +208,7 @@ impl ProxyHttp for Edge {
         }
         let answered = match plan {
             Ok(Plan::Control { strip }) => {
+                ctx.flight.step_aside();
                 ctx.role = self.role_of(session, ctx);
                 ctx.strip = strip;
                 return Ok(false);
@@ -306,7 +310,7 @@ impl ProxyHttp for Edge {
             return self.identity_of(response, ctx);
         }
         if let Some(rest) = &mut ctx.rest {
-            if !rest.answers(session, response, &mut ctx.worker) {
+            if !rest.answers(session, response, (&mut ctx.worker, &mut ctx.flight)) {
                 return Ok(());
             }
             // What an application answers with is its author's business, and is told as such.

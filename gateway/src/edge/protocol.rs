@@ -1,7 +1,7 @@
 //! Which HTTP a connection speaks: HTTP/1.1, or HTTP/2 with prior knowledge (RFC 9113 §3.3) on one port.
 //! Over TLS the two sides agree on it in their handshake.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use pingora_core::{
@@ -26,6 +26,10 @@ const BEGIN: [u8; 4] = [b'P', b'R', b'I', b' '];
 /// Requests of one connection that may be answered at the same time. A tenth of the default of calls of the
 /// whole runtime; clients open another connection for more.
 const STREAMS: u32 = 100;
+
+/// How long the first request of a connection that was accepted last may be on its way when nothing is accepted any more:
+/// a round trip within a region many times over. Twice would only make the pause of an upgrade longer.
+pub(crate) const FIRST_WORD: Duration = Duration::from_millis(100);
 
 /// What each field of a head counts in HTTP/2 beside its name and value (RFC 9113 §6.5.2).
 const FIELD: usize = 32;
@@ -64,7 +68,8 @@ impl EitherHttp {
         shutdown: &ShutdownWatch,
     ) -> Option<(Stream, bool)> {
         if let Some(gate) = &self.tls {
-            let stream = newcomer.shaking(gate.accept(stream, shutdown)).await?;
+            let mut stop = shutdown.clone();
+            let stream = newcomer.shaking(gate.accept(stream, over(&mut stop))).await?;
             let is_http2 = matches!(stream.selected_alpn_proto(), Some(ALPN::H2));
             return Some((stream, is_http2));
         }
@@ -72,10 +77,18 @@ impl EitherHttp {
         tokio::select! {
             biased;
             is_http2 = begins_http2(&mut stream) => is_http2.map(|is_http2| (stream, is_http2)),
-            // A connection that has said nothing has nothing to lose.
-            _ = stop.wait_for(|stop| *stop) => None,
+            // A connection that says nothing has nothing to lose. One that was accepted a moment ago has said something,
+            // which is on its way.
+            () = over(&mut stop) => None,
         }
     }
+}
+
+/// Waits for the stop, and then as long as a first request may be on its way.
+async fn over(stop: &mut ShutdownWatch) {
+    // Whoever could tell lives as long as the process.
+    stop.wait_for(|stop| *stop).await.ok();
+    tokio::time::sleep(FIRST_WORD).await;
 }
 
 /// Whether a connection begins as HTTP/2 does; none if it ends before it can be told, or is neither.
@@ -119,6 +132,9 @@ impl ServerApp for EitherHttp {
     }
 
     async fn cleanup(&self) {
+        // Closes connections of HTTP/1 between two requests; who was accepted last may not have come to the first. HTTP/2
+        // is told which requests are answered still.
+        tokio::time::sleep(FIRST_WORD).await;
         self.one.cleanup().await;
         self.two.cleanup().await;
     }

@@ -38,6 +38,7 @@ use super::{
     clock::Clock,
     ctx::Ctx,
     duplex::{AT_ONCE, Duplex},
+    in_flight::Flight,
     refusal::Refusal,
     session,
     surface::Spot,
@@ -273,10 +274,13 @@ impl Rest {
         &mut self,
         session: &mut Session,
         response: &mut ResponseHeader,
-        worker: &mut Duration,
+        (worker, flight): (&mut Duration, &mut Flight),
     ) -> bool {
         if response.status.is_informational() && response.status != StatusCode::SWITCHING_PROTOCOLS {
             return false;
+        }
+        if response.status == StatusCode::SWITCHING_PROTOCOLS {
+            flight.go_on();
         }
         self.answered = true;
         self.clock = None;

@@ -19,7 +19,9 @@ use pingora_core::{
 };
 use tokio::sync::oneshot;
 
-use super::{Door, Doors, Doorway, Edge, connection::Connections, local::LocalDoor, protocol::EitherHttp};
+use super::{
+    Door, Doors, Doorway, Edge, Opening, connection::Connections, local::LocalDoor, protocol::EitherHttp,
+};
 use crate::{config, tls::Gate};
 
 /// One `send` for a whole small answer; the default of 1,460 bytes splits head and body of anything larger.
@@ -38,7 +40,7 @@ const NEIGHBOURS: usize = 1_024;
 /// A doorway with what answers behind it.
 struct Entrance {
     inner: Listening<EitherHttp>,
-    opens: Option<oneshot::Receiver<()>>,
+    opens: Option<Opening>,
     address: SocketAddr,
     socket: Option<OwnedFd>,
 }
@@ -48,7 +50,7 @@ impl Entrance {
         if let Some(opens) = self.opens.take() {
             let opened = tokio::select! {
                 biased;
-                opened = opens => opened.is_ok(),
+                opened = opens.opened() => opened,
                 _ = shutdown.wait_for(|stop| *stop) => false,
             };
             if !opened {
@@ -148,10 +150,11 @@ pub(crate) fn server(
         let mut inner = Listening::new("edge".to_owned(), app);
         let buffers = L4BufferSettings::new(READ_BUFFER, WRITE_BUFFER);
         inner.add_listener(ListenerConfig::tcp(address.to_string()).l4_buffer(buffers));
-        Entrance { inner, opens, address, socket }
+        Entrance { inner, opens: Some(opens), address, socket: Some(socket) }
     };
     let entrances = doors.ports.into_iter().map(entrance).collect();
-    let local = LocalDoor::new(doors.local, neighbours(&server.configuration, edge));
+    let app = neighbours(&server.configuration, edge);
+    let local = LocalDoor::new(doors.local, (doors.local_opens, doors.leaves_local), app);
     let (sender, started) = oneshot::channel();
     let pool = Arc::clone(&edge.pool);
     server.add_service(Homed { entrances, local: Some(local), pool, threads, started: Some(sender) });

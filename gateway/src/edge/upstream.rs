@@ -212,7 +212,7 @@ pub(super) fn peer(session: &Session) -> Option<IpAddr> {
 
 #[cfg(test)]
 mod tests {
-    use super::{super::ctx::InFlight, *};
+    use super::{super::InFlight, *};
 
     #[test]
     fn a_prefix_is_taken_off_the_path_as_it_was_written() {

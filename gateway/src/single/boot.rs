@@ -11,7 +11,6 @@ use tokio::sync::oneshot;
 use super::{
     container::{Booted, Container, Surfaces},
     failures::FailedBoots,
-    ports::Reserved,
     probe::{self, Unanswered},
     verdict::Verdict,
 };
@@ -20,6 +19,7 @@ use crate::{
     control::ShutdownSwitch as _,
     exit::Exit,
     lifecycle::Lifecycle,
+    upgrade::Kept,
 };
 
 /// Longest wait for a port of ours to accept after it was told to.
@@ -38,12 +38,12 @@ pub(crate) struct Boot {
     pub(crate) container: Arc<Container>,
     /// Ended if the boot fails.
     pub(crate) lifecycle: Arc<Lifecycle>,
-    /// Ports that are kept until they may accept.
-    pub(crate) reserved: Reserved,
     /// Makes the gRPC port accept.
     pub(crate) open_a2a: oneshot::Sender<()>,
     /// Makes the UI port accept; dropped if there is no UI.
     pub(crate) open_ui: oneshot::Sender<()>,
+    /// Doors that open once the agent answers.
+    pub(crate) kept: Kept,
     /// Start of the process.
     pub(crate) begin: Instant,
 }
@@ -57,8 +57,13 @@ impl Boot {
         let (container, lifecycle) = (Arc::clone(&self.container), Arc::clone(&self.lifecycle));
         let single = container.settings().clone();
         let failed = FailedBoots::new(&self.config.data_dir, single.boot_failures);
-        match self.attempt(&single, &failed).await {
-            Ok(()) => container.keep().await,
+        let kept = self.kept.clone();
+        let attempted = self.attempt(&single, &failed).await;
+        match attempted {
+            Ok(()) => {
+                kept.serves();
+                container.keep().await;
+            }
             Err(None) => {}
             Err(Some(verdict)) => give_up(&verdict, &failed, &lifecycle).await,
         }
@@ -79,7 +84,7 @@ impl Boot {
             let detail = format!("the UI has no index.html in {:?}", path.unwrap_or_default());
             return Err(Some(Verdict::serving(Exit::Package, detail)));
         }
-        let Self { config, container, reserved, open_a2a, open_ui, begin, .. } = self;
+        let Self { config, container, open_a2a, open_ui, begin, .. } = self;
         if declared.rest {
             container.ask_rest().await.map_err(|error| Some(silent("REST", &error)))?;
         }
@@ -90,7 +95,6 @@ impl Boot {
         if declared.ui && open_ui.send(()).is_ok() {
             accepting("UI_PORT", single.ui).await?;
         }
-        drop(reserved);
         if declared.a2a {
             container.ask_a2a().await.map_err(|error| Some(silent("A2A", &error)))?;
         }

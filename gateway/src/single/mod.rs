@@ -13,7 +13,7 @@ use crate::config::Config;
 
 pub(crate) use boot::Boot;
 pub(crate) use container::{Container, Health};
-pub(crate) use ports::Reserved;
+pub(crate) use ports::reserved;
 
 /// What counts failed boots, in single mode.
 pub(crate) fn failed_boots(config: &Config) -> Option<FailedBoots> {

@@ -11,7 +11,6 @@ use arc_swap::ArcSwap;
 use pingora_core::{
     listeners::tls::Acceptor,
     protocols::{GetSocketDigest as _, Peek as _, Stream, l4, tls::server::handshake_with_callback},
-    server::ShutdownWatch,
 };
 
 use super::{
@@ -73,9 +72,8 @@ impl Gate {
         Ok(Self { source, served: ArcSwap::from_pointee(material.into()), metrics })
     }
 
-    /// Lets a connection in. `None`: it has ended, its handshake failed or took too long, or we are stopping.
-    pub(crate) async fn accept(&self, stream: Stream, shutdown: &ShutdownWatch) -> Option<Stream> {
-        let mut stop = shutdown.clone();
+    /// Lets a connection in. `None`: it has ended, its handshake failed or took too long, or `stop` came first.
+    pub(crate) async fn accept(&self, stream: Stream, stop: impl Future<Output = ()>) -> Option<Stream> {
         let stream = stream.into_any().downcast::<l4::stream::Stream>().ok()?;
         let address =
             stream.get_socket_digest().and_then(|digest| digest.peer_addr().map(ToString::to_string));
@@ -83,7 +81,7 @@ impl Gate {
             biased;
             shaken = tokio::time::timeout(HANDSHAKE, self.shake(*stream)) => shaken,
             // Nobody has been let in yet who could lose something.
-            _ = stop.wait_for(|stop| *stop) => return None,
+            () = stop => return None,
         };
         let (fault, reason) = match shaken {
             Ok(Ok(stream)) => return Some(stream),

@@ -81,6 +81,8 @@ impl Fleet for Nothing {
 impl ShutdownSwitch for Nothing {
     fn begin(&self) {}
 
+    fn succeed(&self) {}
+
     fn ready(&self) -> Readiness {
         Readiness::Stopping
     }
@@ -111,6 +113,7 @@ fn running(root: &Path) -> String {
         ),
         observatory: Observatory::new(Arc::new(crate::observe::figures::Reading::default)),
         lifecycle: Arc::new(Nothing),
+        upgrade: None,
         metrics: Arc::new(String::new),
         webhooks: None,
         billing: None,

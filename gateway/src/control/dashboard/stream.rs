@@ -22,7 +22,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 use tokio::{sync::watch, time::timeout};
 
-use super::super::{ControlState, Readiness, asker::Viewer};
+use super::super::{ControlState, asker::Viewer};
 use crate::observe::figures::{Agent, Point, Reading, Source, compare};
 
 /// Time between two lines.
@@ -145,11 +145,7 @@ impl Observatory {
         let (failures, ended) = state.explanations.counts();
         let line = Line {
             point: &point,
-            status: match state.lifecycle.ready() {
-                Readiness::Starting => "starting",
-                Readiness::Ready => "healthy",
-                Readiness::Stopping => "stopping",
-            },
+            status: state.lifecycle.ready().text(),
             version: env!("CARGO_PKG_VERSION"),
             uptime_seconds: state.started.elapsed().map_or(0, |age| age.as_secs()),
             agents,
@@ -214,7 +210,7 @@ pub(in super::super) async fn figures(_: Viewer, State(state): State<Arc<Control
                         return Some((Ok(bytes), (None, line)));
                     }
                     Ok(Err(_)) => return None,
-                    Err(_) if state.lifecycle.ready() == Readiness::Stopping => return None,
+                    Err(_) if state.lifecycle.ready().ends_streams() => return None,
                     Err(_) => {}
                 }
             }

@@ -136,6 +136,17 @@ async fn calls_that_need_the_cpu_do_not_grow_the_pool_without_end() {
 }
 
 #[tokio::test]
+async fn short_computing_calls_do_not_grow_the_pool_without_end_either() {
+    let par = par().agent("slow").start().await;
+    for _ in 0..20 {
+        at_once(&par, 200, "spin", json!({"ms": 0.3})).await;
+    }
+    let cores = std::thread::available_parallelism().expect("cores").get();
+    let workers = worker_pids(&par, "slow@1.0.0").await.len();
+    assert!(workers <= 2 * cores, "{workers} workers on {cores} cores");
+}
+
+#[tokio::test]
 async fn coroutines_share_one_worker() {
     let par = par().agent("slow").start().await;
     let took = at_once(&par, 50, "asleep", json!({"seconds": 0.5})).await;

@@ -1,6 +1,6 @@
 //! How many workers to start, and why calls wait. Pure: the supervisor samples and starts.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Most starts in one round. A fresh worker costs some milliseconds of a core, so this also bounds what a growing
 /// package takes from the calls of its neighbours; the next round looks again with what these changed.
@@ -11,6 +11,27 @@ const ON_CPU: f32 = 0.5;
 
 /// Calls shorter than this wait for the processor, whatever their workers do: more workers would only divide batches.
 const SHORT: Duration = Duration::from_micros(100);
+
+/// How long it is believed that busy workers compute: a look costs them some 100 µs, and while calls wait there is one
+/// reason after the other to look again.
+const BELIEVED: Duration = Duration::from_millis(50);
+
+/// What busy workers were seen to do.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Sample {
+    /// Share of looks at workers with a running handler in which that was running or runnable; 1: none has one.
+    pub(crate) on_cpu: f32,
+    /// When they were looked at.
+    pub(crate) at: Instant,
+}
+
+impl Sample {
+    /// The share, if it is still believed. That handlers wait is found out anew each time: it starts workers.
+    pub(crate) fn believed(self, now: Instant) -> Option<f32> {
+        let recent = now.saturating_duration_since(self.at) < BELIEVED;
+        (self.on_cpu >= ON_CPU && recent).then_some(self.on_cpu)
+    }
+}
 
 /// What is known when calls wait.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -29,7 +50,7 @@ pub(crate) struct Demand {
     pub(crate) cores: u32,
     /// Typical time of a call in a worker.
     pub(crate) cost: Duration,
-    /// Share of looks at which busy workers were running or runnable, if they were looked at.
+    /// [`Sample::on_cpu`], if workers were looked at.
     pub(crate) on_cpu: Option<f32>,
 }
 
@@ -77,6 +98,15 @@ mod tests {
         assert!(four.needs_sample());
         assert_eq!(Demand { on_cpu: Some(0.9), ..four }.starts(), 0);
         assert_eq!(Demand { on_cpu: Some(0.01), ..four }.starts(), ROUND);
+    }
+
+    #[test]
+    fn computing_is_believed_for_a_while_and_waiting_never() {
+        let at = Instant::now();
+        let computing = Sample { on_cpu: 0.9, at };
+        assert_eq!(computing.believed(at + BELIEVED / 2), Some(0.9));
+        assert_eq!(computing.believed(at + BELIEVED), None);
+        assert_eq!(Sample { on_cpu: 0.1, at }.believed(at), None);
     }
 
     #[test]

@@ -10,10 +10,10 @@ use futures_util::future::join_all;
 
 use super::{
     generation::Generation,
-    growth::Demand,
+    growth::{Demand, Sample},
     snapshot::{SeatView, Snapshot},
 };
-use crate::process::{Death, Lane, usage};
+use crate::process::{Death, Doing, Lane, usage};
 
 /// Time between two looks at memory and cold workers. A worker that allocates a GB a second is 100 MB over its limit
 /// when it is ended.
@@ -29,7 +29,11 @@ const LONG: Duration = Duration::from_millis(10);
 /// Time between two looks at busy workers that tell computing from waiting; the runtime's timers know no shorter one.
 const BETWEEN_LOOKS: Duration = Duration::from_millis(1);
 
-/// Busy workers looked at in one sample. Each costs 60 µs; with half as many a few that happen to sleep would decide.
+/// After a look that found nothing to start, how long the next call that waits is no reason for another: on a full machine
+/// calls begin to wait at every turn, and a look at each of them took a tenth of what they cost.
+const NO_NEWS: Duration = Duration::from_millis(5);
+
+/// Busy workers looked at in one sample. Each costs up to 60 µs; with half as many a few that happen to sleep would decide.
 const SAMPLED: usize = 8;
 
 /// Most workers of a package whose manifest says `max: auto`, whatever memory allows.
@@ -45,12 +49,13 @@ pub(crate) async fn run(generation: Arc<Generation>) {
     let mut rest = tokio::time::interval(REST);
     rest.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut quiet = 0;
+    let (mut seen, mut deaf_until) = (None, Instant::now());
     loop {
         // A package that nobody calls costs nothing: the next call wakes this up.
         let resting = quiet >= QUIET && !generation.solitary.is_busy() && generation.slots.rest();
         tokio::select! {
             _ = ending.changed() => return,
-            () = generation.slots.pressure.notified() => quiet = 0,
+            () = pressure(&generation, deaf_until) => quiet = 0,
             // What a thread takes after its call is seen all the same.
             _ = rest.tick(), if resting => watch_memory(&generation, &generation.slots.snapshot()),
             _ = look.tick(), if !resting => {
@@ -65,8 +70,16 @@ pub(crate) async fn run(generation: Arc<Generation>) {
                 }
             }
         }
-        grow(&generation).await;
+        if grow(&generation, &mut seen).await {
+            deaf_until = Instant::now() + NO_NEWS;
+        }
     }
+}
+
+/// Waits until calls wait, or have begun to while nobody listened.
+async fn pressure(generation: &Generation, deaf_until: Instant) {
+    tokio::time::sleep_until(deaf_until.into()).await;
+    generation.slots.pressure.notified().await;
 }
 
 /// Time between two looks at the memory of a package at rest: some microseconds for each worker.
@@ -86,10 +99,10 @@ fn is_held(seat: &SeatView) -> bool {
     seat.outstanding > 0 && seat.still >= LONG
 }
 
-/// Rounds of starts until nobody waits or nothing more may be started.
-async fn grow(generation: &Arc<Generation>) {
+/// Rounds of starts until nobody waits or nothing more may be started. `seen`: what workers did when they were looked
+/// at last. Returns whether calls wait to which no worker may be added.
+async fn grow(generation: &Arc<Generation>, seen: &mut Option<Sample>) -> bool {
     let policy = &generation.installed.package.workers;
-    let mut on_cpu = None;
     while !*generation.ending.borrow() {
         let now = generation.slots.snapshot();
         let live = u32::try_from(now.seats.iter().filter(|seat| !seat.retiring).count()).unwrap_or(u32::MAX);
@@ -110,12 +123,13 @@ async fn grow(generation: &Arc<Generation>) {
             max: policy.max.unwrap_or_else(|| affordable(&now)).max(policy.min),
             cores: generation.settings.cores,
             cost,
-            on_cpu,
+            on_cpu: seen.and_then(|sample| sample.believed(Instant::now())),
         };
         let least = u32::try_from(minimum(generation)).unwrap_or(policy.min);
         let missing = least.saturating_sub(live + demand.starting);
         if demand.waiting > 0 && demand.needs_sample() {
-            demand.on_cpu = sample(&now).await;
+            *seen = sample(&now).await;
+            demand.on_cpu = seen.map(|sample| sample.on_cpu);
         }
         let starts = demand.starts().max(missing);
         let at_cap = demand.waiting > 0 && starts == 0;
@@ -128,18 +142,16 @@ async fn grow(generation: &Arc<Generation>) {
         }
         if starts == 0 {
             if aged || now.oldest.is_none() {
-                return;
+                return at_cap;
             }
             tokio::time::sleep(WORTH).await;
             continue;
         }
-        // What was found out holds for this round; the next one looks again.
-        on_cpu = None;
         let wait = generation.health.lock().next_start.saturating_duration_since(Instant::now());
         if !wait.is_zero() {
             tokio::time::sleep(wait).await;
             if *generation.ending.borrow() {
-                return;
+                return false;
             }
         }
         let results = join_all((0..starts).map(|_| generation.start_worker())).await;
@@ -158,23 +170,27 @@ async fn grow(generation: &Arc<Generation>) {
             generation.troubled.store(true, Ordering::Relaxed);
         }
     }
+    false
 }
 
-/// Share of looks in which a busy worker was running or runnable; `None` if none of them could be looked at. Workers
-/// that compute are always one or the other, so if none is at the first look there is no need for a second.
-async fn sample(now: &Snapshot) -> Option<f32> {
+/// What busy workers do; `None` if none of them could be looked at. Workers that compute are always running or
+/// runnable, so if none is at the first look there is no need for a second.
+async fn sample(now: &Snapshot) -> Option<Sample> {
     let busy: Vec<&SeatView> = now.seats.iter().filter(|seat| seat.outstanding > 0).take(SAMPLED).collect();
-    let look = || {
-        let states: Vec<bool> = busy.iter().filter_map(|seat| usage::is_runnable(seat.worker.pid)).collect();
-        (states.iter().filter(|runnable| **runnable).count(), states.len())
-    };
-    let (runnable, seen) = look();
-    if seen == 0 || runnable == 0 {
-        return (seen > 0).then_some(0.0);
+    let look = || busy.iter().filter_map(|seat| seat.worker.doing()).collect::<Vec<_>>();
+    let mut seen = look();
+    if seen.is_empty() {
+        return None;
     }
-    tokio::time::sleep(BETWEEN_LOOKS).await;
-    let (again, seen_again) = look();
-    Some((runnable + again) as f32 / (seen + seen_again) as f32)
+    if seen.contains(&Doing::Computing) {
+        tokio::time::sleep(BETWEEN_LOOKS).await;
+        seen.extend(look());
+    }
+    let of = |wanted| seen.iter().filter(|doing| **doing == wanted).count() as f32;
+    let (computing, waiting) = (of(Doing::Computing), of(Doing::Waiting));
+    // Where no handler runs, none of them waits.
+    let on_cpu = if waiting == 0.0 { 1.0 } else { computing / (computing + waiting) };
+    Some(Sample { on_cpu, at: Instant::now() })
 }
 
 /// Workers that the available memory allows, by the measured size of one of them.

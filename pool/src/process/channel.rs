@@ -6,7 +6,7 @@
 
 use std::{
     io,
-    os::{fd::OwnedFd, unix::net::UnixStream as StdUnixStream},
+    os::unix::net::UnixStream as StdUnixStream,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -14,14 +14,14 @@ use std::{
 };
 
 use bytes::{Buf, Bytes, BytesMut};
-use par_proto::frames::{Decoder, Frame, Header, JournalImage, Kind};
+use par_proto::frames::{Decoder, Frame, Header, Kind};
 use parking_lot::Mutex;
 use tokio::{io::AsyncReadExt, net::UnixStream, runtime::Handle, sync::oneshot};
 
 use super::{
     arrival::{Arrival, arrival, collect},
     death::{Closed, Death},
-    descriptors::read_journal,
+    journal::Journal,
     logs::CallName,
     mainline::Mainline,
     nested::{Nested, Over},
@@ -56,7 +56,7 @@ pub(crate) struct Channel<T> {
     mainline: Arc<Mainline>,
     side: Arc<Side>,
     nested: Arc<Nested>,
-    journal: OwnedFd,
+    pub(super) journal: Journal,
     attached: AtomicBool,
     stalled: AtomicBool,
     answered: AtomicU64,
@@ -67,7 +67,7 @@ impl<T: Ticket> Channel<T> {
     pub(crate) fn new(
         main: StdUnixStream,
         side: StdUnixStream,
-        journal: OwnedFd,
+        journal: Journal,
     ) -> (Arc<Self>, oneshot::Receiver<Closed>) {
         let (on_close, closed) = oneshot::channel();
         let (side, mainline) = (Arc::new(Side::new(side)), Arc::<Mainline>::default());
@@ -185,13 +185,9 @@ impl<T: Ticket> Channel<T> {
         self.answered.load(Ordering::Relaxed)
     }
 
-    /// Id of the call that started last, from the journal.
+    /// Id of the call that started last.
     pub(crate) fn started(&self) -> u64 {
-        let mut bytes = [0u8; 8];
-        match rustix::io::pread(&self.journal, &mut bytes, 0) {
-            Ok(8) => u64::from_le_bytes(bytes),
-            Ok(_) | Err(_) => 0,
-        }
+        self.journal.progress().started
     }
 
     /// The call that started last, for what the worker prints.
@@ -211,7 +207,7 @@ impl<T: Ticket> Channel<T> {
 
     /// After the worker's death: answers what it had finished, returns what had not started, and tells the rest why.
     pub(crate) fn settle(&self, death: &Arc<Death>) {
-        let image = read_journal(&self.journal).map(|bytes| JournalImage::parse(&bytes)).unwrap_or_default();
+        let image = self.journal.image();
         // A worker that is dead can be held to nothing.
         self.complete(image.frames, false).ok();
         self.nested.end_all();

@@ -8,19 +8,19 @@ use std::{
     },
 };
 
-use par_proto::frames::JOURNAL_SIZE;
 use rustix::{
-    fs::{MemfdFlags, ftruncate, memfd_create},
     net::{AddressFamily, SocketFlags, SocketType, socketpair},
     pipe::{PipeFlags, pipe_with},
 };
+
+use super::journal::Journal;
 
 /// Our ends of a worker's descriptors.
 #[derive(Debug)]
 pub(crate) struct Ours {
     pub(crate) main: UnixStream,
     pub(crate) side: UnixStream,
-    pub(crate) journal: OwnedFd,
+    pub(crate) journal: Journal,
     pub(crate) stdout: OwnedFd,
     pub(crate) stderr: OwnedFd,
 }
@@ -35,8 +35,7 @@ pub(crate) fn worker() -> io::Result<(Ours, Theirs)> {
     let (side, their_side) = UnixStream::pair()?;
     main.set_nonblocking(true)?;
     side.set_nonblocking(true)?;
-    let journal = memfd_create("par-journal", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?;
-    ftruncate(&journal, JOURNAL_SIZE as u64)?;
+    let journal = Journal::new()?;
     let their_journal = journal.as_fd().try_clone_to_owned()?;
     let (stdout, their_stdout) = pipe_with(PipeFlags::CLOEXEC)?;
     let (stderr, their_stderr) = pipe_with(PipeFlags::CLOEXEC)?;
@@ -60,12 +59,4 @@ pub(crate) fn control() -> io::Result<(OwnedFd, OwnedFd)> {
     let (ours, theirs) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
     rustix::io::ioctl_fionbio(&ours, true)?;
     Ok((ours, theirs))
-}
-
-/// What a worker has left in its journal.
-pub(super) fn read_journal(journal: &OwnedFd) -> io::Result<Vec<u8>> {
-    let mut bytes = vec![0; JOURNAL_SIZE];
-    let length = rustix::io::pread(journal.as_fd(), &mut bytes[..], 0)?;
-    bytes.truncate(length);
-    Ok(bytes)
 }

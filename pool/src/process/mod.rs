@@ -9,6 +9,7 @@ mod descriptors;
 mod embedded;
 #[cfg(fuzzing)]
 pub mod fuzzing;
+mod journal;
 mod logs;
 mod mainline;
 mod meter;
@@ -52,4 +53,4 @@ pub use template::StartError;
 pub(crate) use template::{Template, TemplateSettings, kill_group};
 pub use usage::{available_memory, total_memory};
 pub use witness::Witness;
-pub(crate) use worker::{Watch, Worker};
+pub(crate) use worker::{Doing, Watch, Worker};

@@ -1,17 +1,24 @@
 //! What the kernel tells about a process: time on the processor, memory.
 
+use std::path::PathBuf;
+
 /// Whether any thread of a process is running or waiting for a core right now. Its time on the processor would not
 /// tell: on a full machine a worker that computes may get none of it for milliseconds. Source: proc(5), `stat`, third
 /// field.
 pub(crate) fn is_runnable(pid: u32) -> Option<bool> {
-    let threads = std::fs::read_dir(format!("/proc/{pid}/task")).ok()?;
-    let runnable = |thread: std::fs::DirEntry| {
-        let stat = std::fs::read_to_string(thread.path().join("stat")).ok()?;
+    let runnable = |stat: PathBuf| {
+        let stat = std::fs::read_to_string(stat).ok()?;
         // The name in parentheses may contain anything.
         let (_, rest) = stat.rsplit_once(')')?;
         Some(rest.trim_start().starts_with('R'))
     };
-    Some(threads.flatten().filter_map(runnable).any(|state| state))
+    let threads = PathBuf::from(format!("/proc/{pid}/task"));
+    // The first thread is mostly the one that computes.
+    if runnable(threads.join(format!("{pid}/stat")))? {
+        return Some(true);
+    }
+    let others = std::fs::read_dir(threads).ok()?.flatten().map(|thread| thread.path().join("stat"));
+    Some(others.filter_map(runnable).any(|state| state))
 }
 
 /// Time on the processor since its start, of all its threads, in seconds. Source: proc(5), `stat`, `utime` and `stime`.

@@ -19,6 +19,7 @@ from pixell_runtime.credit import Credit
 from pixell_runtime.file import About, is_async, outgoing
 from pixell_runtime.frames import FILES, MAX_BODY, MAX_MICROSECONDS, RESULT, Frame, FrameError
 from pixell_runtime.handlers import Handler
+from pixell_runtime.journal import RESTING
 from pixell_runtime.leaving import leave, leave_by
 from pixell_runtime.results import encode
 
@@ -66,6 +67,7 @@ class Blocking:
         while True:
             if not calls:
                 flush()
+                words[0] |= RESTING
                 if not channel.receive():
                     leave(channel, 0)
                 oldest = 0

@@ -22,6 +22,9 @@ F_SEAL_FUTURE_WRITE = 0x0010
 #: Where the finished frames begin, after `started` and `pending`.
 FRAMES_AT = 16
 
+#: Bit of `started`: the worker waits for calls. What else sleeps is a handler that waits for something.
+RESTING = 1 << 63
+
 
 class Journal:
     """A mapped journal. `words[0]` is `started`, `words[1]` is `pending`."""

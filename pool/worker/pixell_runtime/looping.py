@@ -25,6 +25,7 @@ from pixell_runtime.credit import Credit
 from pixell_runtime.file import About, is_async, is_file, outgoing
 from pixell_runtime.frames import FILES, MAX_MICROSECONDS, FrameError
 from pixell_runtime.handlers import Handler
+from pixell_runtime.journal import RESTING
 from pixell_runtime.leaving import leave, leave_by
 from pixell_runtime.threads import Threads
 
@@ -75,6 +76,7 @@ class Looping:
     def run(self) -> NoReturn:
         """Runs the loop. Ends the process."""
         self._threads.start()
+        self._rest()
         asyncio.set_event_loop(self._loop)
         self._channel.looper = threading.get_ident()
         self._loop.add_reader(self._channel.fileno(), self._receive)
@@ -101,7 +103,7 @@ class Looping:
         channel.drain()
         idents = self._threads.take_back_all() + channel.take_back_all()
         for ident in idents:
-            self._active.pop(ident, None)
+            self._forget(ident)
         channel.returned(idents)
         self._wake()
 
@@ -110,7 +112,7 @@ class Looping:
         channel = self._channel
         channel.drain()
         if channel.take_back(ident) or self._threads.take_back(ident):
-            self._active.pop(ident, None)
+            self._forget(ident)
             channel.cancelled(ident)
         else:
             self._loop.call_soon_threadsafe(self._cancel, ident)
@@ -320,11 +322,21 @@ class Looping:
         words = self._channel.journal.words
         with self._starting:
             # Calls of different threads may begin out of order; `started` may not go back.
-            if words[0] < ident:
-                words[0] = ident
+            words[0] = max(words[0] & ~RESTING, ident)
         call.begun = monotonic_ns()
         if limit and call.begun - received > limit * 1_000_000:
             call.expired = True
+
+    def _rest(self) -> None:
+        # Under the lock: the next call has come or has not, and if it has, it says so when it begins.
+        with self._starting:
+            if not self._active:
+                self._channel.journal.words[0] |= RESTING
+
+    def _forget(self, ident: int) -> None:
+        self._active.pop(ident, None)
+        if not self._active:
+            self._rest()
 
     def _finish(self, call: Call, answer: answers.Answer, cpu: int = 0) -> None:
         """Ends a call. `cpu`: microseconds of its thread; tasks share one, and what one of them took nobody knows."""
@@ -339,7 +351,7 @@ class Looping:
         a = min(took // 1000, MAX_MICROSECONDS)
         b = min(cpu, MAX_MICROSECONDS)
         self._channel.add(answer.kind, answer.flags, ident, a, meta, answer.payload, b)
-        self._active.pop(ident, None)
+        self._forget(ident)
         if call.timer is not None:
             call.timer.cancel()
 

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from pixell_runtime.frames import Decoder, Frame, Kind, encode
-from pixell_runtime.journal import JOURNAL_SIZE
+from pixell_runtime.journal import JOURNAL_SIZE, RESTING
 
 MAIN = Path(__file__).parent.parent / "pixell_runtime" / "__main__.py"
 PATIENCE = 15.0
@@ -293,7 +293,18 @@ class WorkerEnd:
         started, pending = struct.unpack_from("<QQ", self.journal)
         frames: list[Frame] = []
         Decoder().feed(self.journal[16 : 16 + pending], 0, frames.append)
-        return started, frames
+        return started & ~RESTING, frames
+
+    def wait_until_it_rests(self) -> None:
+        """Until the worker says that it has nothing to do."""
+        deadline = time.monotonic() + PATIENCE
+        while not self.rests():
+            assert time.monotonic() < deadline, "the worker does not say that it rests"
+            time.sleep(0.001)
+
+    def rests(self) -> bool:
+        """Whether the worker says that it has nothing to do."""
+        return bool(struct.unpack_from("<Q", self.journal)[0] & RESTING)
 
     def output(self) -> str:
         return _drain(self.out)

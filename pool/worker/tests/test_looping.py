@@ -239,6 +239,22 @@ def test_children_forked_by_handlers_answer_nothing(gateway):
     assert worker.ask(1, export=0) == "parent"
 
 
+def test_a_worker_says_when_it_has_nothing_to_do_whatever_its_handlers_are(gateway, tmp_path):
+    worker = start(gateway, "wait", "gate")
+    worker.wait_until_it_rests()
+    gate = tmp_path / "open"
+    call = worker.call(str(gate), export=1)
+    worker.wait_for_output("waiting")
+    assert not worker.rests()
+    gate.touch()
+    worker.frame()
+    worker.wait_until_it_rests()
+    assert worker.journal_image()[0] == call
+    worker.ask(str(gate), export=1)
+    worker.wait_until_it_rests()
+    assert worker.journal_image()[0] == call + 1
+
+
 def test_started_is_the_greatest_id_that_has_started(gateway, tmp_path):
     worker = start(gateway, "wait", "gate")
     worker.calls([{}] * 3)

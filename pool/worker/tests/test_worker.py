@@ -38,6 +38,19 @@ def test_a_call_that_arrives_in_pieces_is_one_call(gateway):
     assert worker.result() == {"x": 1}
 
 
+def test_a_worker_says_when_it_has_nothing_to_do_and_while_a_handler_waits_it_has(gateway, tmp_path):
+    worker = gateway(GATE, "run").worker()
+    worker.wait_until_it_rests()
+    gate = tmp_path / "open"
+    call = worker.call({"gate": str(gate)})
+    worker.wait_for_output("waiting")
+    assert not worker.rests()
+    gate.touch()
+    worker.frame()
+    worker.wait_until_it_rests()
+    assert worker.journal_image()[0] == call
+
+
 def test_inputs_and_results_of_megabytes_pass(gateway):
     worker = gateway(ECHO, "run").worker()
     value = {"text": "x" * 5_000_000}

@@ -11,6 +11,25 @@ pub const JOURNAL_SIZE: usize = 262_144;
 /// Offset of the pending frames.
 const FRAMES_AT: usize = 16;
 
+/// Bit of the first field: the worker waits for calls.
+const RESTING: u64 = 1 << 63;
+
+/// How far a worker has come, as the first field of its journal says.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct Progress {
+    /// Id of the call that started last; 0: none has.
+    pub started: u64,
+    /// It has answered what it was given and waits for more. A worker need not say so.
+    pub resting: bool,
+}
+
+impl Progress {
+    /// From the first field.
+    pub fn of(word: u64) -> Self {
+        Self { started: word & !RESTING, resting: word & RESTING != 0 }
+    }
+}
+
 /// What a journal said at one moment.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct JournalImage {
@@ -37,7 +56,7 @@ impl JournalImage {
         while let Ok(Some(frame)) = decoder.next(&mut buffer) {
             frames.push(frame);
         }
-        Self { started: u64::from_le_bytes(started), frames }
+        Self { started: Progress::of(u64::from_le_bytes(started)).started, frames }
     }
 }
 
@@ -59,6 +78,15 @@ mod tests {
         let image = JournalImage::parse(&bytes);
         assert_eq!(image.started, 5);
         assert_eq!(image.frames.iter().map(|f| f.header.call).collect::<Vec<_>>(), [3, 4]);
+    }
+
+    #[test]
+    fn a_worker_that_rests_says_which_call_was_its_last() {
+        assert_eq!(Progress::of(7), Progress { started: 7, resting: false });
+        assert_eq!(Progress::of(7 | 1 << 63), Progress { started: 7, resting: true });
+        let mut bytes = vec![0u8; JOURNAL_SIZE];
+        bytes[..8].copy_from_slice(&(7u64 | 1 << 63).to_le_bytes());
+        assert_eq!(JournalImage::parse(&bytes), JournalImage { started: 7, frames: vec![] });
     }
 
     #[test]

@@ -8,7 +8,7 @@ mod kinds;
 
 pub use codec::{Decoder, Frame, encode};
 pub use header::{FrameError, HEADER_LEN, Header, MAX_BODY};
-pub use journal::{JOURNAL_SIZE, JournalImage};
+pub use journal::{JOURNAL_SIZE, JournalImage, Progress};
 pub use kinds::Kind;
 
 /// Flag of [`Kind::Call`] and [`Kind::Invoke`]: items of a generator may be sent one by one.

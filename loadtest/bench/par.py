@@ -18,6 +18,8 @@ from . import client
 from .server import Server, StartFailed, free_ports, start
 
 AGENTS = Path(__file__).with_name("agents")
+# The package that has a handler, if it is not `timed`.
+PACKAGES = {"echo": "echo", "frames": "frames", "asleep": "awaited"}
 
 
 @dataclass(frozen=True)
@@ -63,7 +65,7 @@ class Par:
     @contextmanager
     def serve(self, handler: str = "echo") -> Iterator[Server]:
         """Start with the package that has this handler; end it when the block ends."""
-        with self.start(handler if handler in ("echo", "frames") else "timed") as running:
+        with self.start(PACKAGES.get(handler, "timed")) as running:
             yield running.server
 
     def offers(self, _handler: str) -> bool:

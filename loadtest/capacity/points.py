@@ -86,7 +86,7 @@ def echoes(par: Par, say: Say) -> Iterator[Loaded]:
 
 def timed(par: Par, say: Say) -> Iterator[tuple[str, int, Loaded]]:
     """Handlers that compute or wait on all cores: which, how long (µs), what was seen."""
-    with par.start("timed") as running:
+    with par.start("timed", "awaited") as running:
         cases = [("cpu", COMPUTING, us) for us in COMPUTES] + [("asleep", *case) for case in WAITS]
         for kind, callers, us in cases:
             loaded = load(running, par.path(kind), f'{{"us":{us}}}', callers, os.cpu_count() or 1)

@@ -36,7 +36,7 @@ def bursts(bench: Bench) -> Result:
 
 
 def _asynchronous(par: Par, result: Result) -> None:
-    with par.start("timed") as running:
+    with par.start("awaited") as running:
         answers = _burst(running, [post(par.path("asleep"), {"us": SECOND_US})] * CALLS)
         memory = _memory(running)
     _tell(result, "asynchronous, 1 s", answers, memory)
@@ -86,7 +86,7 @@ def _computing(par: Par, result: Result) -> None:
 
 def _too_many(par: Par, result: Result) -> None:
     tight = replace(par, env={"MAX_CONCURRENT_INVOCATIONS": str(ALLOWED)})
-    with tight.start("timed") as running:
+    with tight.start("awaited") as running:
         answers = _burst(running, [post(par.path("asleep"), {"us": SECOND_US})] * (2 * ALLOWED))
     _tell(result, f"{2 * ALLOWED} where {ALLOWED} are allowed", answers, "")
     served = sum(answer.status == 200 for answer in answers)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from typing import Any
 
@@ -20,12 +19,6 @@ def cpu(body: dict[str, Any]) -> dict[str, bool]:
 def sleep(body: dict[str, Any]) -> dict[str, bool]:
     """Wait as a blocking client of some service would."""
     time.sleep(body["us"] / 1_000_000)
-    return DONE
-
-
-async def asleep(body: dict[str, Any]) -> dict[str, bool]:
-    """Wait as an asynchronous client would."""
-    await asyncio.sleep(body["us"] / 1_000_000)
     return DONE
 
 

@@ -19,7 +19,7 @@ use super::{
     probe::probe,
     receipt::{Cause, Receipt, RolloutOutcome},
 };
-use crate::package::{PullError, Source, Step, Unpacked};
+use crate::package::{PullError, Source, Step, Unpacked, errand};
 
 /// How rollouts go; decided before the start.
 #[derive(Debug, Clone)]
@@ -339,7 +339,7 @@ impl Pool {
     pub(crate) async fn save_receipts(self: &Arc<Self>) {
         let pool = Arc::clone(self);
         // A panic in it has been told already; receipts are history.
-        tokio::task::spawn_blocking(move || pool.receipts.save()).await.ok();
+        errand::run(move || pool.receipts.save()).await.ok();
     }
 
     fn announce(&self, course: &Course) {

@@ -22,7 +22,7 @@ use super::{
     totals::Totals,
 };
 use crate::{
-    package::{Cause, Installed, PullError, StartMode, Step},
+    package::{Cause, Installed, PullError, StartMode, Step, errand},
     process::{
         Cage, Death, SandboxError, SandboxLevel, SandboxMode, StartError, Template, Worker, kill_group,
     },
@@ -234,9 +234,9 @@ impl Generation {
         if let Some(template) = self.template.lock().await.take().filter(|template| template.is_alive()) {
             kill_group(template.pid());
         }
-        // What left the group, too.
+        // What left the group, too. Nobody waits for it, and it looks at every process of the host some times.
         let cage = Arc::clone(&self.cage);
-        if let Err(error) = tokio::task::spawn_blocking(move || cage.close()).await {
+        if let Err(error) = errand::run(move || cage.close()).await {
             let package = &self.installed.package.id;
             tracing::error!(event = "cage_open", %package, "its end failed: {error}");
         }

@@ -1,4 +1,4 @@
-//! Threads for what packages need that takes the processor or the disk: hashing, unpacking, copying. Nobody waits for
+//! Threads for what packages need that takes the processor or the disk: hashing, unpacking, clearing up. Nobody waits for
 //! it as one waits for a call, so they are less important than those of calls, for as long as they live.
 
 use std::{io, sync::LazyLock};

@@ -11,7 +11,7 @@ use std::{
 use par_proto::ids::Digest;
 
 pub mod environment;
-mod errand;
+pub(crate) mod errand;
 pub mod fetch;
 pub mod loader;
 pub mod manifest;

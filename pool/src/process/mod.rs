@@ -10,6 +10,7 @@ mod embedded;
 #[cfg(fuzzing)]
 pub mod fuzzing;
 mod journal;
+mod launch;
 mod logs;
 mod mainline;
 mod meter;

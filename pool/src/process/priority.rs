@@ -41,7 +41,7 @@ pub(crate) struct Low {
 impl Low {
     /// Makes it less important, if that can be taken back.
     pub(super) fn new(pid: u32) -> Self {
-        set(pid, LOW, libc::SCHED_IDLE);
+        set_other(pid, LOW, libc::SCHED_IDLE);
         Self { pid, is_low: AtomicBool::new(true) }
     }
 
@@ -53,7 +53,7 @@ impl Low {
     /// Takes it back.
     pub(super) fn raise(&self) {
         if self.is_low.swap(false, Ordering::Relaxed) {
-            set(self.pid, 0, libc::SCHED_OTHER);
+            set_other(self.pid, 0, libc::SCHED_OTHER);
         }
     }
 }
@@ -62,20 +62,37 @@ impl Low {
 pub(super) fn raise(pid: u32) {
     let Ok(threads) = fs::read_dir(format!("/proc/{pid}/task")) else { return };
     for thread in threads.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()) {
-        set(thread, 0, libc::SCHED_OTHER);
+        set_other(thread, 0, libc::SCHED_OTHER);
     }
 }
 
-fn set(pid: u32, nice: i32, policy: i32) {
-    if *MAY_RAISE && let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) {
-        // A process that is gone needs no priority, and a host that refuses is obeyed.
-        setpriority_process(Some(pid), nice).ok();
-        let param = libc::sched_param { sched_priority: 0 };
-        #[expect(unsafe_code, reason = "no crate sets the policy of another process")]
-        // SAFETY: `param` lives for the whole call, which only reads it.
-        unsafe {
-            libc::sched_setscheduler(pid.as_raw_nonzero().get(), policy, &raw const param);
-        }
+/// Whether what is lowered can be raised again.
+pub(super) fn may_raise() -> bool {
+    *MAY_RAISE
+}
+
+/// Makes a child less important that is about to become its program. Makes system calls and nothing else.
+pub(super) fn lower_child() {
+    set(None, LOW, libc::SCHED_IDLE);
+}
+
+fn set_other(pid: u32, nice: i32, policy: i32) {
+    if may_raise()
+        && let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw)
+    {
+        set(Some(pid), nice, policy);
+    }
+}
+
+/// `None`: the calling process.
+fn set(pid: Option<Pid>, nice: i32, policy: i32) {
+    // A process that is gone needs no priority, and a host that refuses is obeyed.
+    setpriority_process(pid, nice).ok();
+    let param = libc::sched_param { sched_priority: 0 };
+    #[expect(unsafe_code, reason = "no crate sets the policy of another process")]
+    // SAFETY: `param` lives for the whole call, which only reads it.
+    unsafe {
+        libc::sched_setscheduler(Pid::as_raw(pid), policy, &raw const param);
     }
 }
 

@@ -20,6 +20,7 @@ mod seccomp;
 mod settings;
 mod shield;
 
+pub(crate) use entry::Entry;
 pub use level::SandboxLevel;
 pub(crate) use lodging::Lodging;
 pub(crate) use own::Own;

@@ -6,12 +6,15 @@ use std::{
     os::fd::OwnedFd,
     path::{Path, PathBuf},
     pin::pin,
-    process::{Child, Command, Stdio},
+    process::Command,
     sync::Arc,
     time::Duration,
 };
 
-use rustix::process::{Pid, Signal, kill_process_group};
+use rustix::{
+    pipe::{PipeFlags, pipe_with},
+    process::{Pid, Signal, kill_process_group},
+};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::{
@@ -21,6 +24,7 @@ use super::{
     },
     death::Death,
     descriptors::{self, Theirs},
+    launch::{Launch, Started},
     logs::{Origin, OutputSink},
     priority::{self, Low},
     sandbox::{Bounds, Inner, Offspring, SandboxError, SandboxLevel, Shield},
@@ -133,28 +137,23 @@ impl Template {
         cage: &Cage,
     ) -> Result<Self, StartError> {
         let (ours, theirs) = descriptors::control().map_err(system("make a control socket"))?;
+        let pipe = || pipe_with(PipeFlags::CLOEXEC).map_err(|error| system("make pipes")(error.into()));
+        let ((stdout, their_stdout), (stderr, their_stderr)) = (pipe()?, pipe()?);
         let mut command = command(installed, settings)?;
-        command
-            .current_dir(&installed.root)
-            .env_clear()
-            .envs(&installed.variables)
-            .stdin(Stdio::from(theirs))
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
+        command.current_dir(&installed.root).envs(&installed.variables);
         let bounds = settings.shield.bounds(installed)?.marked(cage.mark()).within(cage.door());
         let offspring = match &installed.program {
             Program::Python(_) => Offspring::Forked,
             Program::Loader(_) => Offspring::Started,
         };
-        let inner = settings.shield.confine(&mut command, &bounds, offspring)?;
-        let mut child = spawner::spawn(command).await.map_err(system("start the interpreter"))?;
+        let (entry, inner) = settings.shield.confine(&mut command, &bounds, offspring)?;
+        let streams = [theirs, their_stdout, their_stderr];
+        let launch = Launch::new(&command, streams, entry).map_err(system("describe the interpreter"))?;
+        let child = spawner::start(launch.low()).await.map_err(system("start the interpreter"))?;
         let pid = child.id();
         let member = cage.template(pid);
         let low = Arc::new(Low::new(pid));
-        let origin = Origin::template(installed, pid);
-        if let (Some(out), Some(err)) = (child.stdout.take(), child.stderr.take()) {
-            settings.sink.follow(&origin, out.into(), err.into());
-        }
+        settings.sink.follow(&Origin::template(installed, pid), stdout, stderr);
         let guard = Kill(Some(child));
         let control = Control::new(ours).map_err(system("use a control socket"))?;
         let (init, layer) = init(installed, preload, settings, inner);
@@ -318,14 +317,14 @@ fn surfaces(installed: &Installed) -> Option<InitSurfaces> {
 
 /// Kills the template alone and waits for it; workers end with their own sockets.
 #[derive(Debug)]
-struct Kill(Option<Child>);
+struct Kill(Option<Started>);
 
 impl Drop for Kill {
     fn drop(&mut self) {
-        let Some(mut child) = self.0.take() else { return };
-        drop(child.kill());
+        let Some(child) = self.0.take() else { return };
+        child.kill();
         // It was killed, so this ends at once; a thread of its own, since a runtime's must not wait.
-        let waiting = std::thread::Builder::new().name("par-reaper".into()).spawn(move || drop(child.wait()));
+        let waiting = std::thread::Builder::new().name("par-reaper".into()).spawn(move || child.wait());
         drop(waiting);
     }
 }

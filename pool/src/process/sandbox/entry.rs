@@ -1,12 +1,18 @@
 //! The way in: what a child does to itself between fork and exec, in an order in which each step can still be
 //! taken.
 
-use std::{fs::File, io, os::unix::process::CommandExt, process::Command, sync::Arc};
+use std::{
+    fs::File,
+    io,
+    os::{fd::OwnedFd, unix::process::CommandExt},
+    process::Command,
+    sync::Arc,
+};
 
-use landlock::RulesetCreated;
 use rustix::{
     fs::Mode,
-    process::{Signal, set_parent_process_death_signal, umask},
+    io::Errno,
+    process::{Pid, Signal, getppid, set_parent_process_death_signal, umask},
     thread::{
         CapabilitySet, CapabilitySets, clear_ambient_capability_set, remove_capability_from_bounding_set,
         set_capabilities, set_no_new_privs,
@@ -14,37 +20,65 @@ use rustix::{
 };
 use seccompiler::BpfProgram;
 
-use super::limits::Limits;
+use super::{limits::Limits, own};
 
 /// The first descriptor that is not one of the three standard ones.
 const FIRST_INHERITED: libc::c_uint = 3;
 
-/// What a child enters. Made before the fork, used up after it.
-pub(super) struct Entry {
-    /// Whether it dies with the thread that started it.
-    pub(super) with_parent: bool,
+/// What a child enters. Made before it is, and only read by it: its memory may be ours.
+#[derive(Debug)]
+pub(crate) struct Entry {
+    /// The process with whose thread that started it it dies; `None`: it lives on.
+    pub(super) parent: Option<Pid>,
+    /// `None`: nothing confines it.
+    pub(super) walls: Option<Walls>,
+}
+
+/// What confines a child.
+#[derive(Debug)]
+pub(super) struct Walls {
     /// Whether files that it makes are for its user alone.
     pub(super) private_files: bool,
     /// The door of the group that it goes into; `None` where none was delegated.
     pub(super) group: Option<Arc<File>>,
     pub(super) limits: Limits,
     /// `None` where the kernel has no Landlock.
-    pub(super) rules: Option<RulesetCreated>,
+    pub(super) rules: Option<OwnedFd>,
     /// Empty where the kernel has no seccomp.
     pub(super) filters: Vec<BpfProgram>,
 }
 
 impl Entry {
-    /// Makes the command's child enter.
-    pub(super) fn prepare(self, command: &mut Command) {
-        let mut entry = Some(self);
-        on_start(command, move || entry.take().map_or(Ok(()), Self::enter));
+    /// Nothing but the death of its parent, if there is one.
+    pub(crate) const fn free(parent: Option<Pid>) -> Self {
+        Self { parent, walls: None }
     }
 
-    fn enter(self) -> io::Result<()> {
-        if self.with_parent {
-            set_parent_process_death_signal(Some(Signal::TERM))?;
+    /// Makes the command's child enter, after a fork of ours.
+    pub(super) fn prepare(self, command: &mut Command) {
+        #[expect(unsafe_code, reason = "Command::pre_exec is the only hook between fork and exec")]
+        // SAFETY: the closure runs in the forked child before exec. It makes system calls on values made before the
+        // fork, takes no lock that another thread could hold and allocates nothing.
+        unsafe {
+            command.pre_exec(move || self.enter());
         }
+    }
+
+    /// Enters. Makes system calls, and changes nothing that belongs to the parent: the child may run in its memory.
+    pub(crate) fn enter(&self) -> io::Result<()> {
+        if let Some(parent) = self.parent {
+            set_parent_process_death_signal(Some(Signal::TERM))?;
+            // Whoever was gone before that sends nothing.
+            if getppid() != Some(parent) {
+                return Err(Errno::SRCH.into());
+            }
+        }
+        self.walls.as_ref().map_or(Ok(()), Walls::enter)
+    }
+}
+
+impl Walls {
+    fn enter(&self) -> io::Result<()> {
         if self.private_files {
             umask(Mode::RWXG | Mode::RWXO);
         }
@@ -60,8 +94,8 @@ impl Entry {
         }
         clear_ambient_capability_set()?;
         set_no_new_privs(true)?;
-        if let Some(rules) = self.rules {
-            rules.restrict_self().map_err(|_| io::Error::from_raw_os_error(libc::EACCES))?;
+        if let Some(rules) = &self.rules {
+            own::restrict(rules)?;
         }
         let none = CapabilitySet::empty();
         set_capabilities(None, CapabilitySets { effective: none, permitted: none, inheritable: none })?;
@@ -70,20 +104,6 @@ impl Entry {
             seccompiler::apply_filter(filter).map_err(|_| io::Error::from_raw_os_error(libc::ENOSYS))?;
         }
         Ok(())
-    }
-}
-
-/// Only its own group and its parent's death, for a child that is not confined.
-pub(super) fn prepare_free(command: &mut Command) {
-    on_start(command, || Ok(set_parent_process_death_signal(Some(Signal::TERM))?));
-}
-
-fn on_start(command: &mut Command, start: impl FnMut() -> io::Result<()> + Send + Sync + 'static) {
-    #[expect(unsafe_code, reason = "Command::pre_exec is the only hook between fork and exec")]
-    // SAFETY: the closures run in the forked child before exec. They make system calls on values made before
-    // the fork, take no lock that another thread could hold and allocate nothing.
-    unsafe {
-        command.pre_exec(start);
     }
 }
 

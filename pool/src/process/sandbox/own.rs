@@ -41,15 +41,7 @@ impl Own {
     /// Enters. Makes system calls and nothing else: it is called between fork and exec.
     pub(crate) fn enter(&self) -> io::Result<()> {
         if let Some(layer) = &self.layer {
-            #[expect(
-                unsafe_code,
-                reason = "the crate enters rulesets that it has made itself, and no others"
-            )]
-            // SAFETY: the call takes two numbers and a descriptor that is open, and confines this process alone.
-            let entered = unsafe { libc::syscall(libc::SYS_landlock_restrict_self, layer.as_raw_fd(), 0) };
-            if entered != 0 {
-                return Err(io::Error::last_os_error());
-            }
+            restrict(layer)?;
         }
         match &self.filter {
             None => Ok(()),
@@ -58,4 +50,15 @@ impl Own {
             }
         }
     }
+}
+
+/// Adds a Landlock ruleset to this process for good.
+pub(super) fn restrict(rules: &OwnedFd) -> io::Result<()> {
+    #[expect(
+        unsafe_code,
+        reason = "the crate enters rulesets that it has made itself, and gives them up with that"
+    )]
+    // SAFETY: the call takes two numbers and a descriptor that is open, and confines this process alone.
+    let entered = unsafe { libc::syscall(libc::SYS_landlock_restrict_self, rules.as_raw_fd(), 0) };
+    if entered == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }

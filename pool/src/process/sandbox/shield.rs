@@ -4,17 +4,18 @@
 use std::{
     fs::{self, File},
     io,
-    os::{fd::OwnedFd, unix::process::CommandExt},
+    os::fd::OwnedFd,
     path::{Path, PathBuf},
     process::Command,
     sync::Arc,
 };
 
+use rustix::process::getpid;
 use tokio::runtime::Handle;
 
 use super::{
     super::cage::Mark,
-    entry::{Entry, prepare_free},
+    entry::{Entry, Walls},
     level::{Kernel, SandboxLevel},
     limits::Limits,
     lodging::{Directories, Lodging, Lodgings},
@@ -258,20 +259,18 @@ impl Shield {
         self.hidden.iter().any(|hidden| path.starts_with(hidden))
     }
 
-    /// Prepares a template's command: own process group, death with its parent, its temporary directory (and
-    /// home), and the sandbox. Returns what the process has to enter by itself.
+    /// Prepares a template's command: its temporary directory (and home). Returns what the child has to enter on its
+    /// way, death with its parent and the sandbox, and what the process has to enter by itself.
     pub(crate) fn confine(
         &self,
         command: &mut Command,
         bounds: &Bounds,
         offspring: Offspring,
-    ) -> Result<Inner, SandboxError> {
-        command.process_group(0).env("TMPDIR", &bounds.temporary).env("HOME", &bounds.temporary);
+    ) -> Result<(Entry, Inner), SandboxError> {
+        command.env("TMPDIR", &bounds.temporary).env("HOME", &bounds.temporary);
+        let parent = offspring.dies_with_parent().then(getpid);
         if self.settings.mode == SandboxMode::Off {
-            if offspring.dies_with_parent() {
-                prepare_free(command);
-            }
-            return Ok(Inner::default());
+            return Ok((Entry::free(parent), Inner::default()));
         }
         self.accepts(&self.level(true))?;
         if bounds.network.connect.as_ref().is_some_and(|ports| !ports.is_empty()) {
@@ -292,22 +291,21 @@ impl Shield {
                 (vec![own, Grant::new(sessions, Access::Write)], layer)
             }
         };
-        let entry = Entry {
-            with_parent: offspring.dies_with_parent(),
+        let walls = Walls {
             private_files: true,
             group: bounds.group.clone(),
             limits: Limits { file_bytes: self.settings.file_bytes, mark: bounds.mark },
             rules: self.rules(bounds, everything)?,
             filters,
         };
-        entry.prepare(command);
         let refused = kernel.seccomp && !bounds.programs;
         let (template, worker) = match offspring {
             Offspring::Forked if refused => (Some(seccomp::no_programs()?), Some(seccomp::no_processes()?)),
             Offspring::Started if refused => (None, Some(seccomp::no_children()?)),
             Offspring::Forked | Offspring::Started => (None, None),
         };
-        Ok(Inner { on: true, layer, template, worker })
+        let entry = Entry { parent, walls: Some(walls) };
+        Ok((entry, Inner { on: true, layer, template, worker }))
     }
 
     /// What installers are put into.
@@ -334,11 +332,11 @@ impl Shield {
         grants.extend(INSTALLER_SETTINGS.map(|path| Grant::new(path, Access::Read)));
         // Real paths: a link among them is the runtime's own.
         grants.extend(writable.iter().map(|path| Grant::new(path, Access::Write)));
-        let rules = if kernel.landlock > 0 { Some(rules::rules(&grants, &Network::ANY)?) } else { None };
+        let rules = if kernel.landlock > 0 { rules::rules(&grants, &Network::ANY)?.into() } else { None };
         let filters = if kernel.seccomp { seccomp::programs_of_installers()? } else { Vec::new() };
         let limits = Limits { file_bytes: INSTALLED_FILE_BYTES, mark: None };
-        Entry { with_parent: false, private_files: false, group: None, limits, rules, filters }
-            .prepare(command);
+        let walls = Walls { private_files: false, group: None, limits, rules, filters };
+        Entry { parent: None, walls: Some(walls) }.prepare(command);
         Ok(())
     }
 
@@ -350,16 +348,15 @@ impl Shield {
         if self.settings.mode == SandboxMode::Off {
             return Ok(None);
         }
-        let rules = self.rules(bounds, vec![Grant::new(own, Access::Write)])?;
-        Ok(rules.and_then(Into::into))
+        self.rules(bounds, vec![Grant::new(own, Access::Write)])
     }
 
-    fn rules(&self, bounds: &Bounds, mut grants: Vec<Grant>) -> io::Result<Option<landlock::RulesetCreated>> {
+    fn rules(&self, bounds: &Bounds, mut grants: Vec<Grant>) -> io::Result<Option<OwnedFd>> {
         if self.settings.mode == SandboxMode::Off || Kernel::running().landlock == 0 {
             return Ok(None);
         }
         grants.extend_from_slice(&bounds.grants);
-        rules::rules(&grants, &bounds.network).map(Some)
+        rules::rules(&grants, &bounds.network).map(Into::into)
     }
 }
 

@@ -1,8 +1,15 @@
 //! Real children in the real sandbox of the running kernel.
 
-use std::{os::fd::AsRawFd, process::Output};
+use std::{
+    io::Read,
+    os::{fd::AsRawFd, unix::process::CommandExt},
+    process::Output,
+};
+
+use rustix::pipe::{PipeFlags, pipe_with};
 
 use super::*;
+use crate::process::launch::{Launch, Started};
 
 struct Host {
     top: tempfile::TempDir,
@@ -41,6 +48,24 @@ impl Host {
     }
 }
 
+/// Starts a command as templates are; gives what it writes, too.
+fn start(command: &Command, entry: Entry) -> (Started, fs::File) {
+    let (read, write) = pipe_with(PipeFlags::CLOEXEC).unwrap();
+    let null = || fs::File::options().read(true).write(true).open("/dev/null").unwrap().into();
+    let started = Launch::new(command, [null(), write, null()], entry).unwrap().start().unwrap();
+    (started, read.into())
+}
+
+/// What a command says within these bounds.
+fn told(host: &Host, mut command: Command, bounds: &Bounds) -> (String, Inner) {
+    let (entry, inner) = host.shield.confine(&mut command, bounds, Offspring::Forked).unwrap();
+    let (started, mut output) = start(&command, entry);
+    let mut told = String::new();
+    output.read_to_string(&mut told).unwrap();
+    started.wait();
+    (told.trim().to_owned(), inner)
+}
+
 fn open() -> Permissions {
     Permissions { subprocess: true, ..Permissions::default() }
 }
@@ -58,19 +83,16 @@ const ATTEMPTS: &str = "attempt() { if \"$@\" 2>/dev/null >&2; then printf yes; 
 #[test]
 fn what_is_granted_is_reached_and_nothing_else() {
     let host = host(SandboxMode::Auto);
-    let mut command = host.shell(ATTEMPTS);
-    host.shield.confine(&mut command, &host.bounds(&open()), Offspring::Forked).unwrap();
-    let told = text(&command.output().unwrap());
+    let (told, _) = told(&host, host.shell(ATTEMPTS), &host.bounds(&open()));
     assert_eq!(told, "no yes no no yes yes no yes yes no no no");
 }
 
 #[test]
 fn switched_off_it_refuses_nothing() {
     let host = host(SandboxMode::Off);
-    let mut command = host.shell("cat $TOP/data/token; echo; cat /proc/self/status");
-    let inner = host.shield.confine(&mut command, &host.bounds(&open()), Offspring::Forked).unwrap();
+    let command = host.shell("cat $TOP/data/token; echo; cat /proc/self/status");
+    let (told, inner) = told(&host, command, &host.bounds(&open()));
     assert!(inner.layer.is_none() && inner.worker.is_none() && inner.template.is_none());
-    let told = text(&command.output().unwrap());
     assert!(told.starts_with("secret") && told.contains("NoNewPrivs:\t0"), "{told}");
     assert_eq!(host.shield.level(true).level, "none");
 }
@@ -78,9 +100,8 @@ fn switched_off_it_refuses_nothing() {
 #[test]
 fn a_child_has_no_capabilities_a_filter_and_limits() {
     let host = host(SandboxMode::Auto);
-    let mut command = host.shell("cat /proc/self/status; umask; ulimit -c -n; ulimit -f");
-    host.shield.confine(&mut command, &host.bounds(&open()), Offspring::Forked).unwrap();
-    let told = text(&command.output().unwrap());
+    let command = host.shell("cat /proc/self/status; umask; ulimit -c -n; ulimit -f");
+    let (told, _) = told(&host, command, &host.bounds(&open()));
     for set in ["CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"] {
         let line = format!("{set}:\t0000000000000000");
         // Whoever may not drop the bounding set has nothing in the others.
@@ -101,9 +122,7 @@ fn a_descriptor_that_was_forgotten_does_not_come_along() {
     let script = format!("test -e /proc/self/fd/{number} && echo there || echo gone");
     let mut plain = host.shell(&script);
     assert_eq!(text(&plain.output().unwrap()), "there");
-    let mut command = host.shell(&script);
-    host.shield.confine(&mut command, &host.bounds(&open()), Offspring::Forked).unwrap();
-    assert_eq!(text(&command.output().unwrap()), "gone");
+    assert_eq!(told(&host, host.shell(&script), &host.bounds(&open())).0, "gone");
 }
 
 #[test]
@@ -142,13 +161,12 @@ fn one_more_layer_leaves_only_its_own_temporary_directory() {
         fs::create_dir(bounds.temporary().join(name)).unwrap();
     }
     let script = "cd $TMPDIR; for name in one two; do (: > $name/x) 2>/dev/null && echo $name; done; cat $TOP/package/code";
-    let mut command = host.shell(script);
-    host.shield.confine(&mut command, &bounds, Offspring::Forked).unwrap();
-    assert_eq!(text(&command.output().unwrap()), "one\ntwo\ncode");
+    assert_eq!(told(&host, host.shell(script), &bounds).0, "one\ntwo\ncode");
     let layer = host.shield.extra_layer(&bounds, &bounds.temporary().join("one")).unwrap().unwrap();
     let mut command = host.shell(script);
     enter_after(&mut command, layer);
-    host.shield.confine(&mut command, &bounds, Offspring::Forked).unwrap();
+    let (entry, _) = host.shield.confine(&mut command, &bounds, Offspring::Forked).unwrap();
+    entry.prepare(&mut command);
     assert_eq!(text(&command.output().unwrap()), "one\ncode");
 }
 
@@ -174,20 +192,20 @@ fn the_sandbox_costs_a_start_a_few_milliseconds_at_most() {
     let host = host(SandboxMode::Auto);
     let package = host.path("package");
     let best = |confined: bool| {
-        let start = || {
+        let took = || {
             let begin = std::time::Instant::now();
             let mut command = Command::new("/bin/true");
-            if confined {
+            let entry = if confined {
                 let own = std::slice::from_ref(&package);
                 let bounds = host.shield.bounds_of(&open(), &package, own, "p").unwrap();
-                host.shield.confine(&mut command, &bounds, Offspring::Forked).unwrap();
+                host.shield.confine(&mut command, &bounds, Offspring::Forked).unwrap().0
             } else {
-                prepare_free(&mut command);
-            }
-            assert!(command.status().unwrap().success());
+                Entry::free(Some(getpid()))
+            };
+            start(&command, entry).0.wait();
             begin.elapsed()
         };
-        (0..100).map(|_| start()).min().unwrap()
+        (0..100).map(|_| took()).min().unwrap()
     };
     let (free, confined) = (best(false), best(true));
     let added = confined.saturating_sub(free);

@@ -18,6 +18,7 @@ class Plan:
     """Counts and durations (seconds) of one bench."""
 
     under_load: int = 100
+    on_shared_cores: int = 30
     saturation: int = 6
     steady: int = 20
     publications: int = 10
@@ -32,6 +33,7 @@ class Plan:
 # About three minutes: shows that everything runs and where a figure roughly stands, proves nothing.
 QUICK = Plan(
     under_load=10,
+    on_shared_cores=5,
     saturation=2,
     steady=5,
     publications=3,

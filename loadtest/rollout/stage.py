@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
-from . import packages
+from . import cores, packages
 from .caller import Watch
 from .host import Host, launch
 from .plan import By, Trial, Unexpected
@@ -56,8 +56,11 @@ class Stage:
 
 
 @contextmanager
-def stage(trial: Trial, interval: str = NEVER) -> Iterator[Stage]:
-    """Start PAR with release 0 and wait until that answers; end it when the block ends."""
+def stage(trial: Trial, interval: str = NEVER, apart: bool = False) -> Iterator[Stage]:
+    """Start PAR with release 0 and wait until that answers; end it when the block ends.
+
+    `apart`: it gets one half of the processors, and callers get the other.
+    """
     home = Path(tempfile.mkdtemp(prefix="rollout-"))
     folder = Folder(home / "registry")
     folder.path.mkdir()
@@ -68,7 +71,11 @@ def stage(trial: Trial, interval: str = NEVER) -> Iterator[Stage]:
     if trial.by == "index":
         env |= {"REGISTRY_URL": str(folder.path / INDEX), "REGISTRY_POLL_INTERVAL": interval}
     config = {"packages": {"load_roots": [str(folder.path)]}}
-    with launch(trial.binary, env, config, home=home) as host:
+    with ExitStack() as stack:
+        with cores.lower_half() if apart else nullcontext():
+            host = stack.enter_context(launch(trial.binary, env, config, home=home))
+        if apart:
+            stack.enter_context(cores.upper_half())
         host.server.wait(host.ready)
         made = Stage(trial, host, folder)
         if trial.by == "load":

@@ -8,7 +8,9 @@ from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
-from . import cores, packages
+from bench import cores
+
+from . import packages
 from .caller import Watch
 from .host import Host, launch
 from .plan import By, Trial, Unexpected

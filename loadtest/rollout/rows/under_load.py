@@ -9,10 +9,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
 
+from bench import cores
 from bench.generators import Load
 from bench.plan import Result, Verdict, at_most, no_errors
 
-from .. import cores, load, steps
+from .. import load, steps
 from ..caller import Seen, failures
 from ..host import Receipt
 from ..load import HTTP_1, HTTP_2, Client, Running

@@ -10,8 +10,11 @@ async fn an_agent_reaches_no_process_but_itself() {
     let folder = scratch();
     let twins = "workers: {min: 2, max: 2}";
     let par = serving(folder.path(), &[probe("spy", twins), probe("victim", "")]).start().await;
-    let mut pids = workers(&par, "spy@1.0.0").await;
-    assert_eq!(pids.len(), 2, "a sibling");
+    let mut pids = eventually("there is a sibling", async || {
+        let pids = workers(&par, "spy@1.0.0").await;
+        (pids.len() == 2).then_some(pids)
+    })
+    .await;
     pids.extend(workers(&par, "victim@1.0.0").await);
     pids.push(u64::from(par.process().pid));
     // Whoever is asked is one of the two; its template is its parent.

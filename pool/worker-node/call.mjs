@@ -3,6 +3,7 @@
 import { now } from "./clock.mjs";
 import { Context } from "./context.mjs";
 import { Credit } from "./streams.mjs";
+import { Usage } from "./usage.mjs";
 
 /** Why a call is over before its handler is. */
 export const LEFT = "left";
@@ -11,9 +12,12 @@ export const LATE = "late";
 export class Call {
   #aborting = null;
   #credit = null;
+  #channel;
   #timer = null;
+  #usage = null;
 
-  constructor(frame, ident) {
+  /** `ident` is the full id of its agent; `worker` has the channel and the calls that handlers make. */
+  constructor(frame, ident, worker) {
     this.id = frame.call;
     this.cell = frame.cell;
     this.flags = frame.flags;
@@ -21,7 +25,8 @@ export class Call {
     this.meta = frame.meta;
     this.payload = frame.payload;
     this.received = frame.received;
-    this.context = new Context(this, ident);
+    this.#channel = worker.channel;
+    this.context = new Context(this, ident, worker.calls);
     /** When its handler began, by our clock. */
     this.begun = 0;
     /** `null`, `LEFT` or `LATE`. */
@@ -39,6 +44,17 @@ export class Call {
   get credit() {
     this.#credit ??= new Credit();
     return this.#credit;
+  }
+
+  /** Where its handler tells what it has used. */
+  get usage() {
+    this.#usage ??= new Usage(this, this.#channel);
+    return this.#usage;
+  }
+
+  /** What it has used, as it travels. */
+  get used() {
+    return this.#usage?.entries ?? [];
   }
 
   /** Made when somebody asks: most handlers do not. */

@@ -3,6 +3,7 @@
 // Enters: a frame. Leaves: a `Context`. Nothing is parsed before somebody asks.
 
 import { now } from "./clock.mjs";
+import { File } from "./outgoing.mjs";
 
 /** States of sessions by their keys, which are never used again. Kept until `par` says FORGET. */
 const states = new Map();
@@ -15,13 +16,42 @@ export function forget(key) {
 /** One call. */
 export class Context {
   #call;
+  #calls;
   #id;
   #said;
   #state;
 
-  constructor(call, id) {
+  constructor(call, id, calls) {
     this.#call = call;
     this.#id = id;
+    this.#calls = calls;
+  }
+
+  /** Calls another agent of the host, by any of its ids; private ones are agents of the host, too. Returns a promise of its result, bytes as
+   * a `Buffer`; rejects with `CallFailed`, whose `code` is the host's. `signal` ends that call. */
+  call(agentId, input = {}, { signal } = {}) {
+    return this.#calls.call(this.#call.id, agentId, input, { signal });
+  }
+
+  /** The items of another agent as they come, for `for await`. Leaving the loop ends the other agent's generator. */
+  stream(agentId, input = {}) {
+    return this.#calls.stream(this.#call.id, agentId, input);
+  }
+
+  /** `usage.record({model, inputTokens, outputTokens})` adds to what this call is charged. */
+  get usage() {
+    return this.#call.usage;
+  }
+
+  /** A result that is a file, of exactly one of `path`, `data` and `chunks`, with `name`, `contentType` and `disposition` if they are
+   * known. */
+  file(of) {
+    return new File(of);
+  }
+
+  /** Files that came with the call: `{directory, members}`. */
+  get files() {
+    return this.#meta.files;
   }
 
   /** The name of the request in logs. */

@@ -9,6 +9,9 @@ export const HEADER = 24;
 /** Most bytes that may follow a header; the same number as on the other side, which refuses more. */
 export const MAX_BODY = 64 * 1024 * 1024;
 
+/** Most bytes of metadata: its length is a u16. */
+export const MAX_META = 0xffff;
+
 /** Times are sent as u32 microseconds; a handler that ran for longer than 71 minutes reports this. */
 export const MAX_U32 = 0xffffffff;
 
@@ -40,13 +43,23 @@ export const MAIN_KINDS = new Set([Kind.CALL]);
 export const SIDE_KINDS = new Set([Kind.CANCEL, Kind.CREDIT, Kind.REPLY, Kind.RECALL, Kind.STOP, Kind.FORGET]);
 const ALL_KINDS = new Set(Object.values(Kind));
 
-/** Flags of CALL: items may be sent one by one, those that are JSON and those that are bytes. */
+/** Flags of CALL: items may be sent one by one, those that are JSON and those that are bytes; members of the input are files.
+ * The first one also of INVOKE. */
 export const STREAM = 1;
 export const PIECES = 2;
+export const FILES = 4;
 
 /** Flags of RESULT: the payload is bytes, not JSON; the payload is the array of a generator's items. */
 export const OCTETS = 1;
 export const LIST = 2;
+
+/** Flags of REPLY: the call has no result; one item, more follow; the payload is bytes, not JSON. */
+export const FAILED = 1;
+export const ITEM = 2;
+export const REPLY_OCTETS = 4;
+
+/** Flag of CONSUMED: nobody waits for the rest. */
+export const ABANDONED = 1;
 
 const NOTHING = Buffer.alloc(0);
 

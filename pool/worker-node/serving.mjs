@@ -4,10 +4,13 @@
 
 import { broken, leave } from "./channel.mjs";
 import { Call, LATE, LEFT } from "./call.mjs";
+import { Calls } from "./calls.mjs";
 import { now } from "./clock.mjs";
 import { forget } from "./context.mjs";
 import { ofAgent, payload } from "./failures.mjs";
-import { FrameError, Kind, MAX_BODY, OCTETS } from "./frames.mjs";
+import { FILES, FrameError, Kind, MAX_BODY, OCTETS } from "./frames.mjs";
+import { File, OCTETS_TYPE } from "./outgoing.mjs";
+import { received } from "./received.mjs";
 import { ResultRefused, isOctets, octets, toJson } from "./results.mjs";
 import { drain, isGenerator } from "./streams.mjs";
 
@@ -18,10 +21,15 @@ const GRACE = 100;
 /** How long plain functions may run one after the other before timers and other calls have a turn. */
 const TURN = 1;
 
-const OCTETS_META = JSON.stringify({ content_type: "application/octet-stream" });
+/** Calls that took longer than this also tell the most memory that their process has had so far. Microseconds, as in Python. */
+const LONG = 10_000;
+
+/** What is known of bytes that are no file. */
+const OCTETS_ABOUT = { content_type: OCTETS_TYPE };
 const DEADLINE = payload("deadline", "TimeoutError", "the call did not end before its deadline");
 
 export class Serving {
+  #calls;
   #channel;
   #claims;
   #handlers;
@@ -37,6 +45,7 @@ export class Serving {
   constructor(handlers, channel, claims, packageId) {
     this.#handlers = handlers;
     this.#channel = channel;
+    this.#calls = new Calls(channel);
     this.#claims = claims;
     this.#package = packageId;
   }
@@ -46,6 +55,7 @@ export class Serving {
     if (said.calls) this.#take(said.calls);
     else if (said.cancel) this.#interrupt(this.#active.get(said.cancel), LEFT);
     else if (said.credit) this.#active.get(said.credit)?.credit.add(said.amount);
+    else if (said.reply) this.#calls.reply(said.reply, said.flags, said.payload);
     else if (said.forget !== undefined) forget(said.forget);
     else if (said.stop) this.#stop();
     // par has closed the socket: nobody would get the answers.
@@ -53,10 +63,11 @@ export class Serving {
   }
 
   #take(frames) {
+    const worker = { channel: this.#channel, calls: this.#calls };
     for (const frame of frames) {
       const handler = this.#handlers[frame.a];
       if (handler === undefined) broken(new FrameError(`there is no export ${frame.a}`));
-      const call = new Call(frame, `${this.#package}/${handler.id}`);
+      const call = new Call(frame, `${this.#package}/${handler.id}`, worker);
       if (handler.lane === "sync") this.#queue.push({ call, handler });
       else this.#start(call, handler);
     }
@@ -95,7 +106,7 @@ export class Serving {
       this.#fail(call, error);
       return;
     }
-    if (isThenable(value) || isGenerator(value)) {
+    if (isThenable(value) || isGenerator(value) || value instanceof File) {
       call.watch(() => this.#interrupt(call, LATE));
       this.#settle(call, value);
     } else {
@@ -106,16 +117,25 @@ export class Serving {
   async #settle(call, value) {
     try {
       const result = isThenable(value) ? await value : value;
-      if (!isGenerator(result)) {
-        this.#finish(call, result);
-        return;
-      }
-      const ending = await drain(call, result, this.#channel);
-      if (ending === null) this.#giveUp(call);
-      else this.#end(call, ending.kind, ending.flags, ending.payload);
+      if (result instanceof File && !call.over) await this.#send(call, result);
+      else if (isGenerator(result)) this.#close(call, await drain(call, result, this.#channel));
+      else this.#finish(call, result);
     } catch (error) {
       this.#fail(call, error);
     }
+  }
+
+  async #send(call, file) {
+    const { about, whole, pieces } = await file.open();
+    if (whole === undefined) this.#close(call, await drain(call, pieces, this.#channel, about));
+    else if (call.over) this.#giveUp(call);
+    else this.#end(call, Kind.RESULT, OCTETS, bounded(whole), about);
+  }
+
+  /** The end of what was drained. */
+  #close(call, ending) {
+    if (ending === null) this.#giveUp(call);
+    else this.#end(call, ending.kind, ending.flags, bounded(ending.payload), ending.about);
   }
 
   #finish(call, value) {
@@ -125,7 +145,7 @@ export class Serving {
       return;
     }
     try {
-      if (isOctets(value)) this.#end(call, Kind.RESULT, OCTETS, bounded(octets(value)), OCTETS_META);
+      if (isOctets(value)) this.#end(call, Kind.RESULT, OCTETS, bounded(octets(value)), OCTETS_ABOUT);
       else this.#end(call, Kind.RESULT, 0, bounded(toJson(value)));
     } catch (error) {
       this.#fail(call, error);
@@ -155,9 +175,10 @@ export class Serving {
   }
 
   /** Every call ends once, whatever comes later. */
-  #end(call, kind, flags, body, meta = "") {
+  #end(call, kind, flags, body, about = null) {
     if (call.ended) return;
-    this.#channel.send(kind, flags, call.id, call.end(), meta, body);
+    const micros = call.end();
+    this.#channel.send(kind, flags, call.id, micros, metadata(about, call.used, micros), body);
     this.#active.delete(call.id);
     this.#claims.end(call.cell);
     if (this.#going === call) {
@@ -178,7 +199,18 @@ export class Serving {
 }
 
 function inputOf(call) {
-  return call.payload.length === 0 ? {} : JSON.parse(Buffer.from(call.payload.buffer).toString("utf8"));
+  if (call.payload.length === 0) return {};
+  const input = JSON.parse(Buffer.from(call.payload.buffer).toString("utf8"));
+  return call.flags & FILES ? received(input, call.context.files) : input;
+}
+
+/** Of a frame that ends a call. Most have none. */
+function metadata(about, usage, micros) {
+  const isLong = micros > LONG;
+  if (about === null && usage.length === 0 && !isLong) return "";
+  // Linux counts in KiB.
+  const peak = isLong ? { peak_rss_kb: process.resourceUsage().maxRSS } : {};
+  return JSON.stringify({ ...about, ...(usage.length > 0 ? { usage } : {}), ...peak });
 }
 
 function isThenable(value) {

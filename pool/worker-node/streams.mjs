@@ -19,7 +19,7 @@ export function isGenerator(value) {
 }
 
 /** What an item takes besides its bytes. */
-const ITEM_WEIGHT = 64;
+export const ITEM_WEIGHT = 64;
 
 /** How much a stream may send. */
 export class Credit {
@@ -55,10 +55,10 @@ export class Credit {
   }
 }
 
-/** Gives all items of a generator to where they go. Returns the end of the call: kind, flags and payload; `null` if
- * it is over already. */
-export async function drain(call, items, channel) {
-  const sink = new Sink(call, channel);
+/** Gives all items of a generator to where they go; with `about` they are the bytes of a file, of which that is known. Returns the
+ * end of the call: kind, flags, payload and what is told of it; `null` if it is over already. */
+export async function drain(call, items, channel, about = null) {
+  const sink = about === null ? new Sink(call, channel) : new FileSink(call, channel, about);
   let count = 0;
   // Whatever ends the loop early closes the generator.
   for await (const item of items) {
@@ -71,60 +71,97 @@ export async function drain(call, items, channel) {
   return call.over ? null : sink.ending();
 }
 
-/** Where the items of a call go, as its frame says. */
-class Sink {
+/** Sends the items of a call, and keeps what is not sent. */
+class Sending {
   #call;
   #channel;
-  #kept = [];
-  #size = 2;
-  #count = 0;
-  /** `undefined` before the first item. */
-  #octets;
+  #size = 0;
+  kept = [];
+  count = 0;
 
   constructor(call, channel) {
     this.#call = call;
     this.#channel = channel;
   }
 
-  push(item) {
-    // The first item decides where only bytes are sent one by one.
-    this.#octets ??= Boolean(this.#call.flags & PIECES) && isOctets(item);
-    if (this.#octets && !isOctets(item)) {
-      throw new ResultRefused(`/${this.#count}`, "an item that is no bytes behind bytes", "TypeError");
-    }
-    if (!this.#octets && isOctets(item)) {
-      throw new ResultRefused(`/${this.#count}`, "bytes are not JSON", "TypeError");
-    }
-    const body = this.#octets ? octets(item) : toJson(item, `/${this.#count}`);
+  allows(flag) {
+    return Boolean(this.#call.flags & flag);
+  }
+
+  send(body, flags, meta = "") {
     const size = Buffer.byteLength(body);
-    if (this.#sends) this.#send(body, size);
-    else this.#keep(body, size);
-    this.#count += 1;
+    if (size > MAX_BODY) {
+      throw new ResultRefused(`/${this.count}`, `the item has ${size} bytes, more than ${MAX_BODY}`, "RangeError");
+    }
+    this.#call.credit.take(size + Buffer.byteLength(meta));
+    this.#call.begunToSend();
+    this.#channel.send(Kind.ITEM, flags, this.#call.id, this.count % 0x100000000, meta, body);
+    this.count += 1;
+  }
+
+  keep(body) {
+    this.#size += Buffer.byteLength(body) + 1;
+    if (this.#size > MAX_BODY) {
+      throw new ResultRefused(`/${this.count}`, `the items are more than ${MAX_BODY} bytes`, "RangeError");
+    }
+    this.kept.push(body);
+    this.count += 1;
+  }
+}
+
+/** Where the bytes of a file go, as the frame of its call says. */
+class FileSink {
+  #sending;
+  #about;
+
+  constructor(call, channel, about) {
+    this.#sending = new Sending(call, channel);
+    this.#about = about;
+  }
+
+  push(piece) {
+    if (!isOctets(piece)) throw new ResultRefused(`/${this.#sending.count}`, "a file is made of bytes", "TypeError");
+    const meta = this.#sending.count === 0 ? JSON.stringify(this.#about) : "";
+    if (this.#sending.allows(PIECES)) this.#sending.send(octets(piece), OCTETS, meta);
+    else this.#sending.keep(octets(piece));
   }
 
   ending() {
-    if (this.#sends) return { kind: Kind.END, flags: 0, payload: "" };
-    return { kind: Kind.RESULT, flags: LIST, payload: `[${this.#kept.join(",")}]` };
+    const { count, kept } = this.#sending;
+    if (count > 0 && kept.length === 0) return { kind: Kind.END, flags: 0, payload: "", about: null };
+    return { kind: Kind.RESULT, flags: OCTETS, payload: Buffer.concat(kept), about: this.#about };
+  }
+}
+
+/** Where the items of a generator go, as the frame of its call says. */
+class Sink {
+  #sending;
+  /** `undefined` before the first item. */
+  #octets;
+
+  constructor(call, channel) {
+    this.#sending = new Sending(call, channel);
+  }
+
+  push(item) {
+    const place = `/${this.#sending.count}`;
+    // The first item decides where only bytes are sent one by one.
+    this.#octets ??= this.#sending.allows(PIECES) && isOctets(item);
+    if (this.#octets && !isOctets(item)) {
+      throw new ResultRefused(place, "an item that is no bytes behind bytes", "TypeError");
+    }
+    if (!this.#octets && isOctets(item)) throw new ResultRefused(place, "bytes are not JSON", "TypeError");
+    const body = this.#octets ? octets(item) : toJson(item, place);
+    if (this.#sends) this.#sending.send(body, this.#octets ? OCTETS : 0);
+    else this.#sending.keep(body);
+  }
+
+  ending() {
+    if (this.#sends) return { kind: Kind.END, flags: 0, payload: "", about: null };
+    return { kind: Kind.RESULT, flags: LIST, payload: `[${this.#sending.kept.join(",")}]`, about: null };
   }
 
   get #sends() {
-    return Boolean(this.#call.flags & STREAM) || this.#octets;
-  }
-
-  #send(body, size) {
-    if (size > MAX_BODY) {
-      throw new ResultRefused(`/${this.#count}`, `the item has ${size} bytes, more than ${MAX_BODY}`, "RangeError");
-    }
-    this.#call.credit.take(size);
-    this.#call.begunToSend();
-    this.#channel.send(Kind.ITEM, this.#octets ? OCTETS : 0, this.#call.id, this.#count % 0x100000000, "", body);
-  }
-
-  #keep(body, size) {
-    this.#size += size + 1;
-    if (this.#size > MAX_BODY) {
-      throw new ResultRefused(`/${this.#count}`, `the items are more than ${MAX_BODY} bytes`, "RangeError");
-    }
-    this.#kept.push(body);
+    return this.#sending.allows(STREAM) || this.#octets;
   }
 }

@@ -75,8 +75,12 @@ function obey(frame) {
     case Kind.STOP:
       stop();
       break;
+    case Kind.REPLY:
+      // A copy: a message takes the whole buffer along in which its bytes lie.
+      parentPort.postMessage({ reply: frame.call, flags: frame.flags, payload: Uint8Array.from(frame.payload) });
+      break;
     default:
-      // A REPLY to a call that was never made.
+      // The decoder lets nothing else through.
       break;
   }
 }

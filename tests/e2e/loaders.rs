@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use crate::harness::{Package, Par, ParBuilder, par, scratch};
 
+mod calls;
 mod commands;
 mod faults;
 mod processes;
@@ -116,6 +117,8 @@ async fn a_package_in_javascript_is_served_like_any_other() {
     assert_eq!(call(&par, "js-wait", json!({"seconds": 0.01})).await, json!({"waited": 0.01}));
     let counted = call(&par, "js-count", json!({"to": 3})).await;
     assert_eq!(counted, json!([{"number": 1}, {"number": 2}, {"number": 3}]));
+    let asked = json!({"agent": "js-greet", "input": {"name": "Bob"}});
+    assert_eq!(call(&par, "js-ask", asked).await["message"], "Hello, Bob!");
     par.http.invoke("js-greet", &json!({})).await.problem(422, "input_invalid");
     let problem = par.http.invoke("js-fail", &json!({"why": "because"})).await.problem(500, "agent_error");
     assert_eq!(

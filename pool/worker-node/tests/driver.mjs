@@ -71,7 +71,8 @@ export class Driver {
 
   /** The end of a call: its kind, and what its payload says. */
   async end(call) {
-    const { kind, flags, meta, payload, a } = await this.frame((frame) => frame.call === call && frame.kind !== Kind.ITEM);
+    const ends = ({ kind }) => kind !== Kind.ITEM && kind !== Kind.USED;
+    const { kind, flags, meta, payload, a } = await this.frame((frame) => frame.call === call && ends(frame));
     const isBytes = kind === Kind.RESULT && flags === 1;
     const said = isBytes ? payload : payload.length ? JSON.parse(payload) : null;
     return { kind, flags, said, meta: meta.length ? JSON.parse(meta) : {}, micros: a };

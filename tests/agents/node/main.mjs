@@ -16,6 +16,18 @@ export async function* count({ to = 3 }) {
   for (let number = 1; number <= to; number++) yield { number };
 }
 
+// Other agents of the host, private ones too; `context.stream` for those that yield.
+export async function ask({ agent, input }, context) {
+  context.usage.record({ model: "none", inputTokens: 1 });
+  return context.call(agent, input);
+}
+
+// Files of a form come in and a file goes out.
+export async function shout({ doc }, context) {
+  const text = await doc.text();
+  return context.file({ data: Buffer.from(text.toUpperCase()), name: doc.name, contentType: "text/plain" });
+}
+
 export function fail({ why = "no reason" }) {
   throw new RangeError(why);
 }

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::with_node;
-use crate::harness::{Package, Par, Streamed, scratch};
+use crate::harness::{Answered, Package, Par, Streamed, scratch};
 
 const CODE: &str = r#"
 export async function ask({ agent, input = {} }, context) {
@@ -63,7 +63,10 @@ async fn an_agent_in_javascript_calls_others_and_is_called_by_them() {
     assert_eq!(ask(&par, "called/double", json!({"number": 4})).await["result"], json!({"double": 8}));
     let secret = ask(&par, "called/secret", json!({})).await;
     assert_eq!(secret["result"], "known to agents of this host only");
-    assert_eq!(ask(&par, "called/octets", json!({})).await["result"], json!({"type": "Buffer", "data": [0, 1, 2]}));
+    assert_eq!(
+        ask(&par, "called/octets", json!({})).await["result"],
+        json!({"type": "Buffer", "data": [0, 1, 2]})
+    );
     let twice = ask(&par, "asking/ask", json!({"agent": "double", "input": {"number": 3}})).await;
     assert_eq!(twice["result"]["result"], json!({"double": 6}), "one behind the other in the same language");
     let back = json!({"agent": "asking/spends"});

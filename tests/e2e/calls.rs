@@ -175,7 +175,8 @@ async fn a_full_runtime_refuses_with_a_time_to_come_back_and_serves_the_rest() {
         if answer.status == 200 {
             served += 1;
         } else {
-            answer.problem(503, "queue_full");
+            let problem = answer.problem(503, "queue_full");
+            assert_eq!(problem["detail"], "as many calls run or wait as this runtime takes");
             let wait: u64 = answer.header("retry-after").parse().expect("whole seconds");
             assert!((1..=30).contains(&wait), "{wait}");
         }

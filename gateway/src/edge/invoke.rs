@@ -288,6 +288,7 @@ pub(super) fn outcome(answer: Answer, mount: &Mount) -> Result<Success, Refusal>
                 "the call could not start before its deadline"
             },
         )),
+        Outcome::AtLimit { retry_after } => Err(Refusal::at_limit(retry_after)),
         Outcome::QueueFull { retry_after } => {
             Err(Refusal::new(Code::QueueFull, "more calls wait than can be answered in time")
                 .retry_after(retry_after))

@@ -64,6 +64,11 @@ impl Refusal {
         self.fault.as_ref().map(|fault| text(fault, "traceback")).filter(|text| !text.is_empty())
     }
 
+    /// There are as many calls as `MAX_CONCURRENT_INVOCATIONS` allows, running or waiting, whoever they are for.
+    pub(crate) fn at_limit(retry_after: Duration) -> Self {
+        Self::new(Code::QueueFull, "as many calls run or wait as this runtime takes").retry_after(retry_after)
+    }
+
     /// With the time of the next try.
     pub(crate) fn retry_after(mut self, wait: Duration) -> Self {
         self.retry_after = Some(wait);

@@ -135,9 +135,7 @@ impl Edge {
             return Err(Refusal::new(Code::NotFound, format!("{} has nothing at this path", mount.id)));
         }
         ctx.pid = primary.pid;
-        let guest = self.pool.receive(&mount.generation, &tenant).map_err(|retry_after| {
-            Refusal::new(Code::QueueFull, "as many calls run as this runtime takes").retry_after(retry_after)
-        })?;
+        let guest = self.pool.receive(&mount.generation, &tenant).map_err(Refusal::at_limit)?;
         if session.is_upgrade_req() {
             // Nobody has to say anything on a connection that both sides keep.
             session.as_downstream_mut().set_read_timeout(None);

@@ -35,8 +35,13 @@ pub enum Outcome {
         /// Whether it had started.
         started: bool,
     },
-    /// It could not have started before its deadline, or too many wait.
+    /// It could not have started before its deadline.
     QueueFull {
+        /// When another try makes sense.
+        retry_after: Duration,
+    },
+    /// As many calls as the pool takes at once run or wait, whoever they are for.
+    AtLimit {
         /// When another try makes sense.
         retry_after: Duration,
     },
@@ -83,6 +88,7 @@ impl Outcome {
             | Self::Ended { .. }
             | Self::Deadline { started: false }
             | Self::QueueFull { .. }
+            | Self::AtLimit { .. }
             | Self::Entangled
             | Self::Session(_)
             | Self::Stopping => false,

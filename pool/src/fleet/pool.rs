@@ -277,7 +277,7 @@ impl Pool {
         if !admitted {
             let lane = generation.lane(call.export);
             let retry_after = generation.expected_wait(lane, call.tenant.as_ref());
-            let outcome = Outcome::QueueFull { retry_after };
+            let outcome = Outcome::AtLimit { retry_after };
             return Answer { outcome, queued: Duration::ZERO, spent: Spent::default(), pid: 0 };
         }
         let begin = Instant::now();

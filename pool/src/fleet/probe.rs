@@ -57,6 +57,7 @@ pub(crate) async fn probe(generation: &Arc<Generation>, timeout: Duration) -> Re
             Err(PullError::refused(Step::Probe, detail).because(Cause::Late))
         }
         Outcome::QueueFull { .. }
+        | Outcome::AtLimit { .. }
         | Outcome::Entangled
         | Outcome::CrashLoop { .. }
         | Outcome::Session(_)

@@ -82,9 +82,7 @@ impl Edge {
             Some(account) => self.enter(session, ctx, account, Surface::Grpc).await?,
             None => Self::tenant(ctx),
         };
-        let guest = self.pool.receive(&target.mount.generation, &tenant).map_err(|retry_after| {
-            Refusal::new(Code::QueueFull, "as many calls run as this runtime takes").retry_after(retry_after)
-        })?;
+        let guest = self.pool.receive(&target.mount.generation, &tenant).map_err(Refusal::at_limit)?;
         trace::let_in(ctx);
         Ok((permit, guest, tenant))
     }

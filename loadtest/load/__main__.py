@@ -9,6 +9,7 @@ import argparse
 import os
 import sys
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,13 +18,17 @@ from bench import tools
 
 from . import report, soak
 from .host import CHECKOUT, hosting
-from .run import OHA, SCENARIOS, Seen, k6, oha
+from .run import OHA, SCENARIOS, Seen, echo, k6, oha
 
 RESULTS = CHECKOUT / "loadtest" / "results" / "load"
 HERE = Path(__file__).parent
-# k6 takes more of two shared cores than PAR does: with this rate both have room. Other machines: --rate, half of where
-# `ramp` begins to drop calls.
-SOAK_RATE = 1000
+# Calls a second of a soak that k6 makes, of every kind; it takes far more of the cores than PAR does, so what is missing to
+# the soak's rate is echo by oha.
+MIXED_RATE = 200
+# The 500 who wait and all others; by default PAR takes 500 calls at once.
+SOAK_CALLS = 1000
+# How long saturation is looked for, in seconds.
+SATURATE = 10
 
 
 @dataclass(frozen=True)
@@ -71,13 +76,25 @@ def _one(name: str, chosen: argparse.Namespace, binary: Path) -> Seen:
 
 
 def _soak(chosen: argparse.Namespace, binary: Path, about: dict[str, object]) -> int:
-    with hosting(chosen.par) as host, tempfile.TemporaryDirectory() as scratch:
+    with hosting(chosen.par, calls=SOAK_CALLS) as host, tempfile.TemporaryDirectory() as scratch:
+        echo(host, 2, 0)
+        saturation = echo(host, SATURATE, 0).rate
+        rate = chosen.rate or int(saturation / 2)
+        _say(f"soak: {saturation:,.0f} calls of echo a second at most, {rate:,} for {chosen.hours:g} h")
+        about |= {"saturation": round(saturation), "rate": rate, "mixed": MIXED_RATE}
 
         def one(seconds: int) -> Seen:
-            return k6(binary, "soak", host, seconds, Path(scratch), chosen.rate)
+            with ThreadPoolExecutor(1) as beside:
+                bulk = beside.submit(echo, host, seconds, max(rate - MIXED_RATE, 1))
+                mixed = k6(binary, "soak", host, seconds, Path(scratch), MIXED_RATE)
+                return soak.together(mixed, bulk.result())
 
-        samples = soak.soak(host, chosen.hours, chosen.seconds, one, _say)
-    held = soak.verdicts(samples)
+        with ThreadPoolExecutor(1) as whole:
+            # Until after the last sample.
+            seconds = int(chosen.hours * 3600) + 2 * chosen.seconds
+            waiting = whole.submit(oha, "oha-concurrent", host, seconds)
+            samples = soak.soak(host, chosen.hours, chosen.seconds, one, _say)
+    held = soak.verdicts(samples, rate) | soak.waited(waiting.result())
     soak.write(chosen.results, about, samples, held)
     for what, fine in held.items():
         _say(f"{'holds' if fine else 'DOES NOT HOLD'}: {what}")
@@ -89,7 +106,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--seconds", type=int, default=50, help="length of each run (12 runs: ten minutes)")
     parser.add_argument("--only", action="append", choices=[*SCENARIOS, *OHA], help="this run (repeatable)")
     parser.add_argument("--hours", type=float, default=0, help="soak: so long at one rate")
-    parser.add_argument("--rate", type=int, default=SOAK_RATE, help="soak: calls a second")
+    parser.add_argument("--rate", type=int, default=0, help="soak: calls a second (0: half of saturation)")
     target = Path(os.environ.get("CARGO_TARGET_DIR") or CHECKOUT / "target")
     built = target / "release" / "par"
     parser.add_argument("--par", type=Path, default=built, help="the binary (default: the release build)")

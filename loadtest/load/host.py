@@ -113,8 +113,9 @@ class Host:
 
 
 @contextmanager
-def hosting(binary: Path, secure: bool = False) -> Iterator[Host]:
-    """Start it with every package of the scenarios; with TLS and an issuer of its own if asked for."""
+def hosting(binary: Path, secure: bool = False, calls: int = 0) -> Iterator[Host]:
+    """Start it with every package of the scenarios; with TLS and an issuer of its own, or for so many calls at once, if
+    asked for."""
     home = Path(tempfile.mkdtemp(prefix="par-load-"))
     port, metrics, grpc = server.free_ports(3)
     command = [str(binary), "serve", *(str(CHECKOUT / "tests" / "agents" / name) for name in AGENTS)]
@@ -130,6 +131,8 @@ def hosting(binary: Path, secure: bool = False) -> Iterator[Host]:
         "A2A_PORT": str(grpc),
         "PAR_DATA_DIR": str(home / "data"),
     }
+    if calls:
+        variables["MAX_CONCURRENT_INVOCATIONS"] = str(calls)
     host = Host(server.start("par", port, command, home, variables, home / "log"), home, metrics, token)
     try:
         host.server.wait(host.ready)

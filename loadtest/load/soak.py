@@ -1,4 +1,4 @@
-"""Hours at one rate: does anything grow?"""
+"""Hours at half of what saturates it: does anything grow?"""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ import json
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from .host import Host
+from .report import STYLE
 from .run import Seen
 
 # The beginning is not counted: what is kept warm fills up.
@@ -19,6 +20,8 @@ WARM = 0.1
 MOST = {"rss_mb": 16.0, "descriptors": 16.0, "processes": 2.0}
 # p99 of the last third over that of the first.
 MOST_SLOWER = 1.5
+# Of the calls that were due, so many were made: else the load was another one.
+LEAST_RATE = 0.95
 
 
 @dataclass(frozen=True)
@@ -29,8 +32,23 @@ class Sample:
     rss_mb: float
     descriptors: float
     processes: float
+    #: Of the echo calls, from when each was due.
     p99: float
+    #: Calls a second.
+    rate: float
     failed: int
+
+
+def together(mixed: Seen, bulk: Seen) -> Seen:
+    """One of two that ran side by side: all calls, the times of the many."""
+    return replace(
+        bulk,
+        name="soak",
+        calls=mixed.calls + bulk.calls,
+        rate=mixed.rate + bulk.rate,
+        failed=mixed.failed + bulk.failed,
+        dropped=mixed.dropped + bulk.dropped,
+    )
 
 
 def soak(
@@ -42,7 +60,9 @@ def soak(
     while time.monotonic() - begun < hours * 3600:
         seen = one(step)
         at = time.monotonic() - begun
-        sample = Sample(at, host.rss_mb(), host.descriptors(), host.processes(), seen.p99, seen.failed)
+        sample = Sample(
+            at, host.rss_mb(), host.descriptors(), host.processes(), seen.p99, seen.rate, seen.failed
+        )
         samples.append(sample)
         say(
             f"soak {at / 60:.0f} min: {seen.rate:,.0f}/s, p99 {seen.p99:.1f} ms, {sample.rss_mb:.0f} MB, "
@@ -51,8 +71,8 @@ def soak(
     return samples
 
 
-def verdicts(samples: Sequence[Sample]) -> dict[str, bool]:
-    """What has to hold at the end."""
+def verdicts(samples: Sequence[Sample], rate: float) -> dict[str, bool]:
+    """What has to hold at the end of a soak with so many calls a second."""
     kept = samples[math.ceil(len(samples) * WARM) :]
     if len(kept) < 3:
         return {"at least three samples after the beginning": False}
@@ -63,7 +83,14 @@ def verdicts(samples: Sequence[Sample]) -> dict[str, bool]:
     third = len(kept) // 3
     first, last = _median(kept[:third]), _median(kept[-third:])
     found[f"p99 of the last third {last:.1f} ms, of the first {first:.1f} ms"] = last <= first * MOST_SLOWER
+    made = sorted(sample.rate for sample in kept)[len(kept) // 2]
+    found[f"{made:,.0f} calls a second of {rate:,.0f} that were due"] = made >= rate * LEAST_RATE
     return found
+
+
+def waited(seen: Seen) -> dict[str, bool]:
+    """What has to hold of those who call and wait without a pause, all the time."""
+    return {f"{seen.calls:,} calls of a second each, 500 at once, {seen.failed} failed": seen.fine}
 
 
 def growth(times: Sequence[float], values: Sequence[float]) -> float:
@@ -79,7 +106,54 @@ def _median(samples: Sequence[Sample]) -> float:
 
 
 def write(folder: Path, about: dict[str, object], samples: Sequence[Sample], held: dict[str, bool]) -> None:
-    """For machines; what people read is printed."""
+    """JSON for machines, a page and a picture for people."""
     folder.mkdir(parents=True, exist_ok=True)
     told = {"about": about, "held": held, "samples": [asdict(sample) for sample in samples]}
     (folder / "soak.json").write_text(json.dumps(told, indent=1) + "\n")
+    (folder / "soak.svg").write_text(picture(samples))
+    (folder / "soak.md").write_text(page(about, samples, held))
+
+
+def page(about: dict[str, object], samples: Sequence[Sample], held: dict[str, bool]) -> str:
+    """What held, and a line for every tenth of the time."""
+    lines = ["# Soak", "", "Written by `make soak`: " + " · ".join(f"{k} {v}" for k, v in about.items()), ""]
+    lines += ["![p99, memory, descriptors and processes over the time](soak.svg)", ""]
+    lines += [f"- {'holds' if fine else '**does not hold**'}: {what}" for what, fine in held.items()]
+    lines += ["", "| minute | calls/s | failed | p99 ms | RSS MB | descriptors | processes |"]
+    lines += ["|---|---|---|---|---|---|---|"]
+    # The last one always, and about ten before it.
+    step = max(1, len(samples) // 10)
+    for each in reversed(samples[::-1][::step]):
+        lines.append(
+            f"| {each.seconds / 60:.0f} | {each.rate:,.0f} | {each.failed} | {each.p99:.2f} | {each.rss_mb:.1f} "
+            f"| {each.descriptors:.0f} | {each.processes:.0f} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def picture(samples: Sequence[Sample]) -> str:
+    """A curve for each of what may grow, each on a scale of its own that begins at nothing."""
+    wide, high, left = 860, 90, 170
+    names = {"p99": "p99, ms", "rss_mb": "RSS, MB", "descriptors": "descriptors", "processes": "processes"}
+    lines = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {wide} {high * len(names) + 24}" role="img">',
+        "<title>p99, memory, descriptors and processes over the time</title>",
+        f"<style>{STYLE}polyline{{fill:none;stroke:#2563eb;stroke-width:2}}</style>",
+    ]
+    last = samples[-1].seconds if samples else 1.0
+    for row, (name, title) in enumerate(names.items()):
+        values = [float(getattr(sample, name)) for sample in samples]
+        most = max([*values, 0.1])
+        bottom = high * (row + 1)
+        points = (
+            f"{left + sample.seconds / last * (wide - left - 20):.1f},{bottom - value / most * (high - 20):.1f}"
+            for sample, value in zip(samples, values, strict=True)
+        )
+        lines.append(
+            f'<text x="{left - 12}" y="{bottom - 30}" text-anchor="end">{title}, to {most:.4g}</text>'
+        )
+        lines.append(f'<polyline points="{" ".join(points)}"/>')
+    lines.append(
+        f'<text x="{wide - 20}" y="{high * len(names) + 18}" text-anchor="end">{last / 60:.0f} minutes</text></svg>'
+    )
+    return "\n".join(lines) + "\n"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 
 import pytest
 
@@ -52,19 +53,38 @@ def samples(grows: float = 0.0, slower: float = 0.0, failed: int = 0) -> list[so
     """An hour, a sample a minute, with some noise; the first minutes are those of a start."""
     return [
         soak.Sample(
-            60.0 * at, 30.0 + min(at, 5) + grows * at / 60 + at % 2, 100, 15, 5.0 + slower * at, failed
+            60.0 * at, 30.0 + min(at, 5) + grows * at / 60 + at % 2, 100, 15, 5.0 + slower * at, 9_900, failed
         )
         for at in range(60)
     ]
 
 
 def test_what_grows_what_slows_down_and_what_fails_is_told() -> None:
-    assert all(soak.verdicts(samples()).values())
-    leaking = soak.verdicts(samples(grows=40.0))
+    assert all(soak.verdicts(samples(), 10_000).values())
+    leaking = soak.verdicts(samples(grows=40.0), 10_000)
     assert [what for what, held in leaking.items() if not held and what.startswith("rss_mb")]
-    assert not all(soak.verdicts(samples(slower=0.2)).values())
-    assert not soak.verdicts(samples(failed=1))["no call fails"]
-    assert not all(soak.verdicts(samples()[:3]).values())
+    assert not all(soak.verdicts(samples(slower=0.2), 10_000).values())
+    assert not soak.verdicts(samples(failed=1), 10_000)["no call fails"]
+    assert not all(soak.verdicts(samples()[:3], 10_000).values())
+
+
+def test_a_soak_at_less_than_its_rate_does_not_hold() -> None:
+    assert [what for what, held in soak.verdicts(samples(), 11_000).items() if not held] == [
+        "9,900 calls a second of 11,000 that were due"
+    ]
+
+
+def test_a_soak_counts_the_calls_of_both_tools_and_the_times_of_the_many() -> None:
+    few, many = k6(), replace(k6(), calls=1000, rate=500.0, p99=7.0, failed=2)
+    both = soak.together(few, many)
+    assert (both.calls, both.rate, both.p99) == (few.calls + 1000, few.rate + 500.0, 7.0)
+    assert both.failed == few.failed + 2
+
+
+def test_the_page_of_a_soak_shows_its_last_minute_and_draws_four_curves() -> None:
+    told = soak.page({"cpu": "x"}, samples(), soak.verdicts(samples(), 20_000))
+    assert "| 59 | 9,900 | 0 |" in told and "**does not hold**: 9,900 calls" in told
+    assert soak.picture(samples()).count("<polyline") == 4
 
 
 def test_the_page_names_what_does_not_hold_and_needs_nothing_else() -> None:

@@ -114,8 +114,10 @@ class Host:
 
 @contextmanager
 def hosting(binary: Path, secure: bool = False, calls: int = 0) -> Iterator[Host]:
-    """Start it with every package of the scenarios; with TLS and an issuer of its own, or for so many calls at once, if
-    asked for."""
+    """Start it with every package of the scenarios.
+
+    `secure`: with TLS and an issuer of its own; `calls`: so many at once instead of the default.
+    """
     home = Path(tempfile.mkdtemp(prefix="par-load-"))
     port, metrics, grpc = server.free_ports(3)
     command = [str(binary), "serve", *(str(CHECKOUT / "tests" / "agents" / name) for name in AGENTS)]

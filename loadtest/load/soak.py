@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from .host import Host
@@ -37,18 +37,6 @@ class Sample:
     #: Calls a second.
     rate: float
     failed: int
-
-
-def together(mixed: Seen, bulk: Seen) -> Seen:
-    """One of two that ran side by side: all calls, the times of the many."""
-    return replace(
-        bulk,
-        name="soak",
-        calls=mixed.calls + bulk.calls,
-        rate=mixed.rate + bulk.rate,
-        failed=mixed.failed + bulk.failed,
-        dropped=mixed.dropped + bulk.dropped,
-    )
 
 
 def soak(
@@ -88,9 +76,12 @@ def verdicts(samples: Sequence[Sample], rate: float) -> dict[str, bool]:
     return found
 
 
-def waited(seen: Seen) -> dict[str, bool]:
-    """What has to hold of those who call and wait without a pause, all the time."""
-    return {f"{seen.calls:,} calls of a second each, 500 at once, {seen.failed} failed": seen.fine}
+def beside(others: Mapping[str, Seen]) -> dict[str, bool]:
+    """What has to hold of calls of other kinds, made all the time."""
+    return {
+        f"{seen.calls:,} calls {kind}, {seen.failed} failed": bool(seen.calls) and not seen.failed
+        for kind, seen in others.items()
+    }
 
 
 def growth(times: Sequence[float], values: Sequence[float]) -> float:

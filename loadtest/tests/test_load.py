@@ -74,11 +74,10 @@ def test_a_soak_at_less_than_its_rate_does_not_hold() -> None:
     ]
 
 
-def test_a_soak_counts_the_calls_of_both_tools_and_the_times_of_the_many() -> None:
-    few, many = k6(), replace(k6(), calls=1000, rate=500.0, p99=7.0, failed=2)
-    both = soak.together(few, many)
-    assert (both.calls, both.rate, both.p99) == (few.calls + 1000, few.rate + 500.0, 7.0)
-    assert both.failed == few.failed + 2
+def test_calls_of_other_kinds_that_fail_in_a_soak_are_told() -> None:
+    assert all(soak.beside({"of a kind": k6()}).values())
+    assert soak.beside({"of a kind": replace(k6(), failed=2)}) == {"100 calls of a kind, 2 failed": False}
+    assert not all(soak.beside({"of a kind": replace(k6(), calls=0)}).values())
 
 
 def test_the_page_of_a_soak_shows_its_last_minute_and_draws_four_curves() -> None:

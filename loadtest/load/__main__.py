@@ -9,6 +9,7 @@ import argparse
 import os
 import sys
 import tempfile
+import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,17 +19,17 @@ from bench import tools
 
 from . import report, soak
 from .host import CHECKOUT, hosting
-from .run import OHA, SCENARIOS, Seen, echo, k6, oha
+from .run import OHA, SCENARIOS, Seen, echo, k6, oha, saturation, waiting
 
 RESULTS = CHECKOUT / "loadtest" / "results" / "load"
 HERE = Path(__file__).parent
-# Calls a second of a soak that k6 makes, of every kind; it takes far more of the cores than PAR does, so what is missing to
-# the soak's rate is echo by oha.
+# Calls a second of a soak that k6 makes, of every kind; it takes far more of the cores than PAR does, so most calls are echo
+# by oha.
 MIXED_RATE = 200
 # The 500 who wait and all others; by default PAR takes 500 calls at once.
 SOAK_CALLS = 1000
-# How long saturation is looked for, in seconds.
-SATURATE = 10
+# Seconds until the others have begun, and seconds for which saturation is looked for beside them.
+SETTLE, SATURATE = 10, 10
 
 
 @dataclass(frozen=True)
@@ -77,23 +78,21 @@ def _one(name: str, chosen: argparse.Namespace, binary: Path) -> Seen:
 
 def _soak(chosen: argparse.Namespace, binary: Path, about: dict[str, object]) -> int:
     with hosting(chosen.par, calls=SOAK_CALLS) as host, tempfile.TemporaryDirectory() as scratch:
-        echo(host, 2, 0)
-        saturation = echo(host, SATURATE, 0).rate
-        rate = chosen.rate or int(saturation / 2)
-        _say(f"soak: {saturation:,.0f} calls of echo a second at most, {rate:,} for {chosen.hours:g} h")
-        about |= {"saturation": round(saturation), "rate": rate, "mixed": MIXED_RATE}
-
-        def one(seconds: int) -> Seen:
-            return echo(host, seconds, max(rate - MIXED_RATE, 1))
-
-        # These two until after the last sample: a start of k6 takes both cores for a second.
-        whole = int(chosen.hours * 3600) + 2 * chosen.seconds
+        # Both until after the last sample: a start of k6 takes both cores for a second.
+        whole = int(chosen.hours * 3600) + 2 * chosen.seconds + SETTLE + SATURATE
         with ThreadPoolExecutor(2) as beside:
             mixed = beside.submit(k6, binary, "soak", host, whole, Path(scratch), MIXED_RATE)
-            waiting = beside.submit(oha, "oha-concurrent", host, whole)
-            samples = soak.soak(host, chosen.hours, chosen.seconds, one, _say)
-        others = {"of every kind": mixed.result(), "of a second, 500 at once": waiting.result()}
-    held = soak.verdicts(samples, rate - MIXED_RATE) | soak.beside(others)
+            held_open = beside.submit(waiting, host, whole)
+            time.sleep(SETTLE)
+            most = saturation(host, SATURATE)
+            rate = chosen.rate or int(most / 2)
+            _say(f"soak: {most:,.0f} calls of echo a second at most, {rate:,} for {chosen.hours:g} h")
+            samples = soak.soak(
+                host, chosen.hours, chosen.seconds, lambda seconds: echo(host, seconds, rate), _say
+            )
+        others = {"of every kind": mixed.result(), "of a second, 500 at once": held_open.result()}
+    about |= {"saturation": round(most), "rate": rate, "mixed": MIXED_RATE}
+    held = soak.verdicts(samples, rate) | soak.beside(others)
     soak.write(chosen.results, about, samples, held)
     for what, fine in held.items():
         _say(f"{'holds' if fine else 'DOES NOT HOLD'}: {what}")

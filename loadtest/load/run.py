@@ -35,8 +35,6 @@ OHA = {
     "oha-steady": (100, 32, "echo", '{"a":1}', 3.0),
     "oha-concurrent": (0, 500, "asleep", '{"seconds":1}', 1300.0),
 }
-# As many as in the bench's main row.
-ECHO_CONNECTIONS = 32
 
 
 @dataclass(frozen=True)
@@ -122,9 +120,19 @@ def oha(name: str, host: Host, seconds: int) -> Seen:
     return _oha(name, OHA[name], host, seconds)
 
 
+def saturation(host: Host, seconds: int) -> float:
+    """Calls of echo a second, as fast as answers come to the bench's 32 connections; what else runs, runs on."""
+    return _oha("saturation", (0, 32, "echo", '{"a":1}', math.inf), host, seconds).rate
+
+
 def echo(host: Host, seconds: int, rate: int) -> Seen:
-    """Calls of echo by oha, so many a second; 0: as fast as answers come."""
-    return _oha("echo", (rate, ECHO_CONNECTIONS, "echo", '{"a":1}', math.inf), host, seconds)
+    """So many calls of echo a second; connections are there for what waits while somebody else has the cores."""
+    return _oha("echo", (rate, 64, "echo", '{"a":1}', math.inf), host, seconds)
+
+
+def waiting(host: Host, seconds: int) -> Seen:
+    """500 calls at once that take a second each, not all in the same moment."""
+    return _oha("waiting", (500, 520, "asleep", '{"seconds":1}', 1300.0), host, seconds)
 
 
 def _oha(name: str, load: tuple[int, int, str, str, float], host: Host, seconds: int) -> Seen:

@@ -7,6 +7,7 @@ import math
 import os
 import subprocess
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -125,9 +126,16 @@ def saturation(host: Host, seconds: int) -> float:
     return _oha("saturation", (0, 32, "echo", '{"a":1}', math.inf), host, seconds).rate
 
 
-def echo(host: Host, seconds: int, rate: int) -> Seen:
-    """So many calls of echo a second; connections are there for what waits while somebody else has the cores."""
-    return _oha("echo", (rate, 64, "echo", '{"a":1}', math.inf), host, seconds)
+def echo(host: Host, seconds: int, rate: int) -> tuple[Seen, Seen]:
+    """So many calls of echo a second, and beside them a caller with a hundred a second.
+
+    The first is the load. The second tells the times: a tool that has to begin thousands of calls a second on cores that
+    it shares falls behind, and what waits in it would be counted.
+    """
+    with ThreadPoolExecutor(1) as beside:
+        bulk = beside.submit(_oha, "echo", (rate, 64, "echo", '{"a":1}', math.inf), host, seconds)
+        caller = _oha("caller", (100, 32, "echo", '{"a":1}', math.inf), host, seconds)
+        return bulk.result(), caller
 
 
 def waiting(host: Host, seconds: int) -> Seen:

@@ -32,7 +32,7 @@ class Sample:
     rss_mb: float
     descriptors: float
     processes: float
-    #: Of the echo calls, from when each was due.
+    #: In milliseconds, of a caller with a hundred calls a second, from when each was due.
     p99: float
     #: Calls a second.
     rate: float
@@ -40,21 +40,22 @@ class Sample:
 
 
 def soak(
-    host: Host, hours: float, step: int, one: Callable[[int], Seen], say: Callable[[str], None]
+    host: Host, hours: float, step: int, one: Callable[[int], tuple[Seen, Seen]], say: Callable[[str], None]
 ) -> list[Sample]:
-    """Run `one` for `step` seconds again and again; a sample after each."""
+    """Run `one`, a load and a caller beside it, for `step` seconds again and again; a sample after each."""
     begun = time.monotonic()
     samples: list[Sample] = []
     while time.monotonic() - begun < hours * 3600:
-        seen = one(step)
+        load, caller = one(step)
         at = time.monotonic() - begun
+        failed = load.failed + caller.failed
         sample = Sample(
-            at, host.rss_mb(), host.descriptors(), host.processes(), seen.p99, seen.rate, seen.failed
+            at, host.rss_mb(), host.descriptors(), host.processes(), caller.p99, load.rate, failed
         )
         samples.append(sample)
         say(
-            f"soak {at / 60:.0f} min: {seen.rate:,.0f}/s, p99 {seen.p99:.1f} ms, {sample.rss_mb:.0f} MB, "
-            f"{sample.descriptors:.0f} files, {sample.processes:.0f} processes, {seen.failed} failed"
+            f"soak {at / 60:.0f} min: {sample.rate:,.0f}/s, p99 {sample.p99:.1f} ms, {sample.rss_mb:.0f} MB, "
+            f"{sample.descriptors:.0f} files, {sample.processes:.0f} processes, {sample.failed} failed"
         )
     return samples
 

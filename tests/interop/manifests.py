@@ -92,6 +92,8 @@ def by_name(resources: list[Resource]) -> dict[str, Resource]:
         plain["metadata"].pop("namespace", None)
         template = plain.get("spec", {}).get("template", {}).get("metadata", {})
         template.pop("annotations", None)
+        for one_container in plain.get("spec", {}).get("template", {}).get("spec", {}).get("containers", []):
+            one_container["env"].sort(key=lambda variable: variable["name"])
         for claim in plain.get("spec", {}).get("volumeClaimTemplates", []):
             claim["metadata"].pop("labels", None)
         if plain["kind"] == "ConfigMap":

@@ -76,6 +76,54 @@ def test_the_chart_and_the_components_scale_and_scrape_the_same(overlay: str, sc
     assert "replicas" not in built["StatefulSet par"]["spec"]
 
 
+@needs_helm
+@needs_kustomize
+@pytest.mark.parametrize(("overlay", "example"), [("production", "nginx"), ("eks", "alb")])
+def test_the_examples_of_the_chart_are_the_overlays(overlay: str, example: str) -> None:
+    values = yaml.safe_load((manifests.CHART.parent / "examples" / f"{example}.yaml").read_text())
+    built = by_name(kustomize(KUSTOMIZE / "overlays" / overlay))
+    # Helm installs into a namespace that is there.
+    built.pop("Namespace par", None)
+    assert by_name(chart(**values)) == built
+
+
+@needs_kustomize
+def test_the_times_of_a_pod_and_its_balancer_fit_each_other() -> None:
+    resources = kustomize(KUSTOMIZE / "overlays" / "eks")
+    (ingress,) = [one for one in resources if one["kind"] == "Ingress"]
+    told = {
+        name.rpartition("/")[2]: value for name, value in ingress["metadata"]["annotations"].items()
+    }
+    _, one = container(resources)
+    variables = _environment(one)
+    delay, grace = (
+        int(variables["SHUTDOWN_DELAY_SEC"]),
+        int(variables["GRACEFUL_SHUTDOWN_TIMEOUT_SEC"]),
+    )
+    leaving = one["lifecycle"]["preStop"]["sleep"]["seconds"]
+    every = int(told["healthcheck-interval-seconds"])
+    # Up to one interval until the first check, then all of them.
+    assert delay >= every * (int(told["unhealthy-threshold-count"]) + 1)
+    of_group = dict(each.split("=") for each in told["target-group-attributes"].split(","))
+    assert int(of_group["deregistration_delay.timeout_seconds"]) >= leaving + delay + grace
+    of_balancer = dict(each.split("=") for each in told["load-balancer-attributes"].split(","))
+    defaults = yaml.safe_load((CHECKOUT / "conf" / "par.yaml").read_text())
+    kept = int(defaults["server"]["idle_timeout"].removesuffix("s"))
+    assert grace < int(of_balancer["idle_timeout.timeout_seconds"]) < kept
+
+
+@needs_kustomize
+def test_a_balancer_outside_of_the_cluster_is_let_in() -> None:
+    resources = kustomize(KUSTOMIZE / "overlays" / "eks")
+    (policy,) = [one for one in resources if one["kind"] == "NetworkPolicy"]
+    calls, scrapes = policy["spec"]["ingress"]
+    assert {"ipBlock": {"cidr": "10.0.0.0/8"}} in calls["from"] and len(scrapes["from"]) == 1
+    (namespace,) = [one for one in resources if one["kind"] == "Namespace"]
+    assert namespace["metadata"]["labels"] == {
+        "elbv2.k8s.aws/pod-readiness-gate-inject": "enabled"
+    }
+
+
 def _all() -> dict[str, list[Resource]]:
     found = {}
     if manifests.kustomizer():

@@ -9,6 +9,8 @@
 //! | All variants of `agent.yaml` | [`manifests`] |
 //! | Hostile archives are refused whole, nothing is left | [`hostile`] |
 //! | Environments in two layers, variables, wheelhouse, import path, interpreter | [`environments`] |
+//! | What a package takes as a whole: processes and memory, counted, bounded, ended | [`cages`] |
+//! | One container, one agent: boot, ports, exit codes, health | [`single`] |
 //! | Fork, spawn and why; growth, reaping, crash loop; cancelling; no orphans | [`workers`] |
 //! | Both invoke routes, deadlines, bounded queue, headers | [`calls`] |
 //! | Items one by one as events or lines, flow control, failures in the middle, leaving, deadlines | [`streams`] |

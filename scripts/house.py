@@ -1,7 +1,7 @@
 """Rules of the house that no linter knows.
 
 Short files, crates that look one way only, none that is banned, tables of promises whose tests and files exist, and
-every command of the Makefile in the README.
+every command of the Makefile in the README, and what to do at each alert.
 """
 
 from __future__ import annotations
@@ -103,6 +103,14 @@ def misplaced(table: str, text: str) -> Iterator[str]:
                 yield f"{table}: there is no file {name}"
 
 
+def unanswered(rules: str, runbook: str) -> Iterator[str]:
+    """Yield one fault per alert for which the runbook has no section."""
+    sections = re.findall(r"^### (\w+)$", runbook, re.MULTILINE)
+    for alert in re.findall(r"^ *- alert: (\w+)$", rules, re.MULTILINE):
+        if alert not in sections:
+            yield f"docs/runbook.md: no section for the alert {alert}"
+
+
 def untold(makefile: str, readme: str) -> Iterator[str]:
     """Yield one fault per command of the Makefile that the README's table does not have, and the other way round."""
     offered = set(re.findall(r"^([a-z][a-z-]*):.*## ", makefile, re.MULTILINE))
@@ -123,6 +131,8 @@ def main() -> int:
     for table in PLACES:
         faults += misplaced(table, (CHECKOUT / table).read_text())
     faults += untold((CHECKOUT / "Makefile").read_text(), (CHECKOUT / "README.md").read_text())
+    alerts = (CHECKOUT / "conf/prometheus/rules/alerts.yml").read_text()
+    faults += unanswered(alerts, (CHECKOUT / "docs/runbook.md").read_text())
     for fault in faults:
         print(f"house: {fault}", file=sys.stderr)
     return 1 if faults else 0

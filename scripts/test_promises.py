@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from house import misplaced, unproven, untold
+from house import misplaced, unanswered, unproven, untold
 
 MODULES = {"tls", "sandbox"}
 TESTS = "\na_head_that_drips_is_ended\nwhat_is_smuggled_is_never_served\n"
@@ -37,4 +37,13 @@ def test_every_command_of_the_makefile_is_told_and_no_other() -> None:
     assert list(untold(makefile, told.replace("help", "held"))) == [
         "README.md: the table of commands has no `make help`",
         "README.md: there is no `make held`",
+    ]
+
+
+def test_an_alert_without_a_section_of_the_runbook_is_a_fault() -> None:
+    rules = "    rules:\n      - alert: ParDown\n        expr: up == 0\n      - alert: ParSlow\n"
+    told = "# Runbook\n\n### ParDown\n\nLook.\n\n### ParSlow\n\nWait.\n"
+    assert list(unanswered(rules, told)) == []
+    assert list(unanswered(rules, told.replace("### ParSlow", "ParSlow"))) == [
+        "docs/runbook.md: no section for the alert ParSlow"
     ]

@@ -9,7 +9,17 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from run_tests import Count, Reader, Runner, read_cargo, read_nextest, read_node, read_pytest, run
+from run_tests import (
+    Count,
+    Reader,
+    Runner,
+    not_checked,
+    read_cargo,
+    read_nextest,
+    read_node,
+    read_pytest,
+    run,
+)
 
 
 @pytest.mark.parametrize(
@@ -83,3 +93,10 @@ def test_the_closing_line_is_plain() -> None:
     """CI reads it by this shape."""
     assert str(Count(3, 1)) == "3 passed, 1 failed"
     assert str(Count(3, 0, 2)) == "3 passed, 0 failed, 2 skipped"
+
+
+def test_what_could_not_be_checked_is_told_once(tmp_path: Path) -> None:
+    file = tmp_path / "not_checked"
+    assert not_checked(file) == []
+    file.write_text("units: no systemd\npages: no man\nunits: no systemd\n")
+    assert not_checked(file) == ["pages: no man", "units: no systemd"]

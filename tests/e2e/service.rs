@@ -11,7 +11,9 @@ use std::{
 use rustix::process::Signal;
 use serde_json::json;
 
-use crate::harness::{Client, ParBuilder, eventually, free_ports, par, par_command, repository, scratch};
+use crate::harness::{
+    Client, ParBuilder, eventually, free_ports, not_checked, par, par_command, repository, scratch,
+};
 
 /// Listens where the words say (`name=port`, `name=/path`, or `name:datagram=port`), and becomes what follows them with
 /// these sockets as a service manager gives them.
@@ -162,7 +164,7 @@ async fn a_connection_that_came_before_the_start_is_answered() {
     let folder = scratch();
     // The real program, which starts the service with the first connection.
     let Ok(found) = Command::new("systemd-socket-activate").arg("--version").output() else {
-        eprintln!("NOT CHECKED: there is no systemd-socket-activate (Debian: systemd)");
+        not_checked("sockets of a service manager: there is no systemd-socket-activate (Debian: systemd)");
         return;
     };
     assert!(found.status.success());
@@ -209,7 +211,7 @@ async fn sockets_of_no_use_end_the_start_with_the_reason() {
 #[test]
 fn the_units_are_valid_and_leave_little_open() {
     let Ok(found) = Command::new("systemd-analyze").arg("--version").output() else {
-        eprintln!("NOT CHECKED: there is no systemd-analyze (Debian: systemd)");
+        not_checked("units of systemd: there is no systemd-analyze (Debian: systemd)");
         return;
     };
     assert!(found.status.success());

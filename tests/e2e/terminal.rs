@@ -6,7 +6,7 @@ use std::{
     process::Command,
 };
 
-use crate::harness::{HttpsServer, Output, Package, par_command, scratch};
+use crate::harness::{HttpsServer, Output, Package, not_checked, par_command, scratch};
 
 /// A command of `bash` that finds `par` on PATH.
 async fn bash(script: &str) -> Output {
@@ -71,7 +71,7 @@ async fn every_command_has_a_page_of_the_manual_that_reads_without_a_warning() {
     }
     assert!(!directory.path().join("par-nursery.1").exists(), "it is for par itself");
     if Command::new("man").arg("--version").output().is_err() {
-        eprintln!("SKIPPED: there is no `man` here that could read the pages");
+        not_checked("pages of the manual: there is no `man` that could read them (Debian: man-db)");
         return;
     }
     for page in &pages {

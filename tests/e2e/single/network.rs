@@ -8,7 +8,7 @@ use std::{
 };
 
 use super::{ID, saying};
-use crate::harness::{Faults, Package, Par, S3Server, par, process::Process, scratch};
+use crate::harness::{Faults, Package, Par, S3Server, not_checked, par, process::Process, scratch};
 
 /// A connection or a listener of a network, as the kernel tells it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,7 +56,7 @@ fn networks_are_allowed() -> bool {
         .output()
         .is_ok_and(|output| output.status.success());
     if !made {
-        eprintln!("SKIPPED: this machine does not let us make a network of our own");
+        not_checked("connections that are cut: this machine lets nobody make a network");
     }
     made
 }

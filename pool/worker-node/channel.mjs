@@ -21,6 +21,9 @@ export const EXIT_BROKEN = 70;
 /** Frames up to this size are written from one buffer that is kept. */
 const SMALL = 64 * 1024;
 
+/** Bit 63 of the journal's first word, in its upper half. */
+const RESTING = 0x80000000;
+
 const NOTHING = Buffer.alloc(0);
 
 /** One per thread; both write to the same socket in turn. */
@@ -29,6 +32,7 @@ export class Channel {
   #buffer = Buffer.alloc(SMALL);
   #word = Buffer.alloc(8);
   #started = 0;
+  #resting = false;
 
   constructor(claims) {
     this.#claims = claims;
@@ -59,10 +63,20 @@ export class Channel {
 
   /** A call starts: a greater id than this one has not. */
   started(call) {
-    if (call <= this.#started) return;
-    this.#started = call;
-    this.#word.writeUInt32LE(call % 0x100000000, 0);
-    this.#word.writeUInt32LE(Math.floor(call / 0x100000000), 4);
+    if (call <= this.#started && !this.#resting) return;
+    this.#started = Math.max(call, this.#started);
+    this.#mark(false);
+  }
+
+  /** There is nothing to do: whoever looks takes this process for one that sleeps for want of calls. */
+  rest() {
+    if (!this.#resting) this.#mark(true);
+  }
+
+  #mark(resting) {
+    this.#resting = resting;
+    this.#word.writeUInt32LE(this.#started % 0x100000000, 0);
+    this.#word.writeUInt32LE(Math.floor(this.#started / 0x100000000) + (resting ? RESTING : 0), 4);
     fs.writeSync(JOURNAL, this.#word, 0, 8, 0);
   }
 

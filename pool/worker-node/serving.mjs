@@ -41,6 +41,8 @@ export class Serving {
   /** One of those that goes on although its function has returned; the next one waits for its end. */
   #going = null;
   #stopping = false;
+  /** Whether it will be asked soon if there is nothing to do. */
+  #asking = false;
 
   constructor(handlers, channel, claims, packageId) {
     this.#handlers = handlers;
@@ -48,6 +50,7 @@ export class Serving {
     this.#calls = new Calls(channel);
     this.#claims = claims;
     this.#package = packageId;
+    channel.rest();
   }
 
   /** A message of the wire. */
@@ -185,7 +188,18 @@ export class Serving {
       this.#going = null;
       setImmediate(() => this.#turn());
     }
+    this.#restSoon();
     this.#leaveIfDone();
+  }
+
+  /** Not at once: of calls that come one after the other only the last is followed by a rest. */
+  #restSoon() {
+    if (this.#asking || this.#active.size > 0) return;
+    this.#asking = true;
+    setImmediate(() => {
+      this.#asking = false;
+      if (this.#active.size === 0 && this.#queue.length === 0) this.#channel.rest();
+    });
   }
 
   #stop() {

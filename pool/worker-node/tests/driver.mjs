@@ -86,7 +86,16 @@ export class Driver {
 
   /** The id in the journal. */
   started() {
-    return Number(fs.readFileSync(path.join(this.folder, "journal")).readBigUInt64LE(0));
+    return Number(this.#word() & ((1n << 63n) - 1n));
+  }
+
+  /** Whether the journal says that there is nothing to do. */
+  rests() {
+    return this.#word() >> 63n === 1n;
+  }
+
+  #word() {
+    return fs.readFileSync(path.join(this.folder, "journal")).readBigUInt64LE(0);
   }
 
   /** How the process ended: its code or the name of a signal. */

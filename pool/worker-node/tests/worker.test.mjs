@@ -276,3 +276,30 @@ test("modules of both sorts are found, with what they do at the start of a worke
   const said = await Promise.all(ids.map(async (id) => (await driver.end(id)).said));
   assert.deepEqual(said, ["common", "begun", "computed"]);
 });
+
+test("a worker says when it has nothing to do, and that it has again", async (t) => {
+  const code = `
+    const doors = [];
+    export const wait = () => new Promise((resolve) => doors.push(resolve));
+    export const open = async () => doors.shift()();
+    export const plain = () => 1;
+  `;
+  const driver = new Driver({ "main.mjs": code }, ["main:wait", "main:open", "main:plain"]);
+  t.after(() => driver.close());
+  await driver.start();
+  const resting = async () => {
+    while (!driver.rests()) await new Promise(setImmediate);
+  };
+  await resting();
+  const [plain] = driver.call({ export: 2 });
+  assert.equal((await driver.end(plain)).said, 1);
+  await resting();
+  const [waiting] = driver.call({ export: 0 });
+  while (driver.started() < waiting) await new Promise(setImmediate);
+  assert.ok(!driver.rests(), "its handler waits, and so do those who could be served by another worker");
+  const [opening] = driver.call({ export: 1 });
+  await driver.end(opening);
+  await driver.end(waiting);
+  await resting();
+  assert.equal(driver.started(), opening, "what was started last is still told");
+});

@@ -94,6 +94,27 @@ async fn the_same_resolved_dependencies_are_installed_once() {
 }
 
 #[tokio::test]
+async fn env_refresh_lets_the_next_install_look_for_newer_versions() {
+    let scratch = scratch();
+    let par = par()
+        .own_environments()
+        .source(importing("loose", "1.0.0").file("requirements.txt", "six\n").directory(scratch.path()))
+        .start()
+        .await;
+    let refresh = async |more: &[&str]| {
+        let said = par.cli(&[&["env", "refresh"], more].concat()).await;
+        assert_eq!((said.code, said.stderr.as_str()), (0, ""), "{said:?}");
+        said.stdout
+    };
+    assert_eq!(refresh(&[]).await, "1 set of requirements is resolved anew at its next install\n");
+    assert_eq!(refresh(&["--json"]).await, "{\"forgotten\":0}\n");
+    assert_eq!(importable(&par, "loose", &["six"]).await, json!({"six": true}), "what runs, runs on");
+    let next = importing("loose", "1.0.1").file("requirements.txt", "six\n").apkg(scratch.path());
+    par.operator().post("/runtime/packages/load", &json!({"path": next})).await.ok();
+    assert_eq!(refresh(&["--json"]).await, "{\"forgotten\":1}\n", "it was resolved for the next install");
+}
+
+#[tokio::test]
 async fn the_packages_own_project_stays_its_own() {
     let scratch = scratch();
     let setup = "from setuptools import setup\nsetup(name='NAME', version='1.0.0', packages=['src'], package_dir={'': '.'}, install_requires=[], python_requires='>=3.9', include_package_data=True)\n";

@@ -140,6 +140,12 @@ pub(super) enum Command {
     /// Show what was used, from a running par or from its data directory
     #[command(after_help = examples::USAGE)]
     Usage(UsageWanted),
+    /// Decide about the dependencies of packages
+    #[command(after_help = examples::ENV)]
+    Env {
+        #[command(subcommand)]
+        task: EnvTask,
+    },
     /// Write a completion script for a shell
     #[command(after_help = examples::COMPLETIONS)]
     Completions {
@@ -231,6 +237,31 @@ pub(super) enum ConfigTask {
     Reference,
 }
 
+/// What can be done with the dependencies of packages.
+#[derive(Debug, Subcommand)]
+pub(super) enum EnvTask {
+    /// Let the next install of each set of requirements look for newer versions; what runs, runs on
+    #[command(after_help = examples::REFRESH)]
+    Refresh {
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+        #[command(flatten)]
+        place: Place,
+    },
+}
+
+/// Which data directory.
+#[derive(Debug, Args)]
+pub(super) struct Place {
+    /// The data directory [variable: PAR_DATA_DIR]
+    #[arg(long, value_name = "DIRECTORY")]
+    data_dir: Option<String>,
+    /// The configuration file [variable: PAR_CONFIG]
+    #[arg(short, long, value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
 /// What can be done about lines besides reading them.
 #[derive(Debug, Subcommand)]
 pub(super) enum LogsTask {
@@ -316,6 +347,17 @@ impl Settings {
             file: self.config.clone(),
             dev: self.dev,
             sources: self.sources.clone(),
+        }
+    }
+}
+
+impl Place {
+    /// As the configuration takes them.
+    pub(super) fn flags(&self) -> Flags {
+        Flags {
+            settings: given(&[(&raw::DATA_DIR, &self.data_dir)]),
+            file: self.config.clone(),
+            ..Flags::default()
         }
     }
 }

@@ -99,6 +99,22 @@ Examples:
   par upgrade --binary /opt/par/0.2.0/par
   par upgrade --json              # {\"former\", \"version\", \"seconds\"}";
 
+/// Of `par env`.
+pub(super) const ENV: &str = "\
+Examples:
+  par env refresh                 # newer versions at the next install";
+
+/// Of `par env refresh`.
+pub(super) const REFRESH: &str = "\
+Requirements without an exact version are resolved once and keep what they got, whatever is published since.
+This forgets what they got. A package gets newer versions when it is installed next: a new version of it, or
+a restart. If no index can be reached then, it gets what it had.
+
+Examples:
+  par env refresh
+  par env refresh --data-dir /var/lib/par
+  par env refresh --json          # {\"forgotten\": 3}";
+
 /// Of `par logs`.
 pub(super) const LOGS: &str = "\
 Examples:

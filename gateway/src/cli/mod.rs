@@ -20,13 +20,14 @@ mod levels;
 mod logs;
 mod manage;
 mod manual;
+mod refresh;
 mod signature;
 mod table;
 mod upgrade;
 mod usage;
 mod verify;
 
-use arguments::{Arguments, Command, ConfigTask, LogsTask, LogsWanted, UsageTask, UsageWanted};
+use arguments::{Arguments, Command, ConfigTask, EnvTask, LogsTask, LogsWanted, UsageTask, UsageWanted};
 
 use crate::{
     config::{Config, Environment},
@@ -135,6 +136,10 @@ fn act(
         }
         Command::Doctor { settings, json } => {
             in_runtime(doctor::doctor(&settings.flags(), environment, json, out))?.map(|()| ExitCode::SUCCESS)
+        }
+        Command::Env { task: EnvTask::Refresh { json, place } } => {
+            refresh::refresh(&crate::config::data_dir(&place.flags(), environment), json, out)?;
+            Ok(ExitCode::SUCCESS)
         }
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Arguments::command(), "par", out);

@@ -50,6 +50,9 @@ mod tests;
 /// the dependencies need the rest.
 const LAYER_SHARE: u32 = 2;
 
+/// Where locks are kept, below the data directory.
+const RESOLUTIONS: &str = "resolutions";
+
 /// Where a package's code finds its dependencies.
 #[derive(Debug, Clone)]
 pub struct Environment {
@@ -65,6 +68,16 @@ pub struct Environment {
     pub readable: Vec<PathBuf>,
     /// What is odd but not refused.
     pub warnings: Vec<String>,
+}
+
+/// Forgets to which versions requirements were resolved: the next install of each set of them looks for newer ones. What
+/// is installed stays and serves on. Works beside a running `par`, too.
+///
+/// `data_dir` is that of [`PackageSettings`]; one in which nothing was installed has nothing to forget. Returns how many
+/// sets there were.
+pub fn forget_resolutions(data_dir: &Path) -> io::Result<usize> {
+    let root = data_dir.join(RESOLUTIONS);
+    if root.is_dir() { Resolutions::forget(&root) } else { Ok(0) }
 }
 
 /// Makes environments and keeps them.
@@ -97,7 +110,7 @@ impl Environments {
             interpreters: Arc::new(Interpreters::new(&settings.pythons, tools.clone(), known)),
             tools,
             runtime: None,
-            resolutions: Resolutions::open(data_dir.join("resolutions"))?,
+            resolutions: Resolutions::open(data_dir.join(RESOLUTIONS))?,
             shared: Shelf::open(data_dir.join("environments"))?,
             layers: Shelf::open(data_dir.join("layers"))?,
         })
@@ -198,11 +211,6 @@ impl Environments {
         }
     }
 
-    /// Forgets resolved requirements: the next install of each set looks for newer versions.
-    pub fn forget_resolutions(&self) -> io::Result<()> {
-        self.resolutions.forget()
-    }
-
     async fn layer(
         &self,
         unpacked: &Unpacked,
@@ -259,8 +267,9 @@ impl Environments {
             (Some(uv), None) => {
                 (Kind::Locked, self.resolutions.resolve(&question, uv, &self.tools, deadline).await?)
             }
-            // Without a resolver the text itself is the address; its versions are those of the first install.
-            (None, None) => (Kind::Text, format!("{lines}\n{constraints}")),
+            // Without a resolver the text itself is the address; its versions are those of the first install since
+            // they were forgotten.
+            (None, None) => (Kind::Text, format!("{lines}\n{constraints}{}", self.resolutions.age())),
         };
         let key = key(&["environment 1", kind.text(), &text, &interpreter.key()]);
         if self.shared.find(&key).is_some_and(|directory| !venv::is_usable(&directory)) {

@@ -23,7 +23,7 @@ pub mod tree;
 pub mod unpack;
 pub mod variables;
 
-pub use environment::{Confine, Python, pythons};
+pub use environment::{Confine, Python, forget_resolutions, pythons};
 pub use fetch::{Document, Remote, S3Settings, Validator};
 pub use loader::{Loader, LoaderWorker, Loaders};
 pub use manifest::adapter::{Adapter, AdapterRule};

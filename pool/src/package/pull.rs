@@ -199,14 +199,6 @@ impl Street {
             }
         }
     }
-
-    /// Makes the next install of each set of requirements look for newer versions (`par env refresh`).
-    pub fn forget_resolutions(&self) -> Result<(), PullError> {
-        self.environments.forget_resolutions().map_err(|error| {
-            PullError::refused(Step::Environment, "kept resolutions cannot be removed")
-                .with_log(error.to_string())
-        })
-    }
 }
 
 /// What a package is run with.

@@ -1,12 +1,13 @@
 //! Requirements to exact versions: requirement lines enter, a lock with hashes leaves.
 //!
 //! A lock is kept by what was asked (lines, interpreter, platform, wheelhouse), so a rollout that changes only code
-//! starts no resolver. It is as old as the first time it was asked for: [`Resolutions::forget`] makes it fresh.
+//! starts no resolver. It is as old as the first time it was asked for: [`Resolutions::forget`] makes it fresh. What it was
+//! before stays for the case that nothing can be asked then.
 
 use std::{
     fs, io,
     path::{Path, PathBuf},
-    time::Instant,
+    time::{Instant, SystemTime, UNIX_EPOCH},
 };
 
 use sha2::{Digest as _, Sha256};
@@ -16,6 +17,13 @@ use super::{
     tool::{Tools, arguments},
 };
 use crate::package::{PullError, Step};
+
+/// The file that tells when locks were forgotten last.
+const FORGOTTEN: &str = "forgotten";
+
+/// Endings of a lock and of one that was forgotten.
+const LOCK: &str = "txt";
+const FORMER: &str = "former";
 
 /// Locks by what was asked.
 #[derive(Debug)]
@@ -45,7 +53,7 @@ impl Resolutions {
         tools: &Tools,
         deadline: Instant,
     ) -> Result<String, PullError> {
-        let kept = self.root.join(format!("{}.txt", question.key()));
+        let kept = self.root.join(question.key()).with_extension(LOCK);
         if let Ok(lock) = fs::read_to_string(&kept) {
             return Ok(lock);
         }
@@ -77,7 +85,17 @@ impl Resolutions {
         }
         command.extend(arguments([&"requirements.in"]));
         let resolved = tools.install_by_uv(uv, &command, work.path(), &work, deadline).await;
-        resolved.map_err(|error| tools.refusal("resolving the requirements", &error))?;
+        if let Err(error) = resolved {
+            let refusal = tools.refusal("resolving the requirements", &error);
+            // A start without the index serves what the last one served.
+            let Ok(former) = fs::read_to_string(kept.with_extension(FORMER)) else { return Err(refusal) };
+            tracing::warn!(
+                event = "resolution_kept",
+                log = %refusal.log,
+                "the versions that were installed before are used again: {}", refusal.detail
+            );
+            return Ok(former);
+        }
         let lock = fs::read_to_string(of("lock.txt")).map_err(disk)?;
         let beside = tempfile::NamedTempFile::new_in(&self.root).map_err(disk)?;
         fs::write(beside.path(), &lock).map_err(disk)?;
@@ -85,12 +103,30 @@ impl Resolutions {
         Ok(lock)
     }
 
-    /// Forgets all locks: the next install of each set resolves anew.
-    pub(super) fn forget(&self) -> io::Result<()> {
-        for entry in fs::read_dir(&self.root)? {
-            fs::remove_file(entry?.path())?;
+    /// Forgets all locks: the next install of each set resolves anew. Returns how many there were.
+    pub(super) fn forget(root: &Path) -> io::Result<usize> {
+        let mut forgotten = 0;
+        for entry in fs::read_dir(root)? {
+            let lock = entry?.path();
+            if lock.extension().is_none_or(|ending| ending != LOCK) {
+                continue;
+            }
+            match fs::rename(&lock, lock.with_extension(FORMER)) {
+                Ok(()) => forgotten += 1,
+                // Somebody else has just forgotten it.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(error),
+            }
         }
-        Ok(())
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        fs::write(root.join(FORGOTTEN), now.as_nanos().to_string())?;
+        Ok(forgotten)
+    }
+
+    /// What tells installs before the locks were forgotten from those after it; nothing if they never were. For
+    /// installers that keep no locks.
+    pub(super) fn age(&self) -> String {
+        fs::read_to_string(self.root.join(FORGOTTEN)).unwrap_or_default()
     }
 }
 

@@ -12,7 +12,13 @@ fn uv() -> Option<PathBuf> {
     let on_path = std::env::split_paths(&path).map(|directory| directory.join("uv"));
     let found = given.into_iter().chain(on_path).find(|path| path.is_file());
     if found.is_none() {
-        eprintln!("no uv here: what needs it is not tested");
+        let why = "environments by uv: it is not here (make setup)";
+        eprintln!("NOT CHECKED: {why}");
+        if let Some(file) = std::env::var_os("PAR_NOT_CHECKED") {
+            use std::io::Write as _;
+            let told = fs::OpenOptions::new().append(true).create(true).open(file);
+            told.and_then(|mut file| writeln!(file, "{why}")).unwrap();
+        }
     }
     found
 }
@@ -132,11 +138,39 @@ async fn a_rollout_of_code_alone_installs_nothing() {
     assert_eq!(two.directory, one.directory, "no installer is asked");
     let pinned = desk.package("pinned", "", &[("requirements.txt", "idna==3.9\n")]);
     assert_ne!(desk.environments.provided(&pinned).await.unwrap().directory, one.directory);
-    desk.environments.forget_resolutions().unwrap();
-    assert_eq!(
-        desk.environments.provided(&desk.package("one", "", &files)).await.unwrap().directory,
-        one.directory
-    );
+}
+
+#[tokio::test]
+async fn versions_are_those_of_the_first_install_until_they_are_forgotten() {
+    let Some(uv) = uv() else { return };
+    let desk = Desk::new(Some(uv), None);
+    let data_dir = desk.directory.path().join("data");
+    let locks = || {
+        let files = fs::read_dir(data_dir.join("resolutions")).unwrap().map(|entry| entry.unwrap().path());
+        files.filter(|path| path.extension().is_some_and(|ending| ending == "txt")).collect::<Vec<_>>()
+    };
+    let idna = async |environments: &Environments, name: &str| {
+        let package = desk.package(name, "", &[("requirements.txt", "idna\n")]);
+        let environment = environments.provided(&package).await.unwrap();
+        desk.run(&environment, "import idna; print(idna.__version__)").await
+    };
+    let pinned = desk.package("pinned", "", &[("requirements.txt", "idna==3.9\n")]);
+    desk.environments.provided(&pinned).await.unwrap();
+    let old = fs::read_to_string(&locks()[0]).unwrap();
+    let newest = idna(&desk.environments, "first").await;
+    assert_ne!(newest, "3.9");
+    // As if the first install had been when this was the newest.
+    for lock in locks() {
+        fs::write(lock, &old).unwrap();
+    }
+    assert_eq!(idna(&desk.environments, "second").await, "3.9", "code alone changes no version");
+
+    assert_eq!(forget_resolutions(&data_dir).unwrap(), 2);
+    let broken = desk.opened_with(PathBuf::from("/bin/false"));
+    assert_eq!(idna(&broken, "third").await, "3.9", "nothing can be asked: as before");
+    assert_eq!(idna(&desk.environments, "fourth").await, newest);
+    assert_eq!(forget_resolutions(&data_dir).unwrap(), 1, "what was not asked for again has no lock");
+    assert_eq!(forget_resolutions(Path::new("/nothing/here")).unwrap(), 0);
 }
 
 #[tokio::test]

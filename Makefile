@@ -184,7 +184,7 @@ ROOTFS ?= $(CARGO_TARGET_DIR)/rootfs
 rootfs: setup ## build the root and the layers of the image without a container engine, and check its size
 	cargo build --locked --release -p par-gateway
 	cd scripts && '$(PYTHON)' -m rootfs --binary '$(CARGO_TARGET_DIR)/release/par' --uv "$$(command -v uv)" \
-	  --out '$(ROOTFS)' --revision "$$(git rev-parse HEAD)"
+	  --out '$(ROOTFS)' --results '$(CURDIR)/loadtest/results/image' --revision "$$(git rev-parse HEAD)"
 
 # Further arguments of `load` and `soak`, e.g. LOAD='--seconds 5 --only steady'.
 LOAD ?=

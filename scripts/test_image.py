@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -28,6 +29,19 @@ def test_the_dockerfile_installs_what_this_checkout_is_tested_with() -> None:
     )
     (image,) = re.findall(r"^FROM rust:([\d.]+)-", DOCKERFILE, re.MULTILINE)
     assert image == toolchain
+
+
+def test_the_dockerfile_asks_for_health_as_the_image_that_is_made_without_an_engine() -> None:
+    (options, command) = re.findall(
+        r"^HEALTHCHECK (.+) CMD (\[.+\])$", DOCKERFILE.replace("\\\n", ""), re.MULTILINE
+    )[0]
+    assert tuple(json.loads(command)) == layers.HEALTH
+    assert dict(each.removeprefix("--").split("=") for each in options.split()) == {
+        "interval": f"{layers.HEALTH_TIMES['Interval']}s",
+        "timeout": f"{layers.HEALTH_TIMES['Timeout']}s",
+        "start-period": f"{layers.HEALTH_TIMES['StartPeriod']}s",
+        "retries": str(layers.HEALTH_RETRIES),
+    }
 
 
 def test_every_layer_is_copied_in_its_order() -> None:

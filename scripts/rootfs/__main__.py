@@ -1,6 +1,6 @@
 """Build the root of the image, its layers and its bill of materials, and refuse one that is too large.
 
-usage: python -m rootfs --binary PAR --uv UV --out DIRECTORY [--most MEGABYTES]
+usage: python -m rootfs --binary PAR --uv UV --out DIRECTORY [--most MEGABYTES] [--results DIRECTORY]
 
 `DIRECTORY/layers/*` are the layers as folders, `DIRECTORY/root` all of them together, `DIRECTORY/image` the image in the layout
 of OCI, `DIRECTORY/sizes.json` what each takes. Equal inputs make equal bytes.
@@ -16,8 +16,9 @@ import subprocess
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
-from . import bom, debian, layers
+from . import bom, debian, layers, page
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 MACHINES = {"x86_64": "amd64", "aarch64": "arm64"}
@@ -46,6 +47,7 @@ def main() -> int:
         *bom.of_debian(python, out / "layers" / "python"),
         bom.Part("uv", uv_version, f"pkg:pypi/uv@{uv_version}", ("MIT OR Apache-2.0",)),
         *bom.of_cargo(CHECKOUT),
+        *bom.of_page(CHECKOUT),
     ]
     about = out / "layers" / "par" / "usr" / "share" / "doc" / "par"
     about.mkdir(parents=True)
@@ -60,6 +62,8 @@ def main() -> int:
     digest = layers.image(made, labels, architecture, created, out / "image")
     for each in made:
         _together(out / "layers" / each.name, out / "root")
+    if chosen.results:
+        page.write(chosen.results, _sizes(out, made, digest), version)
     return _told(out, made, digest, chosen.most, bom.unlicensed(parts))
 
 
@@ -69,6 +73,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--uv", type=Path, required=True, help="the uv that installs packages of agents")
     parser.add_argument("--out", type=Path, required=True, help="folder of what is built")
     parser.add_argument("--most", type=float, default=150.0, help="megabytes that it may have, not packed")
+    parser.add_argument("--results", type=Path, help="folder for a page with the sizes")
     parser.add_argument("--revision", default="", help="the commit, for the label")
     return parser.parse_args()
 
@@ -120,16 +125,14 @@ def _copy(source: Path, target: Path, strip: bool = False) -> None:
         subprocess.run(["strip", "--strip-all", str(target)], check=True)
 
 
-def _told(out: Path, made: list[layers.Layer], digest: str, most: float, unlicensed: list[str]) -> int:
+def _sizes(out: Path, made: list[layers.Layer], digest: str) -> dict[str, Any]:
     packed = {
         each.name: entry["size"] for each, entry in zip(made, _manifest(out, digest)["layers"], strict=True)
     }
-    total = sum(each.size for each in made)
-    whole = sum(packed.values())
-    sizes = {
+    return {
         "digest": digest,
-        "bytes": total,
-        "packed": whole,
+        "bytes": sum(each.size for each in made),
+        "packed": sum(packed.values()),
         "layers": [
             {
                 "name": each.name,
@@ -141,12 +144,18 @@ def _told(out: Path, made: list[layers.Layer], digest: str, most: float, unlicen
             for each in made
         ],
     }
+
+
+def _told(out: Path, made: list[layers.Layer], digest: str, most: float, unlicensed: list[str]) -> int:
+    sizes = _sizes(out, made, digest)
     (out / "sizes.json").write_text(json.dumps(sizes, indent=1) + "\n")
-    for each in made:
+    for each in sizes["layers"]:
         print(
-            f"rootfs: {each.name:7} {each.size / 1e6:6.1f} MB, packed {packed[each.name] / 1e6:5.1f} MB, {each.files} files"
+            f"rootfs: {each['name']:7} {each['bytes'] / 1e6:6.1f} MB, packed {each['packed'] / 1e6:5.1f} MB, "
+            f"{each['files']} files"
         )
-    print(f"rootfs: {'all':7} {total / 1e6:6.1f} MB, packed {whole / 1e6:5.1f} MB")
+    total = sizes["bytes"]
+    print(f"rootfs: {'all':7} {total / 1e6:6.1f} MB, packed {sizes['packed'] / 1e6:5.1f} MB")
     print(f"rootfs: image {digest} in {out / 'image'}, root in {out / 'root'}")
     faults = [f"no licence is known of {name}" for name in unlicensed]
     if total > most * 1e6:

@@ -50,6 +50,15 @@ def of_cargo(checkout: Path) -> list[Part]:
     return sorted(found, key=lambda part: (part.name, part.version))
 
 
+def of_page(checkout: Path) -> list[Part]:
+    """What is embedded in the dashboard; its own head says which version it is."""
+    head = (checkout / "gateway/src/control/dashboard/vendor/uplot.min.js").read_text()[:200]
+    match = re.search(r"uPlot \(v([\d.]+)\)", head)
+    if not match:
+        raise SystemExit("rootfs: the head of uplot.min.js does not tell its version")
+    return [Part("uplot", match.group(1), f"pkg:npm/uplot@{match.group(1)}", ("MIT",))]
+
+
 def document(version: str, parts: Iterable[Part], created: str) -> str:
     """CycloneDX 1.6. Equal parts make equal bytes: it has no serial number."""
     components = [

@@ -102,6 +102,12 @@ def image(layers: list[Layer], labels: dict[str, str], architecture: str, create
             "Volumes": {"/var/lib/par": {}, "/tmp": {}},
             "ExposedPorts": {f"{port}/tcp": {} for port in (8000, 50051, 9090)},
             "StopSignal": "SIGTERM",
+            # Of engines that know it; the specification of OCI has no such thing and lets it be.
+            "Healthcheck": {
+                "Test": ["CMD", *HEALTH],
+                **{name: seconds * 10**9 for name, seconds in HEALTH_TIMES.items()},
+                "Retries": HEALTH_RETRIES,
+            },
             "Labels": labels,
         },
         "rootfs": {"type": "layers", "diff_ids": [each.digest for each in layers]},
@@ -119,6 +125,17 @@ def image(layers: list[Layer], labels: dict[str, str], architecture: str, create
     return str(named["digest"])
 
 
+# Whether the process answers; whether it is ready is /health, which is for load balancers.
+HEALTH = (
+    "/usr/bin/python3.11",
+    "-c",
+    "import os, http.client as h; "
+    "c = h.HTTPConnection('127.0.0.1', int(os.environ.get('PORT') or 8000), timeout=4); "
+    "c.request('GET', '/runtime/live'); exit(c.getresponse().status != 200)",
+)
+# In seconds.
+HEALTH_TIMES = {"Interval": 10, "Timeout": 5, "StartPeriod": 30}
+HEALTH_RETRIES = 3
 # What programs in it find. HOME is for libraries that keep things: it goes with the container.
 ENVIRONMENT = {
     "PATH": "/usr/bin",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -126,6 +127,15 @@ def test_par_serves_in_it_as_nobody_with_its_whole_sandbox(built: tuple[Path, di
         answer = connection.getresponse()
         assert (answer.status, json.loads(answer.read())["message"]) == (200, "Hello, world!")
         connection.close()
+        (told,) = re.findall(
+            r"^HEALTHCHECK .* CMD (\[.*\])$",
+            (CHECKOUT / "Dockerfile").read_text().replace("\\\n", ""),
+            re.MULTILINE,
+        )
+        for asked, code in ((port, 0), (free_ports(1)[0], 1)):
+            check = inside(out / "root", CHECKOUT / "tests" / "agents", json.loads(told), PORT=str(asked))
+            check.communicate(timeout=60)
+            assert check.returncode == code, told
     confined = [line["details"] for line in lines if line["event"] == "sandbox"]
     assert confined and all(each["level"] == "full" for each in confined), confined
 
@@ -145,6 +155,14 @@ def test_what_agents_need_of_python_is_there(built: tuple[Path, dict[str, Any]],
     assert told.splitlines() == ["True True", "Read-only file system"], told
 
 
+def test_uv_makes_environments_in_it(built: tuple[Path, dict[str, Any]]) -> None:
+    out, _ = built
+    command = ["/usr/bin/uv", "venv", "--offline", "--python", "/usr/bin/python3.11", "/tmp/made"]
+    child = inside(out / "root", CHECKOUT / "tests" / "agents", command, UV_CACHE_DIR="/tmp/cache")
+    told, _ = child.communicate(timeout=60)
+    assert child.returncode == 0 and "/tmp/made" in told, told
+
+
 def test_everything_in_it_has_a_licence_and_a_place_in_the_bill_of_materials(
     built: tuple[Path, dict[str, Any]],
 ) -> None:
@@ -157,6 +175,7 @@ def test_everything_in_it_has_a_licence_and_a_place_in_the_bill_of_materials(
         "pkg:deb/debian/python3.11",
         "pkg:pypi/uv",
         "pkg:cargo/pingora-core",
+        "pkg:npm/uplot",
     ):
         assert name in components, name
     assert [each["name"] for each in bom["components"] if not each["licenses"]] == []

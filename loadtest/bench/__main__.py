@@ -6,15 +6,17 @@ import argparse
 import os
 import sys
 import time
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from . import report, tools
 from .generators import MOST_CONNECTIONS
 from .par import Par
-from .peers import PEERS
+from .peers import PEERS, Peer
 from .plan import QUICK, Bench, Plan, Result
-from .rows import ROWS
+from .rows import COMPARING, ROWS
+from .server import StartFailed
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 RESULTS = CHECKOUT / "loadtest" / "results"
@@ -32,11 +34,16 @@ def main() -> int:
         return 2
     bench = _bench(chosen)
     about = report.machine(bench.par.binary if bench.par else None, bench.plan)
+    rows = chosen.only or list(ROWS)
+    if set(rows) & COMPARING:
+        peers, about["left_out"] = _present(bench.peers, bench.say)
+        bench = replace(bench, peers=peers)
+        about["peers"] = {peer.title: peer.versions() for peer in peers}
     if about["load_before"] > QUIET:
         bench.say(f"WARNING: load average {about['load_before']:.2f}, the machine is not quiet")
     begun = time.monotonic()
     results: list[Result] = []
-    for name in chosen.only or ROWS:
+    for name in rows:
         bench.say(f"row {name}")
         result = ROWS[name](bench)
         results.append(result)
@@ -49,6 +56,19 @@ def main() -> int:
     broken = report.broken(results)
     bench.say(f"{about['minutes']} minutes; {len(broken)} promises not met; results in {chosen.results}")
     return 1 if broken else 0
+
+
+def _present(peers: Sequence[Peer], say: Callable[[str], None]) -> tuple[tuple[Peer, ...], dict[str, str]]:
+    """Those that can be installed and answer here, and why the others are left out: one of them costs no run."""
+    found, left_out = [], {}
+    for peer in peers:
+        try:
+            with peer.serve():
+                found.append(peer)
+        except (tools.Missing, StartFailed) as error:
+            left_out[peer.title] = str(error).partition("\n")[0]
+            say(f"LEFT OUT: {peer.title}: {error}")
+    return tuple(found), left_out
 
 
 def _arguments() -> argparse.Namespace:

@@ -41,6 +41,11 @@ class Peer:
                 server.wait(lambda: ask(port, post("/echo", ECHO_BODY), 5.0).status == 200)
                 yield server
 
+    def versions(self) -> str:
+        """What its requirements were resolved from."""
+        first = (tools.PEERS / self.name / "requirements.txt").read_text().partition("\n")[0]
+        return first.rpartition("from: ")[2]
+
     def offers(self, handler: str) -> bool:
         """Whether this peer has such a handler."""
         return handler == "echo" or handler in self.handlers

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import subprocess
 from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -28,13 +29,34 @@ def machine(binary: Path | None, plan: Any) -> dict[str, Any]:
         "time": datetime.now(UTC).isoformat(timespec="seconds"),
         "cores": os.cpu_count(),
         "cpu": cpu,
+        "memory": _memory(),
         "kernel": platform.release(),
+        "commit": _commit(),
         "par": tools.version([str(binary), "--version"]) if binary else None,
         "wrk": tools.version(["wrk", "--version"]).partition(" [")[0],
         "oha": tools.version(["oha", "--version"]),
         "load_before": os.getloadavg()[0],
         "plan": asdict(plan),
     }
+
+
+def _memory() -> str:
+    for line in Path("/proc/meminfo").read_text().splitlines():
+        if line.startswith("MemTotal:"):
+            return f"{int(line.split()[1]) / 1024**2:.1f} GiB"
+    return "?"
+
+
+def _commit() -> str:
+    here = Path(__file__).resolve().parent
+    commit = tools.version(["git", "-C", str(here), "rev-parse", "--short", "HEAD"])
+    changed = subprocess.run(
+        ["git", "-C", str(here), "status", "--porcelain", "--untracked-files=no"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return f"{commit} with changes" if changed.stdout else commit
 
 
 def table(header: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
@@ -88,8 +110,14 @@ def write_named(
 
 def _markdown(name: str, preface: str, about: dict[str, Any], results: Sequence[Result]) -> str:
     command = f"make {name}" if name in ("bench", "capacity") else f"make bench-{name}"
-    facts = [f"{key} {about[key]}" for key in ("time", "cores", "cpu", "kernel", "par", "wrk", "oha")]
+    keys = ("time", "cores", "cpu", "memory", "kernel", "commit", "par", "wrk", "oha")
+    facts = [f"{key} {about[key]}" for key in keys]
     parts = [f"# {name.capitalize()}", f"Written by `{command}`: " + " · ".join(facts) + ".", preface]
+    if about.get("peers"):
+        parts.append(
+            "Peers: " + "; ".join(f"{title} ({what})" for title, what in about["peers"].items()) + "."
+        )
+    parts += [f"**Left out**: {title}: {why}" for title, why in about.get("left_out", {}).items()]
     if any(result.verdicts for result in results):
         parts += ["## Promises", verdicts(results)]
     for result in results:

@@ -64,7 +64,10 @@ def main() -> int:
 
 
 def _one(name: str, chosen: argparse.Namespace, binary: Path) -> Seen:
-    with hosting(chosen.par, secure=name == "secure") as host, tempfile.TemporaryDirectory() as scratch:
+    with (
+        hosting(chosen.par, secure=name.endswith("secure")) as host,
+        tempfile.TemporaryDirectory() as scratch,
+    ):
         if name in OHA:
             seen = oha(name, host, chosen.seconds)
         else:
@@ -101,7 +104,7 @@ def _soak(chosen: argparse.Namespace, binary: Path, about: dict[str, object]) ->
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="load", description=__doc__)
-    parser.add_argument("--seconds", type=int, default=50, help="length of each run (12 runs: ten minutes)")
+    parser.add_argument("--seconds", type=int, default=46, help="length of each run (13 runs: ten minutes)")
     parser.add_argument("--only", action="append", choices=[*SCENARIOS, *OHA], help="this run (repeatable)")
     parser.add_argument("--hours", type=float, default=0, help="soak: so long at one rate")
     parser.add_argument("--rate", type=int, default=0, help="soak: calls a second (0: half of saturation)")

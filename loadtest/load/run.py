@@ -34,6 +34,7 @@ SCENARIOS = (
 # Scenarios that oha runs as well: rate (0: as fast as answers come), connections, agent, body, p95 in ms.
 OHA = {
     "oha-steady": (100, 32, "echo", '{"a":1}', 3.0),
+    "oha-secure": (100, 32, "echo", '{"a":1}', 3.0),
     "oha-concurrent": (0, 500, "asleep", '{"seconds":1}', 1300.0),
 }
 
@@ -161,6 +162,8 @@ def _oha(name: str, load: tuple[int, int, str, str, float], host: Host, seconds:
     command += (
         ["-q", str(rate), "--latency-correction"] if rate else ["--wait-ongoing-requests-after-deadline"]
     )
+    if host.token:
+        command += ["--insecure", "-H", f"Authorization: Bearer {host.token}"]
     command += ["-T", "application/json", "-d", body, f"{host.base}/agents/{agent}/invoke"]
     before = process.cpu_seconds(host.server.pid)
     told = json.loads(_run(command, set(), seconds))

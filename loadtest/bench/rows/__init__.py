@@ -30,6 +30,9 @@ from .traces import traces
 from .ui import ui
 from .waiting import waiting
 
+# Rows in which the peers of the command line are measured.
+COMPARING = {"echo", "handlers", "payloads", "waiting", "cold", "swap"}
+
 ROWS: dict[str, Row] = {
     "echo": echo,
     "handlers": handlers,

@@ -29,6 +29,7 @@ def echo(bench: Bench) -> Result:
     subjects: list[Subject] = [*([bench.par] if bench.par else []), *bench.peers]
     measured: dict[str, Measured] = {subject.name: defaultdict(list) for subject in subjects}
     memory: dict[str, list[float]] = defaultdict(list)
+    processes: dict[str, list[int]] = defaultdict(list)
     for number in range(1, bench.plan.rounds + 1):
         for subject in subjects:
             with subject.serve("echo") as server:
@@ -39,6 +40,7 @@ def echo(bench: Bench) -> Result:
                     seen[str(connections)].append(load)
                 seen["open"].append(oha(server, path, ECHO_TEXT, OPEN_RATE, bench.plan.open_loop))
                 memory[subject.name].append(process.tree_pss_mb(server.pid))
+                processes[subject.name].append(len(process.tree(server.pid)))
             if cores.can_be_parted():
                 seen[APART].append(_apart(bench, subject))
             last = seen[str(COMPARED)][-1]
@@ -46,7 +48,10 @@ def echo(bench: Bench) -> Result:
                 f"echo {number}/{bench.plan.rounds} {subject.title}: {last.rate:,.0f}/s at {COMPARED}"
                 f" connections, p99 {last.p99:,.0f} µs, CPU {last.cpu_us:.1f} µs per request"
             )
-    return _result(bench, subjects, measured, memory)
+    each = {
+        name: statistics.median(sizes) / statistics.median(processes[name]) for name, sizes in memory.items()
+    }
+    return _result(bench, subjects, measured, memory, each)
 
 
 def _apart(bench: Bench, subject: Subject) -> Load:
@@ -63,6 +68,7 @@ def _result(
     subjects: list[Subject],
     measured: dict[str, Measured],
     memory: dict[str, list[float]],
+    each: dict[str, float],
 ) -> Result:
     header = ["server", "load", "requests/s", "p50 µs", "p99 µs", "p99.9 µs", "CPU µs/request", "PSS MB"]
     result = Result("echo", "Echo: JSON in, the same JSON out", header)
@@ -86,6 +92,8 @@ def _result(
             for subject in subjects
         ],
     }
+    sizes = ", ".join(f"{subject.title} {each[subject.name]:.0f}" for subject in subjects)
+    result.notes.append(f"Memory, PSS of a server over all its processes, MB for each: {sizes}.")
     result.notes.append(
         "PAR writes an access line and a usage record for every request; the peers' request logs are off."
     )

@@ -91,9 +91,7 @@ def test_the_examples_of_the_chart_are_the_overlays(overlay: str, example: str) 
 def test_the_times_of_a_pod_and_its_balancer_fit_each_other() -> None:
     resources = kustomize(KUSTOMIZE / "overlays" / "eks")
     (ingress,) = [one for one in resources if one["kind"] == "Ingress"]
-    told = {
-        name.rpartition("/")[2]: value for name, value in ingress["metadata"]["annotations"].items()
-    }
+    told = {name.rpartition("/")[2]: value for name, value in ingress["metadata"]["annotations"].items()}
     _, one = container(resources)
     variables = _environment(one)
     delay, grace = (
@@ -119,9 +117,7 @@ def test_a_balancer_outside_of_the_cluster_is_let_in() -> None:
     calls, scrapes = policy["spec"]["ingress"]
     assert {"ipBlock": {"cidr": "10.0.0.0/8"}} in calls["from"] and len(scrapes["from"]) == 1
     (namespace,) = [one for one in resources if one["kind"] == "Namespace"]
-    assert namespace["metadata"]["labels"] == {
-        "elbv2.k8s.aws/pod-readiness-gate-inject": "enabled"
-    }
+    assert namespace["metadata"]["labels"] == {"elbv2.k8s.aws/pod-readiness-gate-inject": "enabled"}
 
 
 def _all() -> dict[str, list[Resource]]:

@@ -93,12 +93,7 @@ def test_the_times_of_a_pod_and_its_balancer_fit_each_other() -> None:
     (ingress,) = [one for one in resources if one["kind"] == "Ingress"]
     told = {name.rpartition("/")[2]: value for name, value in ingress["metadata"]["annotations"].items()}
     _, one = container(resources)
-    variables = _environment(one)
-    delay, grace = (
-        int(variables["SHUTDOWN_DELAY_SEC"]),
-        int(variables["GRACEFUL_SHUTDOWN_TIMEOUT_SEC"]),
-    )
-    leaving = one["lifecycle"]["preStop"]["sleep"]["seconds"]
+    leaving, delay, grace = _stop(one)
     every = int(told["healthcheck-interval-seconds"])
     # Up to one interval until the first check, then all of them.
     assert delay >= every * (int(told["unhealthy-threshold-count"]) + 1)
@@ -131,6 +126,13 @@ def _all() -> dict[str, list[Resource]]:
     return found
 
 
+def _stop(one: Resource) -> tuple[int, int, int]:
+    """Seconds of preStop, of the delay and of the grace."""
+    variables = _environment(one)
+    leaving: int = one["lifecycle"]["preStop"]["sleep"]["seconds"]
+    return leaving, int(variables["SHUTDOWN_DELAY_SEC"]), int(variables["GRACEFUL_SHUTDOWN_TIMEOUT_SEC"])
+
+
 def _environment(one: Resource) -> dict[str, Any]:
     return {each["name"]: each.get("value") for each in one["env"]}
 
@@ -138,12 +140,7 @@ def _environment(one: Resource) -> dict[str, Any]:
 def test_a_pod_has_the_time_that_its_end_takes() -> None:
     for name, resources in _all().items():
         pod, one = container(resources)
-        variables = _environment(one)
-        delay, grace = (
-            int(variables["SHUTDOWN_DELAY_SEC"]),
-            int(variables["GRACEFUL_SHUTDOWN_TIMEOUT_SEC"]),
-        )
-        leaving = one["lifecycle"]["preStop"]["sleep"]["seconds"]
+        leaving, delay, grace = _stop(one)
         # Five seconds for the end of workers and of the ledger.
         assert pod["terminationGracePeriodSeconds"] >= leaving + delay + grace + 5, name
         probe = one["readinessProbe"]

@@ -108,7 +108,8 @@ Examples:
 pub(super) const REFRESH: &str = "\
 Requirements without an exact version are resolved once and keep what they got, whatever is published since.
 This forgets what they got. A package gets newer versions when it is installed next: a new version of it, or
-a restart. If no index can be reached then, it gets what it had.
+a restart. If no index can be reached then, it gets what it had; where pip installs because there is no uv, that
+install fails.
 
 Examples:
   par env refresh

@@ -20,6 +20,9 @@ use super::{durability::Durability, record::Record, segment::Segment};
 /// How often a disk that was full is tried again.
 const AGAIN: Duration = Duration::from_secs(1);
 
+/// Memory that is ready ahead of what is appended, at least.
+const AHEAD: usize = 256 << 10;
+
 /// The segments of this process.
 #[derive(Debug)]
 pub(super) struct Journal {
@@ -217,8 +220,10 @@ impl Journal {
         let journal = Arc::clone(self);
         thread::Builder::new().name("par-usage-disk".to_owned()).spawn(move || {
             let (mut was_starved, mut durability) = (false, Durability::default());
+            let mut appended = Appended::default();
             while journal.wait(interval) {
                 journal.refill(&mut was_starved, &told);
+                journal.populate(&mut appended);
                 let synced = journal.sync();
                 journal.unsynced.fetch_add(u64::from(synced.is_err()), Ordering::Relaxed);
                 durability.after(synced).map(&told);
@@ -255,6 +260,19 @@ impl Journal {
         }
     }
 
+    /// Has memory ready for what the next round may bring: twice what the last one did.
+    fn populate(&self, appended: &mut Appended) {
+        let Some(current) = self.current.load_full() else {
+            return;
+        };
+        let ahead = appended.ahead(current.number * self.bytes as u64 + current.used() as u64);
+        let behind = current.populate_ahead(ahead);
+        let next = self.store.lock().next.clone();
+        if let Some(next) = next.filter(|_| behind > 0) {
+            next.populate_ahead(behind);
+        }
+    }
+
     /// Brings what was appended to the disk; those that are whole are then files like others.
     fn sync(&self) -> io::Result<()> {
         let live = self.store.lock().live.clone();
@@ -274,5 +292,32 @@ impl Journal {
     pub(super) fn end(&self) {
         self.store.lock().ended = true;
         self.bell.notify_all();
+    }
+}
+
+/// How much is appended from one round to the next.
+#[derive(Debug, Default)]
+struct Appended {
+    before: Option<u64>,
+}
+
+impl Appended {
+    /// Bytes to have ready when so many were appended since segments are numbered.
+    fn ahead(&mut self, now: u64) -> usize {
+        let round = self.before.replace(now).map_or(0, |before| now.saturating_sub(before));
+        usize::try_from(round.saturating_mul(2)).unwrap_or(usize::MAX).max(AHEAD)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_is_ready_for_twice_what_the_last_round_brought() {
+        let mut appended = Appended::default();
+        assert_eq!(appended.ahead(40 << 20), AHEAD, "nothing is known yet");
+        assert_eq!(appended.ahead(43 << 20), 6 << 20);
+        assert_eq!(appended.ahead(43 << 20), AHEAD);
     }
 }

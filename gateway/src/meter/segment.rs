@@ -1,8 +1,9 @@
 //! One file of records, mapped: appending is a copy into memory that the kernel writes to the disk in its own time,
 //! whether or not this process still lives.
 //!
-//! Its room is allocated when it is prepared, so that a full disk is an error there, and never the signal that a write
-//! to a mapped page would raise. Several threads append at once: each takes its room by one addition and publishes what
+//! Its room on the disk is allocated when it is prepared, so that a full disk is an error there, and never the signal
+//! that a write to a mapped page would raise. Its memory is taken a little before it is written to: a gateway that
+//! nobody calls holds a few pages, and not two segments. Several threads append at once: each takes its room by one addition and publishes what
 //! it has written there by storing the size, which readers look at first.
 
 use std::{
@@ -28,6 +29,9 @@ const MAGIC: &[u8; 8] = b"PARUSE\x01\n";
 /// Bytes before the first record: magic, number, and the names of outcomes, one a line.
 pub(super) const HEAD: usize = 4096;
 
+/// What memory is mapped by. Where pages are larger, the kernel refuses a part of one and its writer pays for it.
+const PAGE: usize = 4096;
+
 /// How files are named: numbers that sort as they are.
 const SUFFIX: &str = "usage";
 
@@ -45,6 +49,8 @@ pub(super) struct Segment {
     head: AtomicUsize,
     /// Bytes that are on the disk.
     synced: AtomicUsize,
+    /// Bytes whose pages are in memory before anybody writes to them.
+    populated: AtomicUsize,
 }
 
 /// Where a segment lies.
@@ -76,7 +82,10 @@ impl Segment {
         let mut file = OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(&path)?;
         let made = Self::fill(&mut file, number, bytes).and_then(|()| Map::of(&file, bytes));
         match made {
-            Ok(map) => Ok(Self { number, file, map, head: HEAD.into(), synced: HEAD.into() }),
+            Ok(map) => {
+                let (head, synced, populated) = (HEAD.into(), HEAD.into(), 0.into());
+                Ok(Self { number, file, map, head, synced, populated })
+            }
             Err(error) => {
                 // What has no room must not take some.
                 fs::remove_file(&path).ok();
@@ -126,6 +135,19 @@ impl Segment {
     /// Whether more than half of it is taken.
     pub(super) fn is_half_full(&self) -> bool {
         self.used() > self.map.bytes / 2
+    }
+
+    /// Has the pages of the next so many bytes in memory, so that whoever appends does not pay for them. How many of
+    /// these bytes lie behind the end: the next segment's. One thread does this.
+    pub(super) fn populate_ahead(&self, bytes: usize) -> usize {
+        let wanted = self.used().saturating_add(bytes);
+        let to = wanted.min(self.map.bytes).next_multiple_of(PAGE).min(self.map.bytes);
+        let from = self.populated.load(Ordering::Relaxed);
+        if to > from {
+            self.map.populate(from, to);
+            self.populated.store(to, Ordering::Relaxed);
+        }
+        wanted.saturating_sub(self.map.bytes)
     }
 
     /// A copy of what was published without a gap from a place on, and whether that is all that will ever be.
@@ -210,11 +232,15 @@ mod mapped {
             let start = unsafe {
                 mmap(ptr::null_mut(), bytes, ProtFlags::READ | ProtFlags::WRITE, MapFlags::SHARED, file, 0)?
             };
-            // Whoever appends should not pay for its pages. Older kernels cannot do it: then each page costs its first
-            // writer a fault.
-            // SAFETY: the range was mapped above; nothing in it changes.
-            unsafe { madvise(start, bytes, Advice::LinuxPopulateWrite) }.ok();
             Ok(Self { start: start.cast(), bytes })
+        }
+
+        /// Has the pages from one place to another in memory, both multiples of [`PAGE`] or the end. Older kernels
+        /// cannot do it: then each page costs its first writer a fault.
+        pub(super) fn populate(&self, from: usize, to: usize) {
+            let bytes = to - from;
+            // SAFETY: the range lies in the mapping, as `place` checks; nothing in it changes.
+            unsafe { madvise(self.place(from, bytes).cast(), bytes, Advice::LinuxPopulateWrite) }.ok();
         }
 
         fn place(&self, at: usize, bytes: usize) -> *mut u8 {
@@ -300,6 +326,33 @@ mod tests {
         assert_eq!(numbers(folder.path()).unwrap(), [7]);
         trim(folder.path(), 7, segment.used()).unwrap();
         assert_eq!(ids(&read(folder.path(), 7, 0).unwrap().0), ["one", "two"]);
+    }
+
+    /// Kilobytes of the mapping that are in this process's memory, by proc_pid_smaps(5).
+    fn resident(segment: &Segment) -> usize {
+        let start = format!("{:x}-", segment.map.start as usize);
+        let maps = fs::read_to_string("/proc/self/smaps").unwrap();
+        let ours = maps.lines().skip_while(|line| !line.starts_with(&start));
+        let rss = ours.filter_map(|line| line.strip_prefix("Rss:")).next().unwrap();
+        rss.trim().trim_end_matches(" kB").parse().unwrap()
+    }
+
+    #[test]
+    fn memory_is_taken_ahead_of_who_appends_and_not_all_at_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let segment = Segment::prepare(folder.path(), 1, 1 << 20).unwrap();
+        assert_eq!(resident(&segment), 0);
+        assert_eq!(segment.populate_ahead(60 << 10), 0);
+        assert_eq!(resident(&segment), 64, "the head and what was asked for");
+        assert_eq!(segment.populate_ahead(60 << 10), 0);
+        assert_eq!(resident(&segment), 64, "nothing was appended");
+        segment.append(&call("one")).unwrap();
+        assert_eq!(segment.populate_ahead(60 << 10), 0);
+        assert_eq!(resident(&segment), 68, "a page more as soon as it is begun");
+        assert_eq!(segment.populate_ahead(2 << 20), (1 << 20) + segment.used(), "the rest is the next one's");
+        assert_eq!(resident(&segment), 1 << 10);
+        while segment.append(&call("more")).is_ok() {}
+        assert_eq!(segment.populate_ahead(8 << 10), 8 << 10, "it has no more to take");
     }
 
     #[test]

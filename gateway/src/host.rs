@@ -11,7 +11,7 @@ use tokio::sync::oneshot;
 
 use crate::{
     auth::operator::OperatorToken, config::Config, control::ShutdownSwitch as _, exit::Exit,
-    lifecycle::Lifecycle, tls::Gate, upgrade::Kept, watch,
+    lifecycle::Lifecycle, program, tls::Gate, upgrade::Kept, watch,
 };
 
 /// Mounts the sources of the start once the edge answers.
@@ -55,6 +55,7 @@ pub(crate) async fn boot(
         example,
         "ready"
     );
+    program::forget_start();
     if config.dev {
         link(&origin, &operator);
         watch::watch(&pool, &config.sources);

@@ -26,6 +26,7 @@ mod meter;
 mod observe;
 mod ports;
 mod problem;
+mod program;
 mod route;
 mod service_manager;
 mod single;

@@ -19,6 +19,7 @@ use crate::{
     control::ShutdownSwitch as _,
     exit::Exit,
     lifecycle::Lifecycle,
+    program,
     upgrade::Kept,
 };
 
@@ -104,6 +105,7 @@ impl Boot {
         let booted = Booted { total: begin.elapsed(), phases: phases(&generation.installed.steps), at };
         tell(&config, single, &booted, declared);
         container.ready(booted);
+        program::forget_start();
         Ok(())
     }
 }

@@ -21,7 +21,7 @@ use super::{durability::Durability, record::Record, segment::Segment};
 const AGAIN: Duration = Duration::from_secs(1);
 
 /// Memory that is ready ahead of what is appended, at least.
-const AHEAD: usize = 256 << 10;
+const AHEAD: usize = 128 << 10;
 
 /// The segments of this process.
 #[derive(Debug)]

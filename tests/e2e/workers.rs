@@ -147,6 +147,34 @@ async fn short_computing_calls_do_not_grow_the_pool_without_end_either() {
 }
 
 #[tokio::test]
+async fn workers_that_long_calls_hold_are_replaced_for_the_short_ones_of_the_same_handler() {
+    let scratch = scratch();
+    let code = "import time\ndef run(*, seconds=0):\n    if seconds:\n        time.sleep(seconds)\n    return seconds\n";
+    let package = Package::with_main("mixed", "1.0.0", code);
+    let par = par().source(package.directory(scratch.path())).start().await;
+    for _ in 0..300 {
+        assert_eq!(par.http.invoke("mixed", &json!({})).await.status, 200, "most of its calls are short");
+    }
+    let cores = std::thread::available_parallelism().expect("cores").get();
+    let long = at_once(&par, 6 * cores, "mixed", json!({"seconds": 3}));
+    let short = async {
+        eventually("the pool has grown", async || {
+            (worker_pids(&par, "mixed@1.0.0").await.len() > 2 * cores).then_some(())
+        })
+        .await;
+        let began = Instant::now();
+        assert_eq!(par.http.invoke("mixed", &json!({})).await.status, 200);
+        began.elapsed()
+    };
+    let (long, short) = tokio::join!(long, short);
+    assert!(short < Duration::from_secs(2), "a short call waited {short:?} for workers that were held");
+    assert!(
+        long < Duration::from_secs(5),
+        "calls of three seconds took {long:?}: they waited for each other"
+    );
+}
+
+#[tokio::test]
 async fn coroutines_share_one_worker() {
     let par = par().agent("slow").start().await;
     let took = at_once(&par, 50, "asleep", json!({"seconds": 0.5})).await;

@@ -9,7 +9,8 @@ const ROUND: u32 = 4;
 /// Share of looks at which a busy worker is running or runnable from which it is held for a user of the processor.
 const ON_CPU: f32 = 0.5;
 
-/// Calls shorter than this wait for the processor, whatever their workers do: more workers would only divide batches.
+/// Calls shorter than this wait for the processor, whatever the workers that serve them do: more of those would only
+/// divide batches. Workers that are held by one long call among the short ones serve none.
 const SHORT: Duration = Duration::from_micros(100);
 
 /// How long it is believed that busy workers compute: a look costs them some 100 µs, and while calls wait there is one
@@ -42,6 +43,8 @@ pub(crate) struct Demand {
     pub(crate) per_worker: u32,
     /// Live workers.
     pub(crate) live: u32,
+    /// Those of them that one call has held for long.
+    pub(crate) held: u32,
     /// Workers being started; they count as capacity.
     pub(crate) starting: u32,
     /// Most workers: the manifest's bound, or what memory allows.
@@ -57,13 +60,16 @@ pub(crate) struct Demand {
 impl Demand {
     /// Whether the share must be sampled before more workers are started.
     pub(crate) fn needs_sample(&self) -> bool {
-        self.on_cpu.is_none() && self.cost >= SHORT && self.live + self.starting >= 2 * self.cores
+        let says_more = self.cost >= SHORT || self.held > 0;
+        self.on_cpu.is_none() && says_more && self.live + self.starting >= 2 * self.cores
     }
 
-    /// Most workers for this kind of work: twice the cores if they compute, else `max`.
+    /// Most workers for this kind of work: twice the cores if they compute, else `max`; for short calls twice the cores
+    /// beside those that wait in long ones.
     pub(crate) fn cap(&self) -> u32 {
         match self.on_cpu {
             Some(share) if share < ON_CPU && self.cost >= SHORT => self.max,
+            Some(share) if share < ON_CPU => self.max.min(2 * self.cores + self.held),
             Some(_) | None => self.max.min(2 * self.cores),
         }
     }
@@ -84,6 +90,7 @@ mod tests {
         waiting: 500,
         per_worker: 1,
         live: 1,
+        held: 0,
         starting: 0,
         max: 512,
         cores: 2,
@@ -114,6 +121,20 @@ mod tests {
         let short = Demand { live: 4, cost: Duration::from_micros(20), on_cpu: Some(0.1), ..WAITING };
         assert!(!short.needs_sample());
         assert_eq!(short.starts(), 0);
+    }
+
+    #[test]
+    fn short_calls_get_twice_the_cores_beside_workers_that_wait_in_long_ones() {
+        let mixed = Demand { live: 4, held: 3, cost: Duration::from_micros(60), ..WAITING };
+        assert!(mixed.needs_sample());
+        assert_eq!(Demand { on_cpu: Some(0.1), ..mixed }.starts(), 3);
+        assert_eq!(
+            Demand { on_cpu: Some(0.9), ..mixed }.starts(),
+            0,
+            "long calls that compute have the cores"
+        );
+        assert_eq!(Demand { on_cpu: Some(0.1), live: 7, ..mixed }.starts(), 0, "short ones need no more");
+        assert_eq!(Demand { on_cpu: Some(0.1), max: 5, ..mixed }.starts(), 1);
     }
 
     #[test]

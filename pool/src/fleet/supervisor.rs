@@ -119,6 +119,8 @@ async fn grow(generation: &Arc<Generation>, seen: &mut Option<Sample>) -> bool {
             waiting: u32::try_from(waiting).unwrap_or(u32::MAX),
             per_worker: 1,
             live,
+            held: u32::try_from(now.seats.iter().filter(|seat| !seat.retiring && is_held(seat)).count())
+                .unwrap_or(u32::MAX),
             starting: u32::try_from(generation.starting.load(Ordering::Relaxed)).unwrap_or(u32::MAX),
             max: policy.max.unwrap_or_else(|| affordable(&now)).max(policy.min),
             cores: generation.settings.cores,

@@ -14,8 +14,12 @@ const MAX: u32 = 64;
 /// Share of recent calls past the budget that closes the window.
 const LATE_SHARE: f32 = 0.005;
 
-/// Weight of one call in that share. With a quarter of this memory the share of one late call in a hundred falls under
-/// the limit now and then by chance: the window opens, and short calls wait behind the next long one.
+/// Share under which it opens again. One late call in a hundred looks like less than [`LATE_SHARE`] by chance for more
+/// than a hundredth of the time: the window would open, and short calls wait behind the next long one. Full processors
+/// delay one in a thousand, and that should not keep it closed.
+const RARE_SHARE: f32 = LATE_SHARE / 2.0;
+
+/// Weight of one call in that share.
 const LATE_WEIGHT: f32 = 1.0 / 1024.0;
 
 /// Step of the moving p90 relative to its value: it follows a change of service time within about fifty calls.
@@ -33,6 +37,8 @@ const COLD_US: f32 = 8_000.0;
 pub(crate) struct Window {
     typical_us: f32,
     late: f32,
+    /// Whether there were too many late calls, and are not yet few enough.
+    shut: bool,
     /// Calls seen, up to [`FIRST`].
     seen: u32,
 }
@@ -40,12 +46,12 @@ pub(crate) struct Window {
 impl Window {
     /// Nothing known: one call at a time.
     pub(crate) const fn new() -> Self {
-        Self { typical_us: BUDGET_US, late: 0.0, seen: 0 }
+        Self { typical_us: BUDGET_US, late: 0.0, shut: false, seen: 0 }
     }
 
     /// What a window knows, for calls of a newer version; `None` if it knows nothing. Late calls are forgiven.
     pub(crate) fn handed_on(self) -> Option<Self> {
-        (self.seen > 0).then_some(Self { late: 0.0, ..self })
+        (self.seen > 0).then_some(Self { late: 0.0, shut: false, ..self })
     }
 
     /// The window after a call whose handler took this long; `cold`: one of the first of its worker, which faults in
@@ -69,16 +75,18 @@ impl Window {
             let step = (self.typical_us * STEP).max(0.5);
             if time > self.typical_us { self.typical_us + step * 0.9 } else { self.typical_us - step * 0.1 }
         };
+        let late = self.late + (late - self.late) * LATE_WEIGHT;
         Self {
             typical_us: typical_us.max(0.0),
-            late: self.late + (late - self.late) * LATE_WEIGHT,
+            late,
+            shut: late > if self.shut { RARE_SHARE } else { LATE_SHARE },
             seen: (self.seen + 1).min(FIRST),
         }
     }
 
     /// How many calls may be outstanding on one worker.
     pub(crate) fn size(self) -> u32 {
-        if self.seen == 0 || self.late > LATE_SHARE {
+        if self.seen == 0 || self.shut {
             return 1;
         }
         ((BUDGET_US / self.cost_us()) as u32).clamp(1, MAX)
@@ -122,6 +130,28 @@ mod tests {
             window = [10; 99].into_iter().fold(window, warm).observe(500_000, false);
         }
         assert_eq!(window.size(), 1);
+    }
+
+    #[test]
+    fn a_window_that_one_in_a_hundred_has_closed_does_not_open_by_chance() {
+        let mut dice = 1_u32;
+        let mut draw = || {
+            dice = dice.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            if (dice >> 8) % 100 == 0 { 500_000 } else { 10 }
+        };
+        let mut window = after([10; 1_000]);
+        let sizes: Vec<u32> = std::iter::repeat_with(|| {
+            window = warm(window, draw());
+            window.size()
+        })
+        .take(200_000)
+        .skip(4_000)
+        .collect();
+        assert!(
+            sizes.iter().all(|size| *size == 1),
+            "open for {}",
+            sizes.iter().filter(|size| **size > 1).count()
+        );
     }
 
     #[test]

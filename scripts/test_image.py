@@ -6,7 +6,8 @@ import json
 import re
 from pathlib import Path
 
-from rootfs import layers
+from rootfs import layers, notices
+from rootfs.bom import Part
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 DOCKERFILE = (CHECKOUT / "Dockerfile").read_text()
@@ -73,3 +74,23 @@ def test_a_layer_is_the_same_whoever_builds_it_and_when(tmp_path: Path) -> None:
         made.append(layers.layer("one", root, 0))
     assert made[0] == made[1] and made[0].digest == made[1].digest
     assert (made[0].size, made[0].files) == (2, 2)
+
+
+def test_a_text_stands_once_below_all_that_came_with_it(tmp_path: Path) -> None:
+    (tmp_path / "LICENSE-MIT").write_text("Copyright A\r\n\r\nPermission\r\n")
+    (tmp_path / "notice.txt").write_text("Thanks\n")
+    (tmp_path / "license_checker.rs").write_text("fn main() {}\n")
+    (tmp_path / "README.md").write_text("see LICENSE\n")
+    found = notices.texts(tmp_path)
+    assert found == ["Copyright A\n\nPermission", "Thanks"]
+    part = [Part(name, "1.0", f"pkg:cargo/{name}@1.0", ("MIT",)) for name in ("one", "two", "bare")]
+    told = notices.page(
+        [
+            notices.Held(part[0], tuple(found)),
+            notices.Held(part[1], ("Copyright A Permission",)),
+            notices.Held(part[2], ()),
+        ]
+    )
+    assert told.count("Permission") == 1
+    assert "one 1.0, two 1.0\n\nCopyright A" in told
+    assert "bare 1.0: MIT" in told

@@ -18,7 +18,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from . import bom, debian, layers, page
+from . import bom, debian, layers, notices, page
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 MACHINES = {"x86_64": "amd64", "aarch64": "arm64"}
@@ -42,17 +42,26 @@ def main() -> int:
     _python(python, out / "layers" / "base", out / "layers" / "python")
     uv = out / "layers" / "uv" / "usr" / "bin" / "uv"
     _copy(chosen.uv, uv)
+    installer = bom.Part("uv", uv_version, f"pkg:pypi/uv@{uv_version}", ("MIT OR Apache-2.0",))
+    crates, charts = bom.of_cargo(CHECKOUT), bom.of_page()
     parts = [
         *bom.of_debian(base, out / "layers" / "base"),
         *bom.of_debian(python, out / "layers" / "python"),
-        bom.Part("uv", uv_version, f"pkg:pypi/uv@{uv_version}", ("MIT OR Apache-2.0",)),
-        *bom.of_cargo(CHECKOUT),
-        *bom.of_page(CHECKOUT),
+        installer,
+        *crates,
+        *charts,
+    ]
+    # The packages of Debian bring their own, in usr/share/doc.
+    held = [
+        notices.of_uv(installer, chosen.uv),
+        *notices.of_crates(crates, CHECKOUT),
+        *(notices.Held(each, tuple(notices.texts(bom.VENDORED))) for each in charts),
     ]
     about = out / "layers" / "par" / "usr" / "share" / "doc" / "par"
     about.mkdir(parents=True)
     (about / "sbom.cdx.json").write_text(bom.document(version, parts, created))
     (about / "licences.tsv").write_text(bom.table(parts))
+    (about / "notices.txt").write_text(notices.page(held))
     _copy(chosen.binary, out / "layers" / "par" / "usr" / "bin" / "par", strip=True)
 
     made = [layers.layer(name, out / "layers" / name, epoch) for name in ("base", "python", "uv", "par")]

@@ -12,6 +12,9 @@ from typing import Any
 
 from .debian import Fetched, licences
 
+# Where the dashboard's library of charts lies, with its licence.
+VENDORED = Path(__file__).resolve().parents[2] / "gateway/src/control/dashboard/vendor"
+
 
 @dataclass(frozen=True)
 class Part:
@@ -50,9 +53,9 @@ def of_cargo(checkout: Path) -> list[Part]:
     return sorted(found, key=lambda part: (part.name, part.version))
 
 
-def of_page(checkout: Path) -> list[Part]:
+def of_page() -> list[Part]:
     """What is embedded in the dashboard; its own head says which version it is."""
-    head = (checkout / "gateway/src/control/dashboard/vendor/uplot.min.js").read_text()[:200]
+    head = (VENDORED / "uplot.min.js").read_text()[:200]
     match = re.search(r"uPlot \(v([\d.]+)\)", head)
     if not match:
         raise SystemExit("rootfs: the head of uplot.min.js does not tell its version")

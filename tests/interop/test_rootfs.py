@@ -179,6 +179,13 @@ def test_everything_in_it_has_a_licence_and_a_place_in_the_bill_of_materials(
     ):
         assert name in components, name
     assert [each["name"] for each in bom["components"] if not each["licenses"]] == []
+    # Licences that must be passed on with what they cover: the words, and not only the name.
+    notices = (out / "root/usr/share/doc/par/notices.txt").read_text()
+    for each in bom["components"]:
+        if not each["purl"].startswith("pkg:deb/"):
+            assert f"{each['name']} {each['version']}" in notices, each["name"]
+    for words in ("Permission is hereby granted", "TERMS AND CONDITIONS FOR USE", "Leon Sorokin", "Astral"):
+        assert words in notices, words
     packages = [each for each in bom["components"] if each["purl"].startswith("pkg:deb/")]
     for each in packages:
         # Who passes the image on passes their terms on as well.

@@ -78,8 +78,8 @@ mod tests {
     fn resident(start: usize) -> usize {
         let start = format!("{start:x}-");
         let maps = fs::read_to_string("/proc/self/smaps").expect("a table");
-        let ours = maps.lines().skip_while(|line| !line.starts_with(&start));
-        let rss = ours.filter_map(|line| line.strip_prefix("Rss:")).next().expect("a size");
+        let mut ours = maps.lines().skip_while(|line| !line.starts_with(&start));
+        let rss = ours.find_map(|line| line.strip_prefix("Rss:")).expect("a size");
         rss.trim().trim_end_matches(" kB").parse().expect("a number")
     }
 

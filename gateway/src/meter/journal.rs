@@ -20,8 +20,8 @@ use super::{durability::Durability, record::Record, segment::Segment};
 /// How often a disk that was full is tried again.
 const AGAIN: Duration = Duration::from_secs(1);
 
-/// Memory that is ready ahead of what is appended, at least.
-const AHEAD: usize = 128 << 10;
+/// Memory that is ready ahead of what is appended, at least. All of it is written to the disk at the next round.
+const AHEAD: usize = 16 << 10;
 
 /// The segments of this process.
 #[derive(Debug)]
@@ -223,8 +223,8 @@ impl Journal {
             let mut appended = Appended::default();
             while journal.wait(interval) {
                 journal.refill(&mut was_starved, &told);
-                journal.populate(&mut appended);
                 let synced = journal.sync();
+                journal.populate(&mut appended);
                 journal.unsynced.fetch_add(u64::from(synced.is_err()), Ordering::Relaxed);
                 durability.after(synced).map(&told);
             }
@@ -260,12 +260,15 @@ impl Journal {
         }
     }
 
-    /// Has memory ready for what the next round may bring: twice what the last one did.
+    /// Has memory ready for what the next round may bring: twice what the last one did. After a sync, which takes away
+    /// that it can be written to.
     fn populate(&self, appended: &mut Appended) {
         let Some(current) = self.current.load_full() else {
             return;
         };
-        let ahead = appended.ahead(current.number * self.bytes as u64 + current.used() as u64);
+        let Some(ahead) = appended.ahead(current.number * self.bytes as u64 + current.used() as u64) else {
+            return;
+        };
         let behind = current.populate_ahead(ahead);
         let next = self.store.lock().next.clone();
         if let Some(next) = next.filter(|_| behind > 0) {
@@ -302,10 +305,14 @@ struct Appended {
 }
 
 impl Appended {
-    /// Bytes to have ready when so many were appended since segments are numbered.
-    fn ahead(&mut self, now: u64) -> usize {
-        let round = self.before.replace(now).map_or(0, |before| now.saturating_sub(before));
-        usize::try_from(round.saturating_mul(2)).unwrap_or(usize::MAX).max(AHEAD)
+    /// Bytes to have ready when so many were appended since segments are numbered; `None`: nothing has changed.
+    fn ahead(&mut self, now: u64) -> Option<usize> {
+        let before = self.before.replace(now);
+        if before == Some(now) {
+            return None;
+        }
+        let round = now.saturating_sub(before.unwrap_or(now));
+        Some(usize::try_from(round.saturating_mul(2)).unwrap_or(usize::MAX).max(AHEAD))
     }
 }
 
@@ -316,8 +323,13 @@ mod tests {
     #[test]
     fn memory_is_ready_for_twice_what_the_last_round_brought() {
         let mut appended = Appended::default();
-        assert_eq!(appended.ahead(40 << 20), AHEAD, "nothing is known yet");
-        assert_eq!(appended.ahead(43 << 20), 6 << 20);
-        assert_eq!(appended.ahead(43 << 20), AHEAD);
+        assert_eq!(appended.ahead(40 << 20), Some(AHEAD), "nothing is known yet");
+        assert_eq!(appended.ahead(43 << 20), Some(6 << 20));
+        assert_eq!(appended.ahead((43 << 20) + 100), Some(AHEAD));
+        assert_eq!(
+            appended.ahead((43 << 20) + 100),
+            None,
+            "what nobody writes to is not written to the disk either"
+        );
     }
 }

@@ -137,7 +137,7 @@ mod tests {
         let mut dice = 1_u32;
         let mut draw = || {
             dice = dice.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-            if (dice >> 8) % 100 == 0 { 500_000 } else { 10 }
+            if (dice >> 8).is_multiple_of(100) { 500_000 } else { 10 }
         };
         let mut window = after([10; 1_000]);
         let sizes: Vec<u32> = std::iter::repeat_with(|| {

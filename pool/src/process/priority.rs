@@ -3,6 +3,11 @@
 //! What imports runs when nobody else wants to (`SCHED_IDLE`). A low priority alone is not enough: it gets little time,
 //! but what it gets is a slice of its own, and whoever wakes up meanwhile waits for its end.
 //!
+//! A worker that finds everything imported is raised as soon as it is forked. Its start takes some milliseconds; taken
+//! from what nobody else wants, they are a debt. The kernel remembers that it had more than its share, and when its first
+//! calls come, on a processor that has other work, it lets it wait until the others have had as much: 10 to 20 ms in
+//! which every caller of the new version waited.
+//!
 //! A process may always make itself less important, but only `CAP_SYS_NICE` takes that back, and workers inherit from
 //! their template. So a template imports at low priority where we may raise it again before the first fork; elsewhere
 //! its own code makes it a batch task meanwhile (`SCHED_BATCH`), which costs it the right to interrupt others.
@@ -31,7 +36,7 @@ static MAY_RAISE: LazyLock<bool> =
 /// How long a fork makes do with what nobody else wants: a hundred times what one takes on a machine with room.
 pub(super) const PATIENCE: Duration = Duration::from_secs(1);
 
-/// A template that came for a rollout, and what it forks until it serves: they take what nobody else wants.
+/// A template that came for a rollout, and what it forks until that has imported: they take what nobody else wants.
 #[derive(Debug)]
 pub(crate) struct Low {
     pid: u32,

@@ -107,6 +107,12 @@ impl<T: Ticket> Worker<T> {
         let is_low = template.is_low();
         let forked = template.fork(becomes, theirs).await?;
         let pid = forked.pid;
+        let is_low = if is_low && template.has_imported() {
+            priority::raise(pid);
+            false
+        } else {
+            is_low
+        };
         let member = template.member().worker(pid);
         let pidfd = Pid::from_raw(pid.cast_signed())
             .ok_or(StartError::Ended)

@@ -93,6 +93,7 @@ def _measured(trial: Trial, clients: Sequence[Client], count: int, apart: bool) 
     # What builds and earlier rows have left to be written would be written meanwhile.
     os.sync()
     with stage(trial, apart=apart) as made:
+        made.build(range(1, count + 1))
         server = made.host.server
         load.together(server, PATH, clients, 1)
         full = load.together(server, PATH, clients, trial.plan.saturation)

@@ -204,11 +204,6 @@ impl Template {
         &self.ready
     }
 
-    /// Whether what it forks has nothing left to import.
-    pub(super) fn has_imported(&self) -> bool {
-        !self.ready.exports.is_empty()
-    }
-
     /// What its sandbox achieves.
     pub(crate) fn sandbox(&self) -> &SandboxLevel {
         &self.sandbox

@@ -107,7 +107,8 @@ impl<T: Ticket> Worker<T> {
         let is_low = template.is_low();
         let forked = template.fork(becomes, theirs).await?;
         let pid = forked.pid;
-        let is_low = if is_low && template.has_imported() {
+        let has_imported = !template.ready().exports.is_empty();
+        let is_low = if is_low && has_imported {
             priority::raise(pid);
             false
         } else {

@@ -42,7 +42,7 @@ def of_debian(fetched: Iterable[Fetched], root: Path) -> list[Part]:
 def of_cargo(checkout: Path) -> list[Part]:
     """The crates that are linked into `par`; those of builds and tests are not."""
     tree = ["cargo", "tree", "--locked", "--package", "par-gateway", "--edges", "normal"]
-    told = _run([*tree, "--prefix", "none", "--format", "{p}\t{l}"], checkout)
+    told = run([*tree, "--prefix", "none", "--format", "{p}\t{l}"], checkout)
     found = set()
     for line in told.splitlines():
         named, _, licence = line.replace(" (*)", "").partition("\t")
@@ -106,7 +106,8 @@ def _licence(text: str) -> dict[str, Any]:
     return {"license": {"name": text.replace("/", " OR ")}}
 
 
-def _run(command: list[str], cwd: Path) -> str:
+def run(command: list[str], cwd: Path) -> str:
+    """What a program prints; the end of all if it fails."""
     done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False)
     if done.returncode:
         raise SystemExit(f"rootfs: {' '.join(command)}: exit {done.returncode}\n{done.stderr}")

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from .bom import Part
+from .bom import Part, run
 
 # How authors name such files, at the root of a package or in a folder LICENSES (reuse.software).
 _NAMED = re.compile(r"(LICEN[CS]E|COPYING|COPYRIGHT|NOTICE|UNLICENSE)(\b|[-_.])", re.IGNORECASE)
@@ -31,13 +30,14 @@ class Held:
 
 def of_crates(parts: Iterable[Part], checkout: Path) -> list[Held]:
     """The texts in the sources of crates, as cargo unpacked them."""
-    command = ["cargo", "metadata", "--locked", "--format-version", "1"]
-    done = subprocess.run(command, cwd=checkout, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise SystemExit(f"rootfs: {' '.join(command)}: exit {done.returncode}\n{done.stderr}")
+    (host,) = re.findall(r"^host: (\S+)$", run(["rustc", "-vV"], checkout), re.MULTILINE)
+    # Without a platform it would fetch the crates of all others.
+    told = run(
+        ["cargo", "metadata", "--locked", "--format-version", "1", "--filter-platform", host], checkout
+    )
     places: Mapping[tuple[str, str], Path] = {
         (each["name"], each["version"]): Path(each["manifest_path"]).parent
-        for each in json.loads(done.stdout)["packages"]
+        for each in json.loads(told)["packages"]
     }
     return [Held(part, tuple(texts(places[part.name, part.version]))) for part in parts]
 

@@ -11,9 +11,10 @@ use std::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
+    time::Duration,
 };
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{Buf, BytesMut};
 use par_proto::frames::{Decoder, Frame, Header, Kind};
 use parking_lot::Mutex;
 use tokio::{io::AsyncReadExt, net::UnixStream, runtime::Handle, sync::oneshot};
@@ -32,23 +33,14 @@ use super::{
     stall::Stall,
 };
 
+mod shared;
+use shared::Shared;
+
 /// Room for answers in one read. Larger answers grow it; 64 KiB holds a full window of small ones.
 const INBOX: usize = 64 * 1024;
 
-struct Shared<T> {
-    out: Outbox,
-    pending: Pending<T>,
-    /// What some of them have used so far; few ever tell.
-    used: Pending<Bytes>,
-    /// How many of those run one after the other.
-    in_turn: usize,
-    /// Id and name of the call that ended last: what it printed may be read after its answer.
-    last: Option<(u64, CallName)>,
-    next: u64,
-    open: bool,
-    idle_socket: Option<StdUnixStream>,
-    on_close: Option<oneshot::Sender<Closed>>,
-}
+/// How long a worker that takes nothing more is listened to: one that is dead has said all long before.
+pub(super) const LAST_WORDS: Duration = Duration::from_millis(250);
 
 /// The channel to one worker.
 pub(crate) struct Channel<T> {
@@ -240,7 +232,18 @@ impl<T: Ticket> Channel<T> {
         let mut stall = Stall::default();
         let mut side = None;
         loop {
-            let Ok(outstanding) = self.flush(&writer, &mut outbox) else { return Closed::Ended };
+            let Ok(outstanding) = self.flush(&writer, &mut outbox) else {
+                // It takes nothing more, and what it said before is still an answer. A dead one's words have an end.
+                let last = async {
+                    while let Ok(1..) = reader.read_buf(&mut inbox).await {
+                        if let Err(garbage) = self.hear(&mut decoder, &mut inbox, &mut frames) {
+                            return Closed::Garbage(garbage);
+                        }
+                    }
+                    Closed::Ended
+                };
+                return tokio::time::timeout(LAST_WORDS, last).await.unwrap_or(Closed::Ended);
+            };
             if self.side.is_full() || self.mainline.is_full() {
                 return Closed::Garbage("it does not read what it is told".to_owned());
             }
@@ -255,14 +258,8 @@ impl<T: Ticket> Channel<T> {
                     Ok(0) | Err(_) => return Closed::Ended,
                     Ok(_) => {
                         stall.progress();
-                        let collected = collect(&mut decoder, &mut inbox, &mut frames);
-                        // What came whole before the garbage is still an answer.
-                        let completed = self.complete(frames.drain(..), true);
-                        if let Err(error) = collected {
-                            return Closed::Garbage(error.to_string());
-                        }
-                        if let Err(error) = completed {
-                            return Closed::Garbage(error.to_string());
+                        if let Err(garbage) = self.hear(&mut decoder, &mut inbox, &mut frames) {
+                            return Closed::Garbage(garbage);
                         }
                     }
                 },
@@ -273,6 +270,18 @@ impl<T: Ticket> Channel<T> {
                 () = tick.as_mut(), if watching => if stall.fired() { self.recall() },
             }
         }
+    }
+
+    /// Acts on what was read. What came whole before garbage is still an answer.
+    fn hear(
+        &self,
+        decoder: &mut Decoder,
+        inbox: &mut BytesMut,
+        frames: &mut Vec<Frame>,
+    ) -> Result<(), String> {
+        let collected = collect(decoder, inbox, frames).map_err(|error| error.to_string());
+        let completed = self.complete(frames.drain(..), true).map_err(|error| error.to_string());
+        collected.and(completed)
     }
 
     /// Waits until the worker reads its second socket, and writes what it takes.
@@ -311,22 +320,9 @@ impl<T: Ticket> Channel<T> {
     }
 
     fn take(&self, id: u64) -> Option<T> {
-        let mut shared = self.shared.lock();
-        let ticket = shared.pending.remove(&id)?;
-        shared.used.remove(&id);
-        shared.in_turn -= usize::from(ticket.in_turn());
-        shared.last = Some((id, ticket.name()));
-        drop(shared);
+        let ticket = self.shared.lock().take(id)?;
         self.nested.end_with(id, Over::Left);
         Some(ticket)
-    }
-
-    /// Keeps what a call has used so far, unless its end has overtaken that.
-    fn note(&self, id: u64, used: Bytes) {
-        let mut shared = self.shared.lock();
-        if shared.pending.contains_key(&id) {
-            shared.used.insert(id, used);
-        }
     }
 
     /// Acts on what has come. Of a worker that is dead only answers and items count.
@@ -350,7 +346,7 @@ impl<T: Ticket> Channel<T> {
                         witness.spans(&told);
                     }
                 }
-                Arrival::Used(used) => self.note(id, used),
+                Arrival::Used(used) => self.shared.lock().note(id, used),
                 Arrival::Consumed(bytes) => self.nested.consumed(id, bytes),
                 Arrival::Abandoned => self.nested.abandon(id),
                 Arrival::Invoke(_) | Arrival::Nothing => {}
@@ -394,3 +390,6 @@ impl<T> std::fmt::Debug for Channel<T> {
         f.debug_struct("Channel").finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests;

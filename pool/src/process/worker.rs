@@ -16,7 +16,7 @@ use tokio::{io::AsyncReadExt, net::UnixStream, runtime::Handle, sync::oneshot};
 
 use super::{
     cage::Member,
-    channel::Channel,
+    channel::{Channel, LAST_WORDS},
     control::{Becomes, ImportFailure, Ready},
     death::{Closed, Death},
     descriptors::{self, Ours, Theirs},
@@ -209,12 +209,21 @@ impl<T: Ticket> Worker<T> {
                 }
             }
             status = &mut exit => match status {
-                Ok(death) => Some(death),
+                Ok(death) => {
+                    // Its end is told on another way than its answers, some of which may not be read yet.
+                    let unread = self.channel.is_attached().then_some(&mut closed);
+                    if let Some(unread) = unread
+                        && let Ok(Ok(Closed::Garbage(what))) = tokio::time::timeout(LAST_WORDS, unread).await
+                    {
+                        self.kill(Death::Garbage(what));
+                    }
+                    Some(death)
+                }
                 // The template is gone: the socket's end is what is left to wait for, and before the first call
                 // nobody reads the socket.
                 Err(_) => {
                     self.channel.attach(&Handle::current());
-                    drop(closed.await);
+                    drop((&mut closed).await);
                     None
                 }
             },

@@ -1,0 +1,76 @@
+use std::{io::Write as _, os::unix::net::UnixStream as StdUnixStream, sync::Arc};
+
+use bytes::Bytes;
+use par_proto::frames::encode;
+use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
+
+use super::*;
+use crate::process::{
+    descriptors::{self, Theirs},
+    nested::{Answering, Line},
+    witness::Witness,
+};
+
+/// A ticket that tells how its call has ended.
+#[derive(Debug)]
+struct Told(UnboundedSender<Reply>);
+
+impl Ticket for Told {
+    fn end(self, reply: Reply) {
+        self.0.send(reply).expect("the test listens");
+    }
+
+    fn item(&self, _item: Item) -> Result<(), Overrun> {
+        Err(Overrun::Item)
+    }
+
+    fn witness(&self) -> Option<Arc<dyn Witness>> {
+        None
+    }
+
+    fn connect(&self, _invoked: Invoked, line: Line) -> Answering {
+        line.refuse("bad_request", "no handler runs here")
+    }
+
+    fn name(&self) -> CallName {
+        CallName { request_id: Arc::from("test"), meta: Bytes::new() }
+    }
+
+    fn in_turn(&self) -> bool {
+        true
+    }
+}
+
+#[tokio::test]
+async fn what_a_worker_had_answered_counts_although_a_call_met_its_end_first() {
+    let (ours, Theirs(theirs)) = descriptors::worker().expect("sockets");
+    let mut theirs = theirs.into_iter().map(StdUnixStream::from);
+    let (mut main, side) = (theirs.next().expect("main"), theirs.next().expect("side"));
+    let (channel, closed) = Channel::new(ours.main, ours.side, ours.journal);
+    channel.attach(&Handle::current());
+    let (told, mut replies) = unbounded_channel();
+    let call = CallFrame { export: 0, meta: Bytes::new(), payload: Bytes::from_static(b"{}"), flags: 0 };
+    let first = channel.submit(&call, 0, Told(told.clone())).expect("open");
+    // Until it is there: the socket is known to the loop then, and found ready to be written to.
+    let (mut main_now, main_then) = (main.try_clone().expect("a copy"), &mut main);
+    tokio::task::spawn_blocking(move || io::Read::read(&mut main_now, &mut [0; 256]).expect("the call"))
+        .await
+        .expect("read");
+
+    // It answers and dies; the next call finds that out, and not the one who listens.
+    let mut answer = BytesMut::new();
+    encode(
+        &mut answer,
+        Header { size: 0, meta: 0, kind: Kind::Result, flags: 0, call: first, a: 7, b: 0 },
+        b"",
+        b"1",
+    );
+    main_then.write_all(&answer).expect("written");
+    drop((main, side));
+    channel.submit(&call, 0, Told(told)).expect("nobody has seen its end");
+    assert!(matches!(closed.await, Ok(Closed::Ended)));
+    channel.settle(&Arc::new(Death::Vanished));
+
+    assert!(matches!(replies.recv().await, Some(Reply::Done { micros: 7, .. })));
+    assert!(matches!(replies.recv().await, Some(Reply::Returned)), "it never started");
+}

@@ -1,12 +1,13 @@
-"""A handler of a service time that the caller names; the same code as in `peers/work.py`."""
+"""A handler of a service time that the caller names; it waits by the same code as the peers."""
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any
+
+import waits
 
 
 async def asleep(body: dict[str, Any]) -> dict[str, bool]:
     """Wait as an asynchronous client would."""
-    await asyncio.sleep(body["us"] / 1_000_000)
+    await waits.wait(body["us"])
     return {"ok": True}

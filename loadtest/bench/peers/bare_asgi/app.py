@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import waits
 import work
 
 Event = MutableMapping[str, Any]
@@ -31,7 +32,7 @@ async def app(
     elif path == "/sleep":
         await asyncio.get_running_loop().run_in_executor(THREADS, work.sleep, value["us"])
     elif path == "/asleep":
-        await asyncio.sleep(value["us"] / 1_000_000)
+        await waits.wait(value["us"])
     payload = json.dumps(value).encode()
     headers = [
         (b"content-type", b"application/json"),

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any
 
+import waits
 import work
 from fastapi import FastAPI
 
@@ -34,5 +34,5 @@ def sleep(body: dict[str, int]) -> dict[str, bool]:
 @app.post("/asleep")
 async def asleep(body: dict[str, int]) -> dict[str, bool]:
     """On the loop."""
-    await asyncio.sleep(body["us"] / 1_000_000)
+    await waits.wait(body["us"])
     return {"ok": True}

@@ -6,6 +6,7 @@ calls that handlers make. The end of the socket ends the process at once.
 
 from __future__ import annotations
 
+import _thread
 import json
 import os
 import socket
@@ -37,22 +38,26 @@ class Serving(Protocol):
         """Finish what was received, then exit."""
 
 
-class Monitor(threading.Thread):
+class Monitor:
     """Started before the agent's code runs: a worker that hangs in an import still ends with `par`."""
 
     def __init__(self, side: socket.socket, calls: Calls) -> None:
-        super().__init__(name="pixell-monitor", daemon=True)
         self._side = side
         self._calls = calls
         self._worker: Serving | None = None
         self._attached = threading.Event()
+
+    def start(self) -> None:
+        """Begins to listen. A `threading.Thread` waits here until it runs: for a core of its own if one is idle, for its
+        turn on a full machine, and the first call of the worker with it."""
+        _thread.start_new_thread(self._run, ())
 
     def attach(self, worker: Serving) -> None:
         """From now on commands are obeyed."""
         self._worker = worker
         self._attached.set()
 
-    def run(self) -> None:
+    def _run(self) -> None:
         decoder = Decoder(SIDE_KINDS)
         frames: list[Frame] = []
         try:

@@ -128,6 +128,7 @@ class Template:
             self._fail(failures.of_start(error.phase, error.export, error.error))
         prepare(self._handlers)
         declared.prepare(self._declared)
+        _reseed()
         # What is alive now stays: collections in the workers do not touch it, so its pages are shared.
         gc.collect()
         gc.freeze()
@@ -168,6 +169,7 @@ class Template:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, HANDLED_SIGNALS)
         close_all(message.descriptors)
         self._control.send({"forked": number, "pid": pid})
+        _reseed()
 
     def _be_forked(self, message: Message) -> NoReturn:
         """Nothing of the template may go on in the child, whatever happens."""
@@ -230,3 +232,15 @@ class Template:
         for pid in self._workers:
             os.kill(pid, signal.SIGKILL)
         os._exit(code)
+
+
+def _reseed() -> None:
+    """Gives the next worker random numbers of its own. It would inherit the state of numpy's generator; to seed it touches
+    130 pages, which takes half a millisecond here, where nobody waits for it. `random` seeds itself in every fork."""
+    module = sys.modules.get("numpy.random")
+    if module is not None:
+        try:
+            module.seed()
+        except Exception:
+            # A package may have put something else in its place.
+            traceback.print_exc()

@@ -141,15 +141,6 @@ def _settle_in(descriptors: Descriptors) -> None:
     faulthandler.register(STACKS_SIGNAL, file=2, all_threads=True, chain=False)
     # What the package has registered at import is the template's: it may remove what all workers share.
     atexit._clear()
-    _reseed()
-
-
-def _reseed() -> None:
-    """Forks share the state of every generator of random numbers; each worker needs its own."""
-    for name in ("random", "numpy.random"):
-        module = sys.modules.get(name)
-        if module is not None:
-            module.seed()
 
 
 def _needs_loop(handlers: list[Handler]) -> bool:

@@ -7,6 +7,7 @@ import random
 import signal
 
 import pytest
+from environments import environment
 from gateway import ECHO, export, wait_until_dead
 
 from pixell_runtime.frames import Kind
@@ -137,6 +138,27 @@ def test_workers_do_not_share_their_random_numbers(gateway):
         worker.ready()
         seen.add(worker.ask({}))
     assert len(seen) == 4
+
+
+def test_workers_do_not_share_the_random_numbers_of_numpy(gateway):
+    data = environment("data")
+    source = "import numpy\nnumpy.random.seed(1)\ndef run():\n    return numpy.random.random_sample()\n"
+    running = gateway(source, "run", python=data.python, path=[data.site])
+    running.ready()
+    seen = {0.417022004702574}  # the first number after this seed
+    for _ in range(3):
+        worker = running.fork()
+        worker.ready()
+        seen.add(worker.ask({}))
+    assert len(seen) == 4
+
+
+def test_a_package_that_breaks_the_seed_of_numpy_is_told_and_served(gateway):
+    source = ECHO + (
+        "import sys, types\nfake = sys.modules['numpy.random'] = types.ModuleType('numpy.random')\n"
+        "def seed():\n    raise RuntimeError('no seed')\nfake.seed = seed\n"
+    )
+    assert gateway(source, "run").worker().ask({"a": 1}) == {"a": 1}
 
 
 def test_collections_are_off_in_the_template_and_on_in_its_workers(gateway):

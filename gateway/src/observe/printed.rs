@@ -39,7 +39,7 @@ pub(crate) fn output(logging: &Logging) -> OutputSink {
             ("agent_id", told.agent_id),
             ("trace_id", told.trace_id()),
         ];
-        logging.sink.line(|out| {
+        logging.sink.printed(|out| {
             logging.identity.open(out, "info", "agent_output");
             for (name, id) in ids {
                 line::key(out, name);

@@ -25,6 +25,10 @@ use super::{
 /// 1,000 lines, and nobody who reads along notices.
 const PAUSE: Duration = Duration::from_millis(20);
 
+/// Most bytes that may wait when a package prints. The rest is for lines of our own: a package that prints faster than lines
+/// are written costs itself lines, and not the access lines of everybody.
+const MAX_PRINTED: usize = MAX_WAITING / 2;
+
 /// Capacity that a buffer keeps between batches.
 const KEPT_CAPACITY: usize = 1 << 20;
 
@@ -39,6 +43,21 @@ struct Shared {
     dropped: Arc<AtomicU64>,
     outlet: Outlet,
     redactor: Redactor,
+}
+
+impl Shared {
+    fn new(output: Box<dyn Write + Send>) -> io::Result<Self> {
+        let dropped = Arc::<AtomicU64>::default();
+        let outlet = Outlet::start(output, Arc::clone(&dropped))?;
+        Ok(Self {
+            waiting: Mutex::default(),
+            wake: Condvar::new(),
+            written: Condvar::new(),
+            dropped,
+            outlet,
+            redactor: Redactor::new(),
+        })
+    }
 }
 
 #[derive(Default)]
@@ -60,16 +79,7 @@ impl LogSink {
         form: Option<TextForm>,
         recent: Arc<RecentLines>,
     ) -> io::Result<Self> {
-        let dropped = Arc::<AtomicU64>::default();
-        let outlet = Outlet::start(output, Arc::clone(&dropped))?;
-        let shared = Arc::new(Shared {
-            waiting: Mutex::default(),
-            wake: Condvar::new(),
-            written: Condvar::new(),
-            dropped,
-            outlet,
-            redactor: Redactor::new(),
-        });
+        let shared = Arc::new(Shared::new(output)?);
         let writer = Writer { shared: Arc::clone(&shared), form, recent, last: None };
         thread::Builder::new().name("par-log".to_owned()).spawn(move || writer.run())?;
         Ok(Self(shared))
@@ -78,9 +88,18 @@ impl LogSink {
     /// Appends one line: `build` writes one JSON object without a newline to the end of the buffer and must not
     /// touch what is before, nor log itself: the buffer is locked. Never waits for stdout; a line that finds the buffer full is dropped and counted.
     pub(crate) fn line(&self, build: impl FnOnce(&mut Vec<u8>)) {
+        self.append(MAX_WAITING, build);
+    }
+
+    /// The same for a line that a package has printed: for these the buffer is full when it is half full.
+    pub(crate) fn printed(&self, build: impl FnOnce(&mut Vec<u8>)) {
+        self.append(MAX_PRINTED, build);
+    }
+
+    fn append(&self, most: usize, build: impl FnOnce(&mut Vec<u8>)) {
         let mut waiting = self.0.waiting.lock();
         let start = waiting.buffer.len();
-        if start >= MAX_WAITING {
+        if start >= most {
             drop(waiting);
             self.0.dropped.fetch_add(1, Ordering::Relaxed);
             return;
@@ -257,6 +276,21 @@ mod tests {
         assert!(sink.flush(Duration::from_secs(10)));
         drop(sink);
         assert!(reader.join().unwrap() > 0);
+    }
+
+    #[test]
+    fn what_packages_print_leaves_room_for_our_own_lines() {
+        // Nobody takes lines away.
+        let sink = LogSink(Arc::new(Shared::new(Box::new(io::sink())).unwrap()));
+        let long = "x".repeat(1 << 20);
+        for _ in 0..40 {
+            sink.printed(|out| out.extend_from_slice(long.as_bytes()));
+        }
+        let lost = sink.dropped();
+        assert!(lost > 0);
+        line(&sink, r#"{"event":"access"}"#);
+        assert_eq!(sink.dropped(), lost);
+        assert!(sink.0.waiting.lock().buffer.ends_with(b"{\"event\":\"access\"}\n"));
     }
 
     #[test]

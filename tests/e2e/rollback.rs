@@ -1,6 +1,11 @@
 //! Back to what served before: by hand, by itself, and for as long as it is wanted.
 
-use std::{collections::BTreeMap, path::Path};
+use std::{
+    collections::BTreeMap,
+    path::Path,
+    thread,
+    time::{Duration, Instant},
+};
 
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -162,6 +167,38 @@ async fn parked_generations_go_when_their_time_is_over_or_there_are_too_many() {
     })
     .await;
     par.operator().post_empty("/runtime/packages/turned/rollback").await.problem(409, "conflict");
+}
+
+#[tokio::test]
+async fn a_generation_that_goes_leaves_the_processor_to_the_newer_one_first() {
+    let folder = scratch();
+    let par = registered(folder.path(), &[version("1.0.0")]).setting("rollout.parked", 0).start().await;
+    assert_eq!(answer(&par).await, "1.0.0");
+    let old = par.process().descendants();
+    assert!(!old.is_empty());
+    let end = thread::spawn(move || {
+        while old.iter().all(|process| process.alive()) {
+            thread::sleep(Duration::from_millis(1));
+        }
+        Instant::now()
+    });
+    Index::of([&version("2.0.0")]).in_folder(folder.path());
+    // The switch comes after a call that the old one has answered was sent.
+    let calls = async {
+        let mut last = Instant::now();
+        loop {
+            let sent = Instant::now();
+            if answer(&par).await == "2.0.0" {
+                return last;
+            }
+            last = sent;
+        }
+    };
+    let nothing = json!({});
+    let (told, last) = tokio::join!(reload(&par, &nothing), calls);
+    assert_eq!(told["outcome"], "updated");
+    let lived_on = end.join().expect("no panic").duration_since(last);
+    assert!(lived_on >= Duration::from_millis(150), "it went {lived_on:?} after its last call");
 }
 
 fn failing(number: &str, code: &str) -> Package {

@@ -4,6 +4,13 @@ use std::{sync::Arc, time::Duration};
 
 use super::{directory::Mount, pool::Pool};
 
+/// How long a generation is left alone before it goes. It goes because another has just come: a fork, a start and first
+/// calls have the processor then, and callers of the new one would wait for the end of the old one as well.
+const AFTERWARDS: Duration = Duration::from_millis(150);
+
+/// Between the ends of two of its processes: the kernel takes one or two milliseconds for each, at the priority of calls.
+const APART: Duration = Duration::from_millis(20);
+
 impl Pool {
     /// Lets generations finish their calls, then ends them.
     pub(crate) fn drain_all(self: &Arc<Self>, gone: Vec<Arc<Mount>>) {
@@ -11,8 +18,10 @@ impl Pool {
         for mount in gone {
             let pool = Arc::clone(self);
             self.fleet.background.spawn(async move {
+                // The end of the runtime needs no such regards.
+                let in_a_hurry = tokio::time::timeout(AFTERWARDS, pool.stopping.cancelled()).await.is_ok();
                 pool.finish_sessions(&mount.generation, grace).await;
-                mount.generation.end(grace).await;
+                mount.generation.end(grace, if in_a_hurry { Duration::ZERO } else { APART }).await;
                 drop(mount);
                 // What it kept from being collected may be more than the store may have.
                 pool.street.settle().await;

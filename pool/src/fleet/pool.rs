@@ -344,8 +344,10 @@ impl Pool {
     pub async fn stop(&self, grace: Duration) {
         self.halt();
         let standing = self.directory.load().standing().to_vec();
-        futures_util::future::join_all(standing.iter().map(|seated| seated.mount.generation.end(grace)))
-            .await;
+        futures_util::future::join_all(
+            standing.iter().map(|seated| seated.mount.generation.end(grace, Duration::ZERO)),
+        )
+        .await;
         close_cages().await;
     }
 

@@ -28,6 +28,9 @@ use crate::{
     },
 };
 
+/// Longest that the ends of a generation's workers are spread over.
+const ALL_APART: Duration = Duration::from_secs(1);
+
 impl Generation {
     /// Starts template and first worker. A package that cannot be forked safely falls back to workers that import for
     /// themselves, unless its manifest insists.
@@ -215,8 +218,9 @@ impl Generation {
         }
     }
 
-    /// Lets running calls end, at most for `grace`, then ends all processes of this generation.
-    pub(crate) async fn end(&self, grace: Duration) {
+    /// Lets running calls end, at most for `grace`, then ends all processes of this generation, one after the other:
+    /// `apart`, or closer, if they are many.
+    pub(crate) async fn end(&self, grace: Duration, apart: Duration) {
         let deadline = Instant::now() + grace;
         while self.in_flight() > 0 && Instant::now() < deadline {
             tokio::time::sleep(Duration::from_millis(5)).await;
@@ -224,15 +228,18 @@ impl Generation {
         self.ending.send_replace(true);
         self.dismiss_primaries().await;
         self.slots.close();
-        for seat in self.slots.snapshot().seats {
-            seat.worker.kill(Death::Retired);
-        }
-        for worker in self.solitary.workers() {
+        let seats = self.slots.snapshot().seats;
+        let workers = seats.into_iter().map(|seat| seat.worker).chain(self.solitary.workers());
+        let workers: Vec<_> = workers.collect();
+        let apart = apart.min(ALL_APART / u32::try_from(workers.len()).unwrap_or(u32::MAX).max(1));
+        for worker in workers {
             worker.kill(Death::Retired);
+            pause(apart).await;
         }
         // Only while the template lives is the number of its group surely its own.
         if let Some(template) = self.template.lock().await.take().filter(|template| template.is_alive()) {
             kill_group(template.pid());
+            pause(apart).await;
         }
         // What left the group, too. Nobody waits for it, and it looks at every process of the host some times.
         let cage = Arc::clone(&self.cage);
@@ -240,6 +247,12 @@ impl Generation {
             let package = &self.installed.package.id;
             tracing::error!(event = "cage_open", %package, "its end failed: {error}");
         }
+    }
+}
+
+async fn pause(time: Duration) {
+    if !time.is_zero() {
+        tokio::time::sleep(time).await;
     }
 }
 

@@ -54,7 +54,7 @@ impl EdgeMetrics {
             )?,
             log_dropped: IntCounter::new(
                 "par_log_dropped_total",
-                "Log lines dropped because standard output did not take them.",
+                "Log lines dropped because standard output did not take them, those that packages print first.",
             )?,
         };
         registry.register(Box::new(metrics.requests.clone()))?;

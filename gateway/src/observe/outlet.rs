@@ -18,6 +18,10 @@ use parking_lot::{Condvar, Mutex};
 /// it is half a second of a reader that stalls: more would only make memory grow before the same loss.
 pub(super) const MAX_WAITING: usize = 8 << 20;
 
+/// Most bytes that may wait when a package prints. The rest is for lines of our own: a package that prints faster than lines
+/// are written costs itself lines, and not the access lines of everybody.
+pub(super) const MAX_PRINTED: usize = MAX_WAITING / 2;
+
 /// Capacity that a buffer keeps between writes.
 const KEPT_CAPACITY: usize = 1 << 20;
 
@@ -49,6 +53,11 @@ impl Outlet {
         let outlet = Self(Arc::clone(&inner));
         thread::Builder::new().name("par-stdout".to_owned()).spawn(move || inner.run(output))?;
         Ok(outlet)
+    }
+
+    /// Whether so many bytes more would leave less room than lines of our own shall have.
+    pub(super) fn is_crowded(&self, more: usize) -> bool {
+        self.0.waiting.lock().buffer.len() + more > MAX_PRINTED
     }
 
     /// Takes a batch. Never waits: one that finds no room is dropped and counted.

@@ -61,3 +61,40 @@ pub(crate) fn output(logging: &Logging) -> OutputSink {
         });
     }))
 }
+
+/// How far into a line its event stands at most: behind the time and the level, which nobody else writes.
+const HEAD: usize = 96;
+
+/// Takes what packages have printed out of whole lines of JSON. Tells how many lines that were.
+pub(super) fn take_out(lines: &mut Vec<u8>) -> u64 {
+    let mut lost = 0;
+    let mut kept = Vec::new();
+    for line in lines.split_inclusive(|byte| *byte == b'\n') {
+        let head = line.get(..HEAD).unwrap_or(line);
+        if memchr::memmem::find(head, br#""event":"agent_output""#).is_some() {
+            lost += 1;
+        } else {
+            kept.extend_from_slice(line);
+        }
+    }
+    *lines = kept;
+    lost
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_packages_print_is_taken_out() {
+        let printed =
+            br#"{"ts":"2026-01-31T23:59:59.123Z","level":"info","event":"agent_output","details":{}}"#;
+        let access = br#"{"ts":"2026-01-31T23:59:59.123Z","level":"info","event":"access","details":{}}"#;
+        // Where somebody else's text may stand, it is no event.
+        let named =
+            format!(r#"{{"event":"access","path":"{}\"event\":\"agent_output\""}}"#, "x".repeat(HEAD));
+        let mut lines = [&access[..], printed, named.as_bytes(), printed, b""].join(&b'\n');
+        assert_eq!(take_out(&mut lines), 2);
+        assert_eq!(lines, [&access[..], named.as_bytes(), b""].join(&b'\n'));
+    }
+}

@@ -51,20 +51,19 @@ impl RecentLines {
 
     /// Takes whole lines, each ending with a newline.
     pub(crate) fn feed(&self, lines: &[u8]) {
-        let count = count(lines);
         // Lines that this batch alone pushes out again are not copied.
-        let skipped = skip(lines, count.saturating_sub(self.max_lines));
+        let surplus = count(lines).saturating_sub(self.max_lines);
+        let skipped = newest(skip(lines, surplus), MAX_BYTES);
         let followed = self.live.receiver_count() > 0;
         let batch = Bytes::copy_from_slice(if followed { lines } else { skipped });
         let kept = batch.slice(batch.len() - skipped.len()..);
+        let added = count(&kept);
         let mut ring = self.ring.lock();
-        if kept.len() <= MAX_BYTES {
-            let added = count.min(self.max_lines);
-            ring.lines += added;
-            ring.bytes += kept.len();
-            ring.batches.push_back((kept, added));
-            ring.shrink(self.max_lines);
-        }
+        ring.lines += added;
+        ring.bytes += kept.len();
+        ring.batches.push_back((kept, added));
+        ring.shrink(self.max_lines);
+        drop(ring);
         if followed {
             // Everybody may have left in between: nothing is lost then.
             drop(self.live.send(batch));
@@ -177,6 +176,13 @@ fn skip(lines: &[u8], count: usize) -> &[u8] {
     lines.get(start.map_or(0, |at| at + 1)..).unwrap_or_default()
 }
 
+/// The last whole lines that have no more bytes than this.
+fn newest(lines: &[u8], most: usize) -> &[u8] {
+    let Some(before) = lines.len().checked_sub(most + 1) else { return lines };
+    let end = lines.get(before..).and_then(|rest| memchr::memchr(b'\n', rest));
+    end.and_then(|at| lines.get(before + at + 1..)).unwrap_or_default()
+}
+
 fn split(batch: &[u8]) -> impl Iterator<Item = &[u8]> {
     batch.split(|byte| *byte == b'\n').filter(|line| !line.is_empty())
 }
@@ -221,6 +227,21 @@ mod tests {
         }
         assert!(recent.ring.lock().bytes <= MAX_BYTES);
         assert_eq!(recent.lines(&Filter::default()).len(), 3);
+    }
+
+    #[test]
+    fn of_a_batch_that_is_too_large_the_newest_lines_are_kept() {
+        let recent = RecentLines::new(1000);
+        let long = format!("\"{}\"\n", "x".repeat(1 << 20));
+        recent.feed(format!("{}{{\"n\":1}}\n{{\"n\":2}}\n", long.repeat(8)).as_bytes());
+        let lines = recent.lines(&Filter::default());
+        assert_eq!(lines.len(), 5);
+        assert_eq!(lines.last().unwrap().get(), "{\"n\":2}");
+        assert!(recent.ring.lock().bytes <= MAX_BYTES);
+        assert_eq!(newest(b"ab\ncd\n", 6), b"ab\ncd\n");
+        assert_eq!(newest(b"ab\ncd\n", 5), b"cd\n");
+        assert_eq!(newest(b"ab\ncd\n", 3), b"cd\n");
+        assert_eq!(newest(b"ab\ncd\n", 2), b"");
     }
 
     #[test]

@@ -15,7 +15,8 @@ use std::{
 use parking_lot::{Condvar, Mutex};
 
 use super::{
-    outlet::{MAX_WAITING, Outlet},
+    outlet::{MAX_PRINTED, MAX_WAITING, Outlet},
+    printed,
     recent::RecentLines,
     redact::Redactor,
     text::TextForm,
@@ -24,10 +25,6 @@ use super::{
 /// Least time between two writes. The first line after a pause is written at once; under load 20 ms gather up to
 /// 1,000 lines, and nobody who reads along notices.
 const PAUSE: Duration = Duration::from_millis(20);
-
-/// Most bytes that may wait when a package prints. The rest is for lines of our own: a package that prints faster than lines
-/// are written costs itself lines, and not the access lines of everybody.
-const MAX_PRINTED: usize = MAX_WAITING / 2;
 
 /// Capacity that a buffer keeps between batches.
 const KEPT_CAPACITY: usize = 1 << 20;
@@ -179,6 +176,11 @@ impl Writer {
         while self.take(&mut batch) {
             self.shared.redactor.mask(&mut batch);
             self.recent.feed(&batch);
+            let taken = batch.len() as u64;
+            if self.shared.outlet.is_crowded(batch.len()) {
+                let lost = printed::take_out(&mut batch);
+                self.shared.dropped.fetch_add(lost, Ordering::Relaxed);
+            }
             let bytes = match &self.form {
                 None => &batch,
                 Some(form) => {
@@ -188,7 +190,7 @@ impl Writer {
                 }
             };
             self.shared.outlet.push(bytes, memchr::memchr_iter(b'\n', &batch).count() as u64);
-            self.shared.waiting.lock().written += batch.len() as u64;
+            self.shared.waiting.lock().written += taken;
             self.shared.written.notify_all();
             batch.clear();
             batch.shrink_to(KEPT_CAPACITY);
@@ -291,6 +293,30 @@ mod tests {
         line(&sink, r#"{"event":"access"}"#);
         assert_eq!(sink.dropped(), lost);
         assert!(sink.0.waiting.lock().buffer.ends_with(b"{\"event\":\"access\"}\n"));
+    }
+
+    #[test]
+    fn a_reader_that_stalls_loses_what_packages_print_and_no_line_of_ours() {
+        let (sink, output, _recent) = sink(0);
+        let long = format!(r#"{{"event":"agent_output","message":"{}"}}"#, "x".repeat(1 << 20));
+        let ours = r#"{"event":"access"}"#;
+        // Each passes the writer before the next: what is lost is lost on the way to standard output.
+        let has_passed = || {
+            let waiting = sink.0.waiting.lock();
+            waiting.written == waiting.appended
+        };
+        for _ in 0..8 {
+            sink.printed(|out| out.extend_from_slice(long.as_bytes()));
+            while !has_passed() {
+                thread::yield_now();
+            }
+        }
+        assert!(sink.dropped() > 0);
+        line(&sink, ours);
+        let reader = thread::spawn(move || output.iter().collect::<Vec<_>>().concat());
+        assert!(sink.flush(Duration::from_secs(10)));
+        drop(sink);
+        assert!(reader.join().unwrap().ends_with(format!("{ours}\n").as_bytes()));
     }
 
     #[test]

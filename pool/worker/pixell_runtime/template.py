@@ -21,6 +21,7 @@ from pixell_runtime.confinement import Confinement, move_to
 from pixell_runtime.control import Control, Message, close_all
 from pixell_runtime.handlers import Handler, LoadError, extend_path, load
 from pixell_runtime.llm.watch import watch
+from pixell_runtime.randomness import reseed
 from pixell_runtime.surfaces import declared
 from pixell_runtime.worker import Descriptors, become_worker, prepare
 
@@ -128,7 +129,7 @@ class Template:
             self._fail(failures.of_start(error.phase, error.export, error.error))
         prepare(self._handlers)
         declared.prepare(self._declared)
-        _reseed()
+        reseed()
         # What is alive now stays: collections in the workers do not touch it, so its pages are shared.
         gc.collect()
         gc.freeze()
@@ -169,7 +170,8 @@ class Template:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, HANDLED_SIGNALS)
         close_all(message.descriptors)
         self._control.send({"forked": number, "pid": pid})
-        _reseed()
+        # For the next one, which inherits it: nobody waits for it here, but for forks in a row.
+        reseed()
 
     def _be_forked(self, message: Message) -> NoReturn:
         """Nothing of the template may go on in the child, whatever happens."""
@@ -232,15 +234,3 @@ class Template:
         for pid in self._workers:
             os.kill(pid, signal.SIGKILL)
         os._exit(code)
-
-
-def _reseed() -> None:
-    """Gives the next worker random numbers of its own. It would inherit the state of numpy's generator; to seed it touches
-    130 pages, which takes half a millisecond here, where nobody waits for it. `random` seeds itself in every fork."""
-    module = sys.modules.get("numpy.random")
-    if module is not None:
-        try:
-            module.seed()
-        except Exception:
-            # A package may have put something else in its place.
-            traceback.print_exc()

@@ -34,6 +34,12 @@ def test_figures_are_shown_as_png(data: WorkerEnd) -> None:
     assert run_in(data, "plt.get_fignums()")["result"] == []
 
 
+def test_calls_without_a_session_do_not_share_the_random_numbers_of_numpy(data: WorkerEnd) -> None:
+    code = "import numpy\nnumpy.random.random_sample()"
+    seen = {run_in(data, code, None)["result"] for _ in range(3)}
+    assert len(seen) == 3
+
+
 def test_tables_are_shown_as_html_and_records(data: WorkerEnd) -> None:
     said = run_in(
         data,

@@ -156,9 +156,15 @@ def test_workers_do_not_share_the_random_numbers_of_numpy(gateway):
 def test_a_package_that_breaks_the_seed_of_numpy_is_told_and_served(gateway):
     source = ECHO + (
         "import sys, types\nfake = sys.modules['numpy.random'] = types.ModuleType('numpy.random')\n"
-        "def seed():\n    raise RuntimeError('no seed')\nfake.seed = seed\n"
+        "def seed():\n    raise SystemExit('no seed')\nfake.seed = seed\n"
     )
-    assert gateway(source, "run").worker().ask({"a": 1}) == {"a": 1}
+    running = gateway(source, "run")
+    running.ready()
+    for _ in range(3):
+        worker = running.fork()
+        worker.ready()
+        assert worker.ask({"a": 1}) == {"a": 1}
+    assert running.template_output().count("SystemExit: no seed") == 1
 
 
 def test_collections_are_off_in_the_template_and_on_in_its_workers(gateway):

@@ -20,6 +20,7 @@ from pixell_runtime.adapters.python_executor.call import Said, Wire, Work, perfo
 from pixell_runtime.adapters.python_executor.space import Space
 from pixell_runtime.binding import InputRefused
 from pixell_runtime.context import CALL, SLOT
+from pixell_runtime.randomness import reseed
 
 #: How often it is looked whether the caller is still there.
 _LOOK_SECONDS = 0.05
@@ -102,6 +103,7 @@ def _be_child(parent: int, work: Work, streams: bool, writing: int) -> NoReturn:
     """Nothing of the worker may go on here, whatever happens."""
     try:
         _end_with(parent)
+        reseed()
         # The call's connection stays with the worker: nobody else is called from here.
         SLOT.frame = None
         CALL.set(None)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib.util
+import os
 import time
 from pathlib import Path
 from types import ModuleType
@@ -26,7 +27,7 @@ def test_par_and_its_peers_wait_by_the_same_code() -> None:
     assert (BENCH / "agents" / "awaited" / "waits.py").read_bytes() == PEERS.read_bytes()
 
 
-@pytest.mark.parametrize("microseconds", [50, 200, 1000])
+@pytest.mark.parametrize("microseconds", [50, 200])
 def test_a_wait_is_not_rounded_to_milliseconds(microseconds: int) -> None:
     waits = _module()
 
@@ -42,17 +43,17 @@ def test_a_wait_is_not_rounded_to_milliseconds(microseconds: int) -> None:
     assert microseconds <= took < microseconds + 800
 
 
-def test_a_wait_that_was_given_up_rings_for_nobody_else() -> None:
+def test_a_timer_that_was_given_up_is_handed_to_nobody_else() -> None:
     waits = _module()
 
-    async def given_up_then_waited() -> float:
-        abandoned = asyncio.create_task(waits.wait(30_000))
+    async def given_up() -> None:
+        abandoned = asyncio.create_task(waits.wait(30_000_000))
         await asyncio.sleep(0)
+        before = len(os.listdir("/proc/self/fd"))
         abandoned.cancel()
         with pytest.raises(asyncio.CancelledError):
             await abandoned
-        begun = time.perf_counter()
-        await waits.wait(60_000)
-        return time.perf_counter() - begun
+        assert waits.FREE == []
+        assert len(os.listdir("/proc/self/fd")) == before - 1
 
-    assert asyncio.run(given_up_then_waited()) >= 0.06
+    asyncio.run(given_up())

@@ -67,7 +67,7 @@ async def wait(microseconds: int) -> None:
     try:
         await timer.wait(microseconds)
     except BaseException:
-        # Whoever had it next could be woken by what this one has set.
+        # It is still set.
         timer.close()
         raise
     FREE.append(timer)

@@ -46,6 +46,11 @@ async fn nothing_is_left(calls: usize) {
     for minor in 1..4 {
         roll(minor).await;
     }
+    // Those that have served go a moment after the switch; template and worker of one stay.
+    eventually_within(PATIENCE, "one generation is left", async || {
+        (par.process().descendants().len() <= 2).then_some(())
+    })
+    .await;
     let before = held(&par);
     for minor in 4..14 {
         roll(minor).await;

@@ -4,8 +4,8 @@ use std::{sync::Arc, time::Duration};
 
 use super::{directory::Mount, pool::Pool};
 
-/// How long a generation is left alone before it goes. It goes because another has just come: a fork, a start and first
-/// calls have the processor then, and callers of the new one would wait for the end of the old one as well.
+/// How long a generation is left alone before it goes. Mostly it goes because another has just come: a fork, a start and
+/// first calls have the processor then, and callers of the new one would wait for the end of the old one as well.
 const AFTERWARDS: Duration = Duration::from_millis(150);
 
 /// Between the ends of two of its processes: the kernel takes one or two milliseconds for each, at the priority of calls.
@@ -18,10 +18,12 @@ impl Pool {
         for mount in gone {
             let pool = Arc::clone(self);
             self.fleet.background.spawn(async move {
-                // The end of the runtime needs no such regards.
-                let in_a_hurry = tokio::time::timeout(AFTERWARDS, pool.stopping.cancelled()).await.is_ok();
                 pool.finish_sessions(&mount.generation, grace).await;
-                mount.generation.end(grace, if in_a_hurry { Duration::ZERO } else { APART }).await;
+                // The end of the runtime needs no such regards.
+                tokio::time::timeout(AFTERWARDS, pool.stopping.cancelled()).await.ok();
+                mount.generation.finish_calls(grace).await;
+                let apart = if pool.stopping.is_cancelled() { Duration::ZERO } else { APART };
+                mount.generation.end(apart).await;
                 drop(mount);
                 // What it kept from being collected may be more than the store may have.
                 pool.street.settle().await;

@@ -344,10 +344,11 @@ impl Pool {
     pub async fn stop(&self, grace: Duration) {
         self.halt();
         let standing = self.directory.load().standing().to_vec();
-        futures_util::future::join_all(
-            standing.iter().map(|seated| seated.mount.generation.end(grace, Duration::ZERO)),
-        )
-        .await;
+        let ends = standing.iter().map(async |seated| {
+            seated.mount.generation.finish_calls(grace).await;
+            seated.mount.generation.end(Duration::ZERO).await;
+        });
+        futures_util::future::join_all(ends).await;
         close_cages().await;
     }
 

@@ -377,7 +377,7 @@ impl Drop for EndUnlessMounted {
     fn drop(&mut self) {
         if let Some(generation) = self.0.take() {
             let background = generation.settings.background.clone();
-            background.spawn(async move { generation.end(Duration::ZERO, Duration::ZERO).await });
+            background.spawn(async move { generation.end(Duration::ZERO).await });
         }
     }
 }

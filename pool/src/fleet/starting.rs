@@ -218,13 +218,17 @@ impl Generation {
         }
     }
 
-    /// Lets running calls end, at most for `grace`, then ends all processes of this generation, one after the other:
-    /// `apart`, or closer, if they are many.
-    pub(crate) async fn end(&self, grace: Duration, apart: Duration) {
+    /// Lets running calls end, at most for `grace`.
+    pub(crate) async fn finish_calls(&self, grace: Duration) {
         let deadline = Instant::now() + grace;
         while self.in_flight() > 0 && Instant::now() < deadline {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
+    }
+
+    /// Ends all processes of this generation: primaries together, then workers one after the other, `apart` or closer if
+    /// they are many, then the template with all that is left. Calls that still run go on until their worker's turn.
+    pub(crate) async fn end(&self, apart: Duration) {
         self.ending.send_replace(true);
         self.dismiss_primaries().await;
         self.slots.close();

@@ -55,9 +55,9 @@ impl Outlet {
         Ok(outlet)
     }
 
-    /// Whether so many bytes more would leave less room than lines of our own shall have.
-    pub(super) fn is_crowded(&self, more: usize) -> bool {
-        self.0.waiting.lock().buffer.len() + more > MAX_PRINTED
+    /// How many bytes more may wait with lines that packages have printed among them.
+    pub(super) fn room(&self) -> usize {
+        MAX_PRINTED.saturating_sub(self.0.waiting.lock().buffer.len())
     }
 
     /// Takes a batch. Never waits: one that finds no room is dropped and counted.

@@ -65,13 +65,18 @@ pub(crate) fn output(logging: &Logging) -> OutputSink {
 /// How far into a line its event stands at most: behind the time and the level, which nobody else writes.
 const HEAD: usize = 96;
 
-/// Takes what packages have printed out of whole lines of JSON. Tells how many lines that were.
-pub(super) fn take_out(lines: &mut Vec<u8>) -> u64 {
+/// Takes so much of what packages have printed out of whole lines of JSON that they fit into `room` bytes, or all of it.
+/// Tells how many lines that were.
+pub(super) fn fit(lines: &mut Vec<u8>, room: usize) -> u64 {
+    if lines.len() <= room {
+        return 0;
+    }
     let mut lost = 0;
-    let mut kept = Vec::new();
+    let mut kept = Vec::with_capacity(room);
     for line in lines.split_inclusive(|byte| *byte == b'\n') {
         let head = line.get(..HEAD).unwrap_or(line);
-        if memchr::memmem::find(head, br#""event":"agent_output""#).is_some() {
+        let fits = kept.len() + line.len() <= room;
+        if !fits && memchr::memmem::find(head, br#""event":"agent_output""#).is_some() {
             lost += 1;
         } else {
             kept.extend_from_slice(line);
@@ -86,15 +91,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_what_packages_print_is_taken_out() {
+    fn only_what_packages_print_is_taken_out_and_no_more_than_needed() {
         let printed =
             br#"{"ts":"2026-01-31T23:59:59.123Z","level":"info","event":"agent_output","details":{}}"#;
         let access = br#"{"ts":"2026-01-31T23:59:59.123Z","level":"info","event":"access","details":{}}"#;
         // Where somebody else's text may stand, it is no event.
         let named =
             format!(r#"{{"event":"access","path":"{}\"event\":\"agent_output\""}}"#, "x".repeat(HEAD));
-        let mut lines = [&access[..], printed, named.as_bytes(), printed, b""].join(&b'\n');
-        assert_eq!(take_out(&mut lines), 2);
-        assert_eq!(lines, [&access[..], named.as_bytes(), b""].join(&b'\n'));
+        let all = [&access[..], printed, named.as_bytes(), printed, b""].join(&b'\n');
+        let fitted = |room| {
+            let mut lines = all.clone();
+            let lost = fit(&mut lines, room);
+            (lost, lines)
+        };
+        assert_eq!(fitted(0), (2, [&access[..], named.as_bytes(), b""].join(&b'\n')));
+        let first = access.len() + printed.len() + 2;
+        assert_eq!(fitted(first), (1, [&access[..], printed, named.as_bytes(), b""].join(&b'\n')));
+        assert_eq!(fitted(all.len()), (0, all.clone()));
     }
 }

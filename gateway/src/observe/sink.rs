@@ -177,10 +177,8 @@ impl Writer {
             self.shared.redactor.mask(&mut batch);
             self.recent.feed(&batch);
             let taken = batch.len() as u64;
-            if self.shared.outlet.is_crowded(batch.len()) {
-                let lost = printed::take_out(&mut batch);
-                self.shared.dropped.fetch_add(lost, Ordering::Relaxed);
-            }
+            let lost = printed::fit(&mut batch, self.shared.outlet.room());
+            self.shared.dropped.fetch_add(lost, Ordering::Relaxed);
             let bytes = match &self.form {
                 None => &batch,
                 Some(form) => {

@@ -86,9 +86,14 @@ async fn a_file_that_is_still_coming_when_its_version_is_replaced_reaches_the_ne
     let mut raw = RawConnection::open(par.port).await;
     assert!(raw.send(head).await);
     eventually("some of it is written", async || (!kept(&par).is_empty()).then_some(())).await;
+    let mut former = par.process().descendants();
+    former.retain(|process| process.command().contains("__main__.py"));
     load(&par, &reader("2.0.0", ""), folder.path()).await;
-    let over = async || par.package("reader@1.0.0").await.is_none().then_some(());
-    eventually("the former version is gone", over).await;
+    let over = async || {
+        let told = par.package("reader@1.0.0").await.is_some();
+        (!told && !former.iter().any(|process| process.alive())).then_some(())
+    };
+    eventually("the former version is gone with its processes", over).await;
     assert!(raw.send(format!("{half}{end}")).await);
     let answer = raw.read_to_close(Duration::from_secs(20)).await.expect("an answer");
     assert!(answer.starts_with("HTTP/1.1 200"), "{answer:.300}");

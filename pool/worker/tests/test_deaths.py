@@ -42,7 +42,8 @@ def test_par_can_ask_a_stuck_worker_for_its_stacks(gateway, tmp_path):
     worker.call({"gate": str(tmp_path / "never")})
     worker.wait_for_output("waiting")
     os.kill(worker.pid, signal.SIGUSR2)
-    assert "in run" in worker.wait_for_errors('main.py", line')
+    # It is written piece by piece; the name of the function ends its line.
+    assert 'main.py", line' in worker.wait_for_errors(" in run\n")
     worker.side.close()
     assert worker.status() == 0
 

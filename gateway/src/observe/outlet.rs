@@ -62,6 +62,10 @@ impl Outlet {
 
     /// Takes a batch. Never waits: one that finds no room is dropped and counted.
     pub(super) fn push(&self, batch: &[u8], lines: u64) {
+        // Of what a package has printed nothing may be left, and nobody writes nothing.
+        if batch.is_empty() {
+            return;
+        }
         let mut waiting = self.0.waiting.lock();
         if !waiting.buffer.is_empty() && waiting.buffer.len() + batch.len() > MAX_WAITING {
             drop(waiting);

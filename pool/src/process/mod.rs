@@ -31,6 +31,7 @@ mod template;
 pub(crate) mod usage;
 mod witness;
 mod worker;
+mod writer;
 
 pub use cage::prepare as prepare_cages;
 pub(crate) use cage::{Cage, close_all as close_cages};

@@ -8,6 +8,8 @@ use par_proto::frames::{Header, encode};
 #[derive(Debug, Default)]
 pub(super) struct Outbox {
     bytes: BytesMut,
+    /// How many calls these are.
+    waiting: usize,
     /// The call that was appended last; ids ascend.
     appended: u64,
     /// The last call of what was taken.
@@ -19,12 +21,12 @@ pub(super) struct Outbox {
 }
 
 impl Outbox {
-    /// Appends a call. Whether nothing waited before it: then nobody has told the writing task.
-    pub(super) fn append(&mut self, header: Header, meta: &[u8], payload: &[u8]) -> bool {
-        let was_empty = self.bytes.is_empty();
+    /// Appends a call. Returns how many wait now; if it is alone, nobody has told the writing task.
+    pub(super) fn append(&mut self, header: Header, meta: &[u8], payload: &[u8]) -> usize {
         self.appended = header.call;
         encode(&mut self.bytes, header, meta, payload);
-        was_empty
+        self.waiting += 1;
+        self.waiting
     }
 
     /// Whether a cancel of this call may be sent now. If not, [`Outbox::take`] gives it back when it may.
@@ -36,11 +38,12 @@ impl Outbox {
         has_left
     }
 
-    /// For the writing task, when all that it had is written: fills its empty buffer, and gives the cancels that have
+    /// For who writes, when all that was taken before is written: fills its empty buffer, and gives the cancels that have
     /// waited for that.
     pub(super) fn take(&mut self, empty: &mut BytesMut) -> Vec<u64> {
         self.left = self.taken;
         std::mem::swap(&mut self.bytes, empty);
+        self.waiting = 0;
         self.taken = self.appended;
         if self.cancelled.is_empty() {
             return Vec::new();
@@ -52,6 +55,7 @@ impl Outbox {
     /// There is nobody to write to.
     pub(super) fn clear(&mut self) {
         self.bytes.clear();
+        self.waiting = 0;
         self.cancelled.clear();
     }
 }
@@ -62,7 +66,7 @@ mod tests {
 
     use super::*;
 
-    fn append(outbox: &mut Outbox, call: u64) -> bool {
+    fn append(outbox: &mut Outbox, call: u64) -> usize {
         let header = Header { size: 0, meta: 0, kind: Kind::Call, flags: 0, call, a: 0, b: 0 };
         outbox.append(header, b"", b"{}")
     }
@@ -70,11 +74,11 @@ mod tests {
     #[test]
     fn a_cancel_waits_until_its_call_has_left() {
         let (mut outbox, mut writing) = (Outbox::default(), BytesMut::new());
-        assert!(append(&mut outbox, 1));
-        assert!(!append(&mut outbox, 2), "the task knows already");
+        assert_eq!(append(&mut outbox, 1), 1);
+        assert_eq!(append(&mut outbox, 2), 2, "the task knows already");
         assert!(!outbox.may_cancel(2), "nothing was written yet");
         assert!(outbox.take(&mut writing).is_empty(), "it is being written");
-        assert!(append(&mut outbox, 3));
+        assert_eq!(append(&mut outbox, 3), 1);
         assert!(!outbox.may_cancel(3) && !outbox.may_cancel(1));
         writing.clear();
         assert_eq!(outbox.take(&mut writing), [2, 1], "3 is only being written now");

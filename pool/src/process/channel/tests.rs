@@ -42,6 +42,32 @@ impl Ticket for Told {
 }
 
 #[tokio::test]
+async fn a_full_batch_does_not_wait_for_the_turn_to_end() {
+    let (ours, Theirs(theirs)) = descriptors::worker().expect("sockets");
+    let mut main = theirs.into_iter().map(StdUnixStream::from).next().expect("main");
+    let (channel, _closed) = Channel::new(ours.main, ours.side, ours.journal);
+    channel.attach(&Handle::current());
+    let (told, _replies) = unbounded_channel();
+    let call = CallFrame { export: 0, meta: Bytes::new(), payload: Bytes::from_static(b"{}"), flags: 0 };
+    let mut got = [0; 4096];
+    let mut submit = || channel.submit(&call, 0, Told(told.clone())).expect("open");
+    // Once it has written something, the socket is known to take more.
+    submit();
+    let mut first = main.try_clone().expect("a copy");
+    let one = tokio::task::spawn_blocking(move || std::io::Read::read(&mut first, &mut [0; 4096]));
+    let one = one.await.expect("no panic").expect("a call");
+
+    main.set_nonblocking(true).expect("a socket");
+    for _ in 1..BATCH {
+        submit();
+    }
+    let early = std::io::Read::read(&mut main, &mut got).expect_err("the turn may bring more");
+    assert_eq!(early.kind(), std::io::ErrorKind::WouldBlock);
+    submit();
+    assert_eq!(std::io::Read::read(&mut main, &mut got).expect("the batch"), BATCH * one);
+}
+
+#[tokio::test]
 async fn what_a_worker_had_answered_counts_although_a_call_met_its_end_first() {
     let (ours, Theirs(theirs)) = descriptors::worker().expect("sockets");
     let mut theirs = theirs.into_iter().map(StdUnixStream::from);
@@ -53,7 +79,7 @@ async fn what_a_worker_had_answered_counts_although_a_call_met_its_end_first() {
     let first = channel.submit(&call, 0, Told(told.clone())).expect("open");
     // Until it is there: the socket is known to the loop then, and found ready to be written to.
     let (mut main_now, main_then) = (main.try_clone().expect("a copy"), &mut main);
-    tokio::task::spawn_blocking(move || io::Read::read(&mut main_now, &mut [0; 256]).expect("the call"))
+    tokio::task::spawn_blocking(move || std::io::Read::read(&mut main_now, &mut [0; 256]).expect("the call"))
         .await
         .expect("read");
 

@@ -1,0 +1,147 @@
+//! What is being written to a worker's main socket: by the channel's task, or by whoever's call fills a batch.
+
+use std::{io, sync::Arc};
+
+use bytes::{Buf as _, BytesMut};
+use parking_lot::Mutex;
+use tokio::net::unix::OwnedWriteHalf;
+
+/// The writing half of the socket, once a thread has it. One writes at a time, so bytes leave in their order.
+#[derive(Debug, Default)]
+pub(super) struct Writer {
+    writing: Mutex<Option<Writing>>,
+}
+
+#[derive(Debug)]
+struct Writing {
+    socket: Arc<OwnedWriteHalf>,
+    /// What the socket did not take yet.
+    rest: BytesMut,
+}
+
+/// How a write has ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Written {
+    /// Nothing waits any more.
+    All,
+    /// The socket is full; what it did not take is kept.
+    Part,
+}
+
+/// Lets go of the socket when the channel's task is over, however it ends.
+#[derive(Debug)]
+pub(super) struct Opened<'a>(&'a Writer);
+
+impl Drop for Opened<'_> {
+    fn drop(&mut self) {
+        *self.0.writing.lock() = None;
+    }
+}
+
+impl Writer {
+    /// Begins to write to a socket.
+    pub(super) fn open(&self, socket: &Arc<OwnedWriteHalf>) -> Opened<'_> {
+        let socket = Arc::clone(socket);
+        *self.writing.lock() = Some(Writing { socket, rest: BytesMut::new() });
+        Opened(self)
+    }
+
+    /// Writes what `take` puts into its empty buffer, until that is nothing or the socket is full.
+    ///
+    /// # Errors
+    /// What the socket says: nobody reads there any more, or it is not open.
+    pub(super) fn write(&self, take: impl FnMut(&mut BytesMut)) -> io::Result<Written> {
+        self.writing.lock().as_mut().ok_or(io::ErrorKind::NotConnected)?.write(take)
+    }
+
+    /// The same, unless somebody else is writing, who will find it. For those who have told the channel's task, too:
+    /// whatever this comes to, the task comes to it as well.
+    pub(super) fn write_early(&self, take: impl FnMut(&mut BytesMut)) {
+        if let Some(mut writing) = self.writing.try_lock()
+            && let Some(writing) = writing.as_mut()
+        {
+            writing.write(take).ok();
+        }
+    }
+}
+
+impl Writing {
+    fn write(&mut self, mut take: impl FnMut(&mut BytesMut)) -> io::Result<Written> {
+        loop {
+            while !self.rest.is_empty() {
+                match self.socket.try_write(&self.rest) {
+                    Ok(written) => self.rest.advance(written),
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(Written::Part),
+                    Err(error) => return Err(error),
+                }
+            }
+            self.rest.clear();
+            take(&mut self.rest);
+            if self.rest.is_empty() {
+                return Ok(Written::All);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::{io::AsyncReadExt as _, net::UnixStream};
+
+    use super::*;
+
+    static FILLING: [u8; 64 << 10] = [7; 64 << 10];
+
+    /// Gives each of these once.
+    fn each<const N: usize>(parts: [&'static [u8]; N]) -> impl FnMut(&mut BytesMut) {
+        let mut parts = parts.into_iter();
+        move |bytes| bytes.extend_from_slice(parts.next().unwrap_or_default())
+    }
+
+    #[tokio::test]
+    async fn what_a_full_socket_does_not_take_leaves_first_when_it_does() {
+        let (ours, mut theirs) = UnixStream::pair().unwrap();
+        let (_reader, socket) = ours.into_split();
+        let socket = Arc::new(socket);
+        let writer = Writer::default();
+        let opened = writer.open(&socket);
+        socket.writable().await.unwrap();
+        let mut sent = FILLING.len();
+        while writer.write(each([&FILLING])).unwrap() == Written::All {
+            sent += FILLING.len();
+        }
+        writer.write_early(each([b"nobody takes this before there is room"]));
+        assert_eq!(writer.write(|_| panic!("there is no room")).unwrap(), Written::Part);
+
+        let mut got = vec![0; sent];
+        let reading = tokio::spawn(async move {
+            theirs.read_exact(&mut got).await.unwrap();
+            let mut last = [0; 3];
+            theirs.read_exact(&mut last).await.unwrap();
+            (got, last)
+        });
+        loop {
+            socket.writable().await.unwrap();
+            if writer.write(|_| {}).unwrap() == Written::All {
+                break;
+            }
+        }
+        writer.write_early(each([b"one"]));
+        let (got, last) = reading.await.unwrap();
+        assert!(got.iter().all(|byte| *byte == 7));
+        assert_eq!(&last, b"one");
+        drop(opened);
+    }
+
+    #[tokio::test]
+    async fn a_socket_that_is_let_go_takes_nothing() {
+        let (ours, _theirs) = UnixStream::pair().unwrap();
+        let (_reader, socket) = ours.into_split();
+        let (socket, writer) = (Arc::new(socket), Writer::default());
+        assert!(writer.write(each([b"too early"])).is_err());
+        drop(writer.open(&socket));
+        writer.write_early(|_| panic!("nobody would read it"));
+        assert!(writer.write(each([b"too late"])).is_err());
+        assert_eq!(Arc::strong_count(&socket), 1);
+    }
+}

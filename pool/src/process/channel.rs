@@ -6,6 +6,7 @@
 //! whoever fills a batch writes it, so that the worker does not wait for the turn's end and the turn's calls for each other.
 
 use std::{
+    io,
     os::unix::net::UnixStream as StdUnixStream,
     sync::{
         Arc,
@@ -17,7 +18,12 @@ use std::{
 use bytes::BytesMut;
 use par_proto::frames::{Decoder, Frame, Header, Kind};
 use parking_lot::Mutex;
-use tokio::{io::AsyncReadExt, net::UnixStream, runtime::Handle, sync::oneshot};
+use tokio::{
+    io::AsyncReadExt,
+    net::{UnixStream, unix::pipe},
+    runtime::Handle,
+    sync::oneshot,
+};
 
 use super::{
     arrival::{Arrival, arrival, collect},
@@ -110,10 +116,7 @@ impl<T: Ticket> Channel<T> {
         let (Some(socket), Some(on_close)) = (socket, on_close) else { return };
         let channel = Arc::clone(self);
         home.spawn(async move {
-            let closed = match UnixStream::from_std(socket) {
-                Ok(socket) => channel.run(socket).await,
-                Err(_) => Closed::Ended,
-            };
+            let closed = channel.run(socket).await.unwrap_or(Closed::Ended);
             drop(on_close.send(closed));
         });
     }
@@ -230,10 +233,19 @@ impl<T: Ticket> Channel<T> {
         self.side.send(Header { size: 0, meta: 0, kind, flags: 0, call, a, b: 0 }, b"", b"");
     }
 
-    async fn run(&self, socket: UnixStream) -> Closed {
-        let (mut reader, socket) = socket.into_split();
-        let socket = Arc::new(socket);
-        let _opened = self.writer.open(&socket);
+    /// Reads and writes until the channel is over.
+    ///
+    /// # Errors
+    /// No descriptor is left.
+    async fn run(&self, socket: StdUnixStream) -> io::Result<Closed> {
+        // Told of what can be read, and nothing else: a socket of the runtime is also told of room, with each read of
+        // the worker, and its thread would be woken twice for a call.
+        let mut reader = pipe::Receiver::from_owned_fd_unchecked(socket.try_clone()?.into())?;
+        let _opened = self.writer.open(socket);
+        Ok(self.serve(&mut reader).await)
+    }
+
+    async fn serve(&self, reader: &mut pipe::Receiver) -> Closed {
         let mut inbox = BytesMut::with_capacity(INBOX);
         let mut decoder = Decoder::default();
         let mut frames = Vec::with_capacity(64);
@@ -275,7 +287,7 @@ impl<T: Ticket> Channel<T> {
                 },
                 () = self.mainline.rung() => {}
                 () = self.side.stuck() => {}
-                ready = socket.writable(), if written == Written::Part => if ready.is_err() { return Closed::Ended },
+                ready = self.writer.room(), if written == Written::Part => if ready.is_err() { return Closed::Ended },
                 () = self.unblocked(side.as_ref()), if self.side.waits() => {}
                 () = tick.as_mut(), if watching => if stall.fired() { self.recall() },
             }

@@ -1,12 +1,19 @@
 //! What is being written to a worker's main socket: by the channel's task, or by whoever's call fills a batch.
 
-use std::{io, sync::Arc};
+use std::{
+    io::{self, Write as _},
+    os::unix::net::UnixStream as StdUnixStream,
+    time::Duration,
+};
 
 use bytes::{Buf as _, BytesMut};
 use parking_lot::Mutex;
-use tokio::net::unix::OwnedWriteHalf;
+use tokio::{net::UnixStream, time::sleep};
 
-/// The writing half of the socket, once a thread has it. One writes at a time, so bytes leave in their order.
+/// Before another try to write what a full socket did not take, where no descriptor is left to be told by.
+const PAUSE: Duration = Duration::from_millis(10);
+
+/// The socket's writing side, once a thread has it. One writes at a time, so bytes leave in their order.
 #[derive(Debug, Default)]
 pub(super) struct Writer {
     writing: Mutex<Option<Writing>>,
@@ -14,7 +21,8 @@ pub(super) struct Writer {
 
 #[derive(Debug)]
 struct Writing {
-    socket: Arc<OwnedWriteHalf>,
+    /// It does not block.
+    socket: StdUnixStream,
     /// What the socket did not take yet.
     rest: BytesMut,
 }
@@ -39,9 +47,8 @@ impl Drop for Opened<'_> {
 }
 
 impl Writer {
-    /// Begins to write to a socket.
-    pub(super) fn open(&self, socket: &Arc<OwnedWriteHalf>) -> Opened<'_> {
-        let socket = Arc::clone(socket);
+    /// Begins to write to a socket, which does not block.
+    pub(super) fn open(&self, socket: StdUnixStream) -> Opened<'_> {
         *self.writing.lock() = Some(Writing { socket, rest: BytesMut::new() });
         Opened(self)
     }
@@ -63,15 +70,32 @@ impl Writer {
             writing.write(take).ok();
         }
     }
+
+    /// Waits until a full socket takes more. On a handle of its own: whoever is to be told of room is woken by each
+    /// read of the worker, whether or not he has something to write.
+    ///
+    /// # Errors
+    /// The socket is not open.
+    pub(super) async fn room(&self) -> io::Result<()> {
+        let writing = || self.writing.lock().as_ref().map(|writing| writing.socket.try_clone());
+        match writing().ok_or(io::ErrorKind::NotConnected)?.and_then(UnixStream::from_std) {
+            Ok(handle) => handle.writable().await,
+            Err(_) => {
+                sleep(PAUSE).await;
+                Ok(())
+            }
+        }
+    }
 }
 
 impl Writing {
     fn write(&mut self, mut take: impl FnMut(&mut BytesMut)) -> io::Result<Written> {
         loop {
             while !self.rest.is_empty() {
-                match self.socket.try_write(&self.rest) {
+                match self.socket.write(&self.rest) {
                     Ok(written) => self.rest.advance(written),
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(Written::Part),
+                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                     Err(error) => return Err(error),
                 }
             }
@@ -86,7 +110,7 @@ impl Writing {
 
 #[cfg(test)]
 mod tests {
-    use tokio::{io::AsyncReadExt as _, net::UnixStream};
+    use tokio::io::AsyncReadExt as _;
 
     use super::*;
 
@@ -101,11 +125,8 @@ mod tests {
     #[tokio::test]
     async fn what_a_full_socket_does_not_take_leaves_first_when_it_does() {
         let (ours, mut theirs) = UnixStream::pair().unwrap();
-        let (_reader, socket) = ours.into_split();
-        let socket = Arc::new(socket);
         let writer = Writer::default();
-        let opened = writer.open(&socket);
-        socket.writable().await.unwrap();
+        let opened = writer.open(ours.into_std().unwrap());
         let mut sent = FILLING.len();
         while writer.write(each([&FILLING])).unwrap() == Written::All {
             sent += FILLING.len();
@@ -121,7 +142,7 @@ mod tests {
             (got, last)
         });
         loop {
-            socket.writable().await.unwrap();
+            writer.room().await.unwrap();
             if writer.write(|_| {}).unwrap() == Written::All {
                 break;
             }
@@ -135,13 +156,13 @@ mod tests {
 
     #[tokio::test]
     async fn a_socket_that_is_let_go_takes_nothing() {
-        let (ours, _theirs) = UnixStream::pair().unwrap();
-        let (_reader, socket) = ours.into_split();
-        let (socket, writer) = (Arc::new(socket), Writer::default());
+        let (ours, mut theirs) = UnixStream::pair().unwrap();
+        let writer = Writer::default();
         assert!(writer.write(each([b"too early"])).is_err());
-        drop(writer.open(&socket));
+        drop(writer.open(ours.into_std().unwrap()));
         writer.write_early(|_| panic!("nobody would read it"));
         assert!(writer.write(each([b"too late"])).is_err());
-        assert_eq!(Arc::strong_count(&socket), 1);
+        assert!(writer.room().await.is_err());
+        assert_eq!(theirs.read(&mut [0]).await.unwrap(), 0, "it is closed");
     }
 }

@@ -14,6 +14,7 @@ the monitor would have to wake it. While any are due the socket is not ended, or
 from __future__ import annotations
 
 import os
+import select
 import socket
 import threading
 import time
@@ -54,6 +55,7 @@ class Channel:
 
     __slots__ = (
         "_answer",
+        "_arrival",
         "_decoder",
         "_due",
         "_ending",
@@ -88,6 +90,10 @@ class Channel:
         #: True in a process that a handler has forked: nothing of the worker may go on there.
         self.forked = False
         main.setblocking(True)
+        # A thread in `recv` is woken by every read at the other end, too; one in `poll` only by what it waits for.
+        arrival = select.poll()
+        arrival.register(main, select.POLLIN)
+        self._arrival = arrival.poll
         os.register_at_fork(after_in_child=self._abandon)
 
     def fileno(self) -> int:
@@ -103,6 +109,7 @@ class Channel:
                 # The monitor was reading while we waited for the lock.
                 return True
             try:
+                self._arrival()
                 data = self._main.recv(RECEIVE_SIZE)
             except OSError as error:
                 self.broken(error)
@@ -140,6 +147,7 @@ class Channel:
                 if done():
                     return True
                 try:
+                    self._arrival()
                     data = self._main.recv(RECEIVE_SIZE)
                 except OSError as error:
                     self.broken(error)

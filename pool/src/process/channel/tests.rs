@@ -50,8 +50,8 @@ async fn a_full_batch_does_not_wait_for_the_turn_to_end() {
     let (told, _replies) = unbounded_channel();
     let call = CallFrame { export: 0, meta: Bytes::new(), payload: Bytes::from_static(b"{}"), flags: 0 };
     let mut got = [0; 4096];
-    let mut submit = || channel.submit(&call, 0, Told(told.clone())).expect("open");
-    // Once it has written something, the socket is known to take more.
+    let submit = || channel.submit(&call, 0, Told(told.clone())).expect("open");
+    // Once it is attached, whoever fills a batch writes.
     submit();
     let mut first = main.try_clone().expect("a copy");
     let one = tokio::task::spawn_blocking(move || std::io::Read::read(&mut first, &mut [0; 4096]));

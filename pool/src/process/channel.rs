@@ -116,7 +116,10 @@ impl<T: Ticket> Channel<T> {
         let (Some(socket), Some(on_close)) = (socket, on_close) else { return };
         let channel = Arc::clone(self);
         home.spawn(async move {
-            let closed = channel.run(socket).await.unwrap_or(Closed::Ended);
+            let closed = channel.run(socket).await.unwrap_or_else(|error| {
+                tracing::warn!(event = "worker_failed", %error, "the socket of a worker could not be used");
+                Closed::Ended
+            });
             drop(on_close.send(closed));
         });
     }
@@ -233,10 +236,7 @@ impl<T: Ticket> Channel<T> {
         self.side.send(Header { size: 0, meta: 0, kind, flags: 0, call, a, b: 0 }, b"", b"");
     }
 
-    /// Reads and writes until the channel is over.
-    ///
-    /// # Errors
-    /// No descriptor is left.
+    /// Reads and writes until the channel is over. An error: no descriptor is left, or it cannot be watched.
     async fn run(&self, socket: StdUnixStream) -> io::Result<Closed> {
         // Told of what can be read, and nothing else: a socket of the runtime is also told of room, with each read of
         // the worker, and its thread would be woken twice for a call.

@@ -1,4 +1,4 @@
-//! Answers that a worker reads on its main socket, until the channel's task writes them there.
+//! Answers that a worker reads on its main socket, until they are written there.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 

@@ -4,7 +4,7 @@
 use bytes::BytesMut;
 use par_proto::frames::{Header, encode};
 
-/// What callers have appended and the writing task has not taken.
+/// What callers have appended and nobody has taken to write it.
 #[derive(Debug, Default)]
 pub(super) struct Outbox {
     bytes: BytesMut,
@@ -43,6 +43,7 @@ impl Outbox {
     pub(super) fn take(&mut self, empty: &mut BytesMut) -> Vec<u64> {
         self.left = self.taken;
         std::mem::swap(&mut self.bytes, empty);
+        // With the bytes: whoever appends the next one rings.
         self.waiting = 0;
         self.taken = self.appended;
         if self.cancelled.is_empty() {

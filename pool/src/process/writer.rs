@@ -61,8 +61,8 @@ impl Writer {
         self.writing.lock().as_mut().ok_or(io::ErrorKind::NotConnected)?.write(take)
     }
 
-    /// The same, unless somebody else is writing, who will find it. For those who have told the channel's task, too:
-    /// whatever this comes to, the task comes to it as well.
+    /// The same, unless somebody else is writing; what is not written, and an error, are left to the channel's task. It
+    /// comes to them: the first call of every batch rings for it after it was appended.
     pub(super) fn write_early(&self, take: impl FnMut(&mut BytesMut)) {
         if let Some(mut writing) = self.writing.try_lock()
             && let Some(writing) = writing.as_mut()

@@ -39,7 +39,7 @@ from pixell_runtime.journal import Journal
 #: would split a full window of ordinary inputs.
 RECEIVE_SIZE = 65_536
 
-#: How long the monitor waits for a main thread that is in `recv`: long enough for one that has just received
+#: How long the monitor waits for a main thread that waits in `receive`: long enough for one that has just received
 #: to decode, short enough not to delay the next command. After it, the main thread is idle.
 IDLE_SECONDS = 0.01
 
@@ -48,6 +48,10 @@ WAITING_SECONDS = 0.001
 
 #: Exit code of a worker whose sockets or frames are broken.
 EXIT_BROKEN = 70
+
+
+def _at_once() -> None:
+    """Waits for nothing: `recv` does."""
 
 
 class Channel:
@@ -91,9 +95,12 @@ class Channel:
         self.forked = False
         main.setblocking(True)
         # A thread in `recv` is woken by every read at the other end, too; one in `poll` only by what it waits for.
-        arrival = select.poll()
-        arrival.register(main, select.POLLIN)
-        self._arrival = arrival.poll
+        # Some packages take `poll` away, for they replace what waits by what gives way to others.
+        poll = getattr(select, "poll", None)
+        arrival = poll() if poll else None
+        if arrival:
+            arrival.register(main, select.POLLIN)
+        self._arrival: Callable[[], object] = arrival.poll if arrival else _at_once
         os.register_at_fork(after_in_child=self._abandon)
 
     def fileno(self) -> int:
@@ -157,7 +164,7 @@ class Channel:
 
     def drain(self) -> bool:
         """For the monitor: takes what is unread. False if the main thread is idle: then nothing is."""
-        # A handler that waits for an answer is in `recv`, too, but calls may be behind it.
+        # A handler that waits for an answer waits there, too, but calls may be behind it.
         if not self.receiving.acquire(timeout=WAITING_SECONDS if self._due else IDLE_SECONDS):
             return bool(self._due)
         try:

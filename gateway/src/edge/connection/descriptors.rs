@@ -3,7 +3,7 @@
 use rustix::process::{Resource, getrlimit, setrlimit};
 
 /// Descriptors that are not for connections: pipes and sockets of workers, packages, logs. A hundred packages
-/// with ten workers each need half of it.
+/// with ten workers each need three quarters of it.
 const OTHERS: usize = 8_192;
 
 /// How many of `wanted` connections can be had. The soft limit of the process is raised as far as that needs

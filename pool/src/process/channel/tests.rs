@@ -1,7 +1,7 @@
 use std::{io::Write as _, os::unix::net::UnixStream as StdUnixStream, sync::Arc};
 
 use bytes::Bytes;
-use par_proto::frames::encode;
+use par_proto::frames::{HEADER_LEN, encode};
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
 use super::*;
@@ -68,6 +68,43 @@ async fn a_full_batch_does_not_wait_for_the_turn_to_end() {
 }
 
 #[tokio::test]
+async fn a_batch_that_the_socket_does_not_take_at_once_still_arrives() {
+    let (ours, Theirs(theirs)) = descriptors::worker().expect("sockets");
+    let mut main = theirs.into_iter().map(StdUnixStream::from).next().expect("main");
+    let (channel, _closed) = Channel::new(ours.main, ours.side, ours.journal);
+    channel.attach(&Handle::current());
+    let (told, _replies) = unbounded_channel();
+    let large = CallFrame { export: 0, meta: Bytes::new(), payload: vec![b' '; 256 << 10].into(), flags: 0 };
+    let all = BATCH * (HEADER_LEN + large.payload.len());
+    for _ in 0..BATCH {
+        channel.submit(&large, 0, Told(told.clone())).expect("open");
+    }
+    let reading =
+        tokio::task::spawn_blocking(move || std::io::Read::read_exact(&mut main, &mut vec![0; all]));
+    reading.await.expect("no panic").expect("all of them");
+}
+
+#[tokio::test]
+async fn whoever_fills_a_batch_for_a_dead_worker_hides_its_end_from_nobody() {
+    let (ours, Theirs(theirs)) = descriptors::worker().expect("sockets");
+    let (channel, closed) = Channel::new(ours.main, ours.side, ours.journal);
+    channel.attach(&Handle::current());
+    // Its task has the socket.
+    tokio::task::yield_now().await;
+    drop(theirs);
+    let (told, mut replies) = unbounded_channel();
+    let call = CallFrame { export: 0, meta: Bytes::new(), payload: Bytes::from_static(b"{}"), flags: 0 };
+    for _ in 0..BATCH {
+        channel.submit(&call, 0, Told(told.clone())).expect("nobody has seen its end");
+    }
+    assert!(matches!(closed.await, Ok(Closed::Ended)));
+    channel.settle(&Arc::new(Death::Vanished));
+    for _ in 0..BATCH {
+        assert!(matches!(replies.recv().await, Some(Reply::Returned)), "it never started");
+    }
+}
+
+#[tokio::test]
 async fn what_a_worker_had_answered_counts_although_a_call_met_its_end_first() {
     let (ours, Theirs(theirs)) = descriptors::worker().expect("sockets");
     let mut theirs = theirs.into_iter().map(StdUnixStream::from);
@@ -77,7 +114,7 @@ async fn what_a_worker_had_answered_counts_although_a_call_met_its_end_first() {
     let (told, mut replies) = unbounded_channel();
     let call = CallFrame { export: 0, meta: Bytes::new(), payload: Bytes::from_static(b"{}"), flags: 0 };
     let first = channel.submit(&call, 0, Told(told.clone())).expect("open");
-    // Until it is there: the socket is known to the loop then, and found ready to be written to.
+    // Until it is there.
     let (mut main_now, main_then) = (main.try_clone().expect("a copy"), &mut main);
     tokio::task::spawn_blocking(move || std::io::Read::read(&mut main_now, &mut [0; 256]).expect("the call"))
         .await

@@ -73,6 +73,8 @@ async fn a_batch_that_the_socket_does_not_take_at_once_still_arrives() {
     let mut main = theirs.into_iter().map(StdUnixStream::from).next().expect("main");
     let (channel, _closed) = Channel::new(ours.main, ours.side, ours.journal);
     channel.attach(&Handle::current());
+    // Its task has the socket, so that the call that fills the batch finds it full.
+    tokio::task::yield_now().await;
     let (told, _replies) = unbounded_channel();
     let large = CallFrame { export: 0, meta: Bytes::new(), payload: vec![b' '; 256 << 10].into(), flags: 0 };
     let all = BATCH * (HEADER_LEN + large.payload.len());

@@ -139,3 +139,29 @@ async fn what_a_worker_had_answered_counts_although_a_call_met_its_end_first() {
     assert!(matches!(replies.recv().await, Some(Reply::Done { micros: 7, .. })));
     assert!(matches!(replies.recv().await, Some(Reply::Returned)), "it never started");
 }
+
+#[tokio::test]
+async fn a_worker_that_missed_a_recall_is_asked_again() {
+    let (ours, Theirs(theirs)) = descriptors::worker().expect("sockets");
+    let mut theirs = theirs.into_iter().map(StdUnixStream::from);
+    let (mut main, mut side) = (theirs.next().expect("main"), theirs.next().expect("side"));
+    let (channel, _closed) = Channel::new(ours.main, ours.side, ours.journal);
+    channel.attach(&Handle::current());
+    let (told, mut replies) = unbounded_channel();
+    let call = CallFrame { export: 0, meta: Bytes::new(), payload: Bytes::from_static(b"{}"), flags: 0 };
+    channel.submit(&call, 0, Told(told.clone())).expect("open");
+    let second = channel.submit(&call, 0, Told(told)).expect("open");
+
+    // Its first thread had not read a call yet when its other one was asked.
+    let recalls = tokio::task::spawn_blocking(move || {
+        let mut asked = [0; 2 * HEADER_LEN];
+        std::io::Read::read_exact(&mut side, &mut asked).map(|()| side)
+    });
+    let _side = recalls.await.expect("no panic").expect("asked twice");
+    assert!(channel.is_stalled());
+    let mut back = BytesMut::new();
+    let returned = Header { size: 0, meta: 0, kind: Kind::Returned, flags: 0, call: second, a: 0, b: 0 };
+    encode(&mut back, returned, b"", b"");
+    main.write_all(&back).expect("written");
+    assert!(matches!(replies.recv().await, Some(Reply::Returned)));
+}

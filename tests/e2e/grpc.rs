@@ -126,7 +126,7 @@ async fn a_deadline_is_the_packages_as_well_and_there_is_none_unless_the_client_
     let par = par().agent("grpc-own").env("REQUEST_TIMEOUT_SECONDS", "1").start().await;
     for client in CLIENTS {
         let calls = [
-            Rpc::server(&own("Hold"), text("short")).to("grpc-own").within(0.5),
+            Rpc::server(&own("Hold"), text("short")).to("grpc-own").within(1.5),
             Rpc::bidi(&own("Chat"), vec![text("a"), text("b")]).to("grpc-own").pausing(2.0),
         ];
         let told = client.ask(&par, &calls).await;

@@ -72,6 +72,8 @@ test("a small file is one result and says what it is", async (t) => {
   for (const flags of [0, PIECES]) {
     const { kind, flags: said, said: bytes, meta } = await driver.end(driver.call({ export: number.small, flags })[0]);
     assert.deepEqual([kind, said, bytes.toString()], [Kind.RESULT, OCTETS, "tiny"]);
+    // A machine that is busy makes a long call of it, which tells its memory, too.
+    delete meta.peak_rss_kb;
     assert.deepEqual(meta, { content_type: "text/plain", name: "a.txt", disposition: "inline", length: 4 });
   }
 });

@@ -327,6 +327,13 @@ class WorkerEnd:
         self.journal.close()
 
 
+def beside(frame: Frame) -> dict[str, Any]:
+    """What an answer says beside its payload, but for the memory that a call tells if the machine made it a long one."""
+    told: dict[str, Any] = json.loads(frame[5] or b"{}")
+    told.pop("peak_rss_kb", None)
+    return told
+
+
 def alive(pid: int) -> bool:
     """Whether the process runs; zombies of a template that has ended are reaped by init."""
     try:

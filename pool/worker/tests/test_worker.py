@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from gateway import ECHO, GATE, export
+from gateway import ECHO, GATE, beside, export
 
 from pixell_runtime.frames import LIST, OCTETS, Kind, encode
 
@@ -124,7 +124,7 @@ def test_bytes_are_octets(gateway):
     worker.call({})
     frame = worker.frame()
     assert (frame[0], frame[1], frame[6]) == (Kind.RESULT, OCTETS, b"\x00\xff")
-    assert json.loads(frame[5]) == {"content_type": "application/octet-stream"}
+    assert beside(frame) == {"content_type": "application/octet-stream"}
 
 
 def test_a_generator_is_a_list_of_its_items(gateway):
@@ -195,8 +195,8 @@ def test_usage_travels_with_its_own_call(gateway):
     worker = gateway(source, "run", "fail").worker()
     worker.calls([2, 0])
     spent, free = worker.frame(), worker.frame()
-    assert json.loads(spent[5]) == {"usage": [{"model": "m", "input_tokens": 4, "output_tokens": 6}]}
-    assert free[5] == b""
+    assert beside(spent) == {"usage": [{"model": "m", "input_tokens": 4, "output_tokens": 6}]}
+    assert beside(free) == {}
     worker.call(1, export=1)
     failed = worker.frame()
     assert failed[0] == Kind.ERROR and json.loads(failed[5])["usage"][0]["input_tokens"] == 7

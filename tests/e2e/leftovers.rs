@@ -1,9 +1,11 @@
-//! What is left of generations that are gone: nothing.
+//! What is left of generations that are gone, and of bursts that are over: nothing.
 
 use std::{fs, time::Duration};
 
 use serde_json::json;
+use tokio::task::JoinSet;
 
+use super::limits::resident_bytes;
 use crate::harness::{Index, Package, Par, eventually_within, par, process::Process, scratch};
 
 /// Longer than the bake window, the drain and two looks for processes that ended.
@@ -70,4 +72,27 @@ async fn generations_that_were_called_leave_no_descriptor_no_process_and_no_file
 #[tokio::test]
 async fn generations_that_nobody_called_leave_no_descriptor_no_process_and_no_file() {
     nothing_is_left(0).await;
+}
+
+/// On other machines the C library's allocator decides.
+#[cfg(target_arch = "x86_64")]
+#[tokio::test]
+async fn the_memory_of_a_burst_goes_back_to_the_machine() {
+    let par = par().agent("echo").start().await;
+    par.http.invoke("echo", &json!({})).await.ok();
+    let before = resident_bytes(par.process().pid);
+    let large = json!("x".repeat(200_000));
+    let mut calls = JoinSet::new();
+    for _ in 0..400 {
+        let (http, large) = (par.http.clone(), large.clone());
+        calls.spawn(async move { assert_eq!(http.invoke("echo", &large).await.ok(), large) });
+    }
+    calls.join_all().await;
+    let taken = resident_bytes(par.process().pid).saturating_sub(before);
+    assert!(taken > 20 << 20, "a burst takes memory: {taken} bytes");
+    // Nobody calls any more.
+    eventually_within(PATIENCE, "most of it is given back", async || {
+        (resident_bytes(par.process().pid) < before + taken / 2).then_some(())
+    })
+    .await;
 }

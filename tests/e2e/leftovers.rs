@@ -3,9 +3,7 @@
 use std::{fs, time::Duration};
 
 use serde_json::json;
-use tokio::task::JoinSet;
 
-use super::limits::resident_bytes;
 use crate::harness::{Index, Package, Par, eventually_within, par, process::Process, scratch};
 
 /// Longer than the bake window, the drain and two looks for processes that ended.
@@ -78,6 +76,10 @@ async fn generations_that_nobody_called_leave_no_descriptor_no_process_and_no_fi
 #[cfg(target_arch = "x86_64")]
 #[tokio::test]
 async fn the_memory_of_a_burst_goes_back_to_the_machine() {
+    use tokio::task::JoinSet;
+
+    use super::limits::resident_bytes;
+
     let par = par().agent("echo").start().await;
     par.http.invoke("echo", &json!({})).await.ok();
     let before = resident_bytes(par.process().pid);
